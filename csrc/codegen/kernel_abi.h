@@ -1,0 +1,20 @@
+// How compiled kernels are called. Shared by code generation, backend and runtime; no LLVM here.
+#pragma once
+
+#include <cstdint>
+
+namespace ourjit {
+
+/// One argument block a task. The function runs iterations begin .. end - 1 of the kernel's parallel loop (which always counts
+/// from its own `begin`; a kernel without one has a single iteration 0). It records the first error in *status (0 is ok, else loop::Status).
+struct KernelArgs {
+  void* const* buffers;
+  const int64_t* sizes;
+  int64_t begin;
+  int64_t end;
+  int32_t* status;
+};
+
+using KernelFunction = void (*)(const KernelArgs*);
+
+}  // namespace ourjit

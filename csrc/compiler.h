@@ -1,0 +1,78 @@
+// All stages in order: a captured graph becomes a plan that can run.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "backend/cpu_backend.h"
+#include "base/options.h"
+#include "graph/graph.h"
+#include "loop/loop_ir.h"
+#include "runtime/plan.h"
+
+namespace ourjit {
+
+/// Why a call of an operator is not in our kernels.
+struct Fallback {
+  int64_t count = 0;
+  std::string reason;
+};
+
+/// What ourjit.stats() reports; see there.
+struct Stats {
+  int64_t graphs = 0;
+  int64_t kernels_compiled = 0;
+  int64_t kernels_loaded = 0;
+  double backend_seconds = 0;
+  std::map<std::string, int64_t> library_calls;
+  std::map<std::string, Fallback> fallbacks;
+  int64_t guard_misses = 0;
+};
+
+/// What ATen offers, asked at compile time; implemented by the adapter.
+class CallInfo {
+ public:
+  virtual ~CallInfo() = default;
+  /// True if `target` has an .out overload that really writes into given memory (and is not functional plus copy).
+  virtual bool writes_into_results(const std::string& target) const = 0;
+};
+
+/// One kernel for reports: what it computes and what it costs.
+struct KernelReport {
+  loop::Kernel kernel;        // scheduled
+  std::string lowered;        // loop IR before scheduling
+  std::vector<std::string> provenance;
+  int64_t launches = 0;       // in this graph
+};
+
+struct CompiledGraph {
+  Plan plan;
+  std::vector<std::optional<std::vector<Sym>>> output_strides;  // one for each output, absent for numbers and None
+  std::vector<KernelReport> kernels;                            // same order as plan.kernels
+  std::string captured, optimized;                              // graph text before and after the passes
+  std::string groups;                                           // fusion groups and reasons
+  std::map<std::string, int64_t> library_calls;
+  std::map<std::string, Fallback> fallbacks;
+  double seconds = 0;
+};
+
+class Compiler {
+ public:
+  Compiler(Options options, const CallInfo& calls);
+  ~Compiler();
+  /// Thread-safe. Raises Unsupported if the options are strict and something would fall back.
+  std::shared_ptr<const CompiledGraph> compile(Graph g);
+  const Options& options() const;
+  CpuBackend& backend();
+  Stats stats() const;
+  void add_guard_miss();
+  void reset();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+}  // namespace ourjit

@@ -1,0 +1,21 @@
+// A scalar interpreter: slow, simple, the oracle of tests.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <vector>
+
+#include "loop/loop_ir.h"
+
+namespace ourjit::loop {
+
+enum class Status : int32_t { Ok = 0, IndexError = 1, ZeroDivisionError = 2 };
+
+/// Runs `k` over `buffers` (one pointer for each of k.buffers, in order, each holding at least the buffer's
+/// size) with the size parameters in order. Every access is checked against the buffer's size
+/// (InternalError). Sums are accumulated in the reduction's dtype in serial order.
+Status interpret(const Kernel& k, const std::vector<void*>& buffers,
+                 const std::vector<int64_t>& sizes);
+
+}  // namespace ourjit::loop
