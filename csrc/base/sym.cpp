@@ -540,6 +540,27 @@ bool SymBounds::in_range(const Sym& x, const Sym& limit) const {
   return nonnegative(smallest) && nonnegative(limit - largest - 1);
 }
 
+namespace {
+
+/// Rewrites k*b*floordiv(a, b) + k*mod(a, b) to k*a where a sum has both.
+Sym join_quotients(const Sym& x) {
+  for (const SymTerm& t : x.terms())
+    for (size_t i = 0; i < t.atoms.size(); ++i) {
+      const SymAtom& m = *t.atoms[i];
+      if (m.kind != SymAtomKind::Mod) continue;
+      const Sym k = term_without(t, i);
+      const Sym quotient = k * m.b * make_op(SymAtomKind::FloorDiv, m.a, m.b);
+      if (quotient.terms().size() != 1) continue;
+      const SymTerm& wanted = quotient.terms()[0];
+      for (const SymTerm& u : x.terms())
+        if (u.coefficient == wanted.coefficient && compare_products(u.atoms, wanted.atoms) == 0)
+          return join_quotients(x - one_term(t) - quotient + k * m.a);
+    }
+  return x;
+}
+
+}  // namespace
+
 Sym SymBounds::simplify(const Sym& x) const {
   if (x.is_const()) return x;
   Sym sum = x.constant();
@@ -562,7 +583,7 @@ Sym SymBounds::simplify(const Sym& x) const {
     }
     sum += p;
   }
-  return sum;
+  return join_quotients(sum);
 }
 
 }  // namespace ourjit

@@ -61,7 +61,7 @@ struct Local {
   bool operator==(const Local&) const = default;
 };
 
-struct Block;
+struct Node;
 
 /// A number, exact: integers and bool in `bits`, floats as the bits of an f64.
 struct Const {
@@ -134,7 +134,7 @@ struct For {
   std::string var;
   Sym begin, end;
   std::vector<Reduction> reductions;
-  std::vector<struct Node> body;
+  std::vector<Node> body;
 };
 
 struct Node {

@@ -63,6 +63,7 @@ TEST(SymBounds, DecidesDivisions) {
   EXPECT_EQ(b.simplify(s("mod(128*r + c, 128)")), s("c"));
   EXPECT_EQ(b.simplify(s("mod(r, s0)")), s("r"));
   EXPECT_EQ(b.simplify(s("floordiv(c, 64)")), s("floordiv(c, 64)"));
+  EXPECT_EQ(b.simplify(s("floordiv(r, 16)*64 + mod(r, 16)*4")), s("r*4"));
   EXPECT_EQ(b.simplify(s("floordiv(r*s1 + k, s1)")), s("r + floordiv(k, s1)"));
 }
 

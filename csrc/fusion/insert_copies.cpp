@@ -1,0 +1,133 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "fusion/group.h"
+#include "graph/builder.h"
+#include "graph/infer.h"
+
+namespace ourjit {
+namespace {
+
+/// An in-memory value seen through `n` needs no copy: positive strides over the same memory.
+bool is_strided_view(const Graph& g, const Node& n) {
+  if (op_category(n.op) != OpCategory::View || n.op == Op::flip) return false;
+  if (n.op != Op::reshape) return true;
+  return view_strides(g.type(n.operands[0]), g.type(n.results[0]).sizes).has_value();
+}
+
+/// True if `v` is in memory already when its definition is a member or barrier (or an input).
+bool has_memory(const Graph& g, ValueId v) {
+  for (;;) {
+    const Node* n = g.def(v);
+    if (!n) return true;
+    if (is_strided_view(g, *n)) {
+      v = n->operands[0];
+      continue;
+    }
+    return node_kind(g, g.values[static_cast<size_t>(v)].def) != NodeKind::Folded;
+  }
+}
+
+ValueId copy(Rewriter& r, ValueId v) {
+  return r.b.emit(Op::cast, {v}, {{"dtype", r.b.type(v).dtype}},
+                  r.b.graph().values[static_cast<size_t>(v)].name + ".copy");
+}
+
+/// True if `n` reduces only dims of size 1, so that there is nothing to combine.
+bool reduces_nothing(const Graph& g, const Node& n) {
+  if (n.op != Op::reduce) return false;
+  for (const int64_t d : int_list_attr(n, "dims"))
+    if (!g.type(n.operands[0]).sizes[static_cast<size_t>(d)].is_const(1)) return false;
+  return true;
+}
+
+/// The operand with another shape and dtype; index 0 for argmax and argmin.
+void replace_by_operand(Rewriter& r, const Node& n) {
+  const TensorType& type = r.old.type(n.results[0]);
+  const std::string& op = attr<std::string>(n, "op");
+  if (op == "argmax" || op == "argmin")
+    return r.replace(n, r.b.expand(r.b.constant(int64_t{0}, type.dtype), type.sizes));
+  r.replace(n, r.b.cast(r.b.reshape(r(n.operands[0]), type.sizes), type.dtype));
+}
+
+/// Keeps `n` with each operand copied to memory that is not there.
+void keep_with_copies(Rewriter& r, const Node& n) {
+  std::vector<std::pair<size_t, ValueId>> saved;
+  for (const ValueId v : n.operands) {
+    if (has_memory(r.old, v)) continue;
+    const auto i = static_cast<size_t>(v);
+    const bool done = std::any_of(saved.begin(), saved.end(), [&](auto& s) { return s.first == i; });
+    if (done) continue;
+    saved.emplace_back(i, r.map[i]);
+    r.map[i] = copy(r, r.map[i]);
+  }
+  r.keep(n);
+  for (const auto& [i, v] : saved) r.map[i] = v;
+}
+
+/// Keeps a concat with each operand copied into its slice of the result's memory.
+void keep_concat(Rewriter& r, const Node& n) {
+  std::vector<ValueId> operands;
+  for (const ValueId v : n.operands) {
+    const ValueId c = copy(r, r(v));
+    r.b.set_strides(c, r.old.type(n.results[0]).strides);
+    operands.push_back(c);
+  }
+  const ValueId out = r.b.emit(n.op, operands, n.attrs, r.old.values[static_cast<size_t>(n.results[0])].name);
+  r.b.set_strides(out, r.old.type(n.results[0]).strides);
+  r.replace(n, out);
+}
+
+/// Keeps a mutation; what it writes must not be read from the target's own memory at other places.
+void keep_copy_to(Rewriter& r, const Node& n) {
+  const ValueId v = n.operands[1];
+  const NodeId d = r.old.values[static_cast<size_t>(v)].def;
+  const ValueId saved = r(v);
+  if (d >= 0 && node_kind(r.old, d) == NodeKind::Folded) r.map[static_cast<size_t>(v)] = copy(r, saved);
+  r.keep(n);
+  r.map[static_cast<size_t>(v)] = saved;
+}
+
+/// Keeps a scatter with a fresh copy of its base, which it then writes in place.
+void keep_scatter(Rewriter& r, const Node& n) {
+  const ValueId base = n.operands[0];
+  const ValueId saved = r(base);
+  r.map[static_cast<size_t>(base)] = copy(r, saved);
+  r.keep(n);
+  r.map[static_cast<size_t>(base)] = saved;
+}
+
+/// Appends an identity copy of `v` to a finished graph.
+ValueId append_copy(Graph& g, ValueId v) {
+  const TensorType& type = g.type(v);
+  Value out{g.values[static_cast<size_t>(v)].name + ".out", type,
+            static_cast<NodeId>(g.nodes.size()), 0};
+  out.type.strides = contiguous_strides(type.sizes);
+  const auto id = static_cast<ValueId>(g.values.size());
+  g.nodes.push_back({Op::cast, {v}, {{"dtype", type.dtype}}, {id}, ""});
+  g.values.push_back(std::move(out));
+  return id;
+}
+
+}  // namespace
+
+Graph insert_copies(const Graph& g) {
+  Graph out = rewrite(g, [](Rewriter& r, const Node& n) {
+    const auto id = static_cast<NodeId>(&n - r.old.nodes.data());
+    r.b.set_loc(n.loc);
+    if (reduces_nothing(r.old, n)) return replace_by_operand(r, n);
+    if (node_kind(r.old, id) != NodeKind::Barrier) return r.keep(n);
+    switch (n.op) {
+      case Op::concat: return keep_concat(r, n);
+      case Op::scatter:
+      case Op::index_put: return keep_scatter(r, n);
+      case Op::copy_to: return keep_copy_to(r, n);
+      default: return keep_with_copies(r, n);
+    }
+  });
+  for (GraphOutput& o : out.outputs)
+    if (o.value >= 0 && !has_memory(out, o.value)) o.value = append_copy(out, o.value);
+  return out;
+}
+
+}  // namespace ourjit

@@ -1,0 +1,627 @@
+// Greedy grouping in graph order; the rule is at the top of group.h.
+#include <algorithm>
+#include <functional>
+#include <set>
+
+#include "base/error.h"
+#include "fusion/group.h"
+
+namespace ourjit {
+namespace {
+
+constexpr int kMaxInlineConcat = 4;
+constexpr int kMaxRecomputed = 12;  // nodes computed again to read a value elsewhere than where it is made
+
+/// A set of unit numbers as bits.
+class UnitSet {
+ public:
+  explicit UnitSet(size_t n = 0) : words_((n + 63) / 64) {}
+  void add(size_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
+  bool has(size_t i) const { return words_[i / 64] >> (i % 64) & 1; }
+  void add_all(const UnitSet& o) {
+    for (size_t i = 0; i < words_.size(); ++i) words_[i] |= o.words_[i];
+  }
+
+ private:
+  std::vector<uint64_t> words_;
+};
+
+/// A group being built, or a barrier.
+struct Unit {
+  Group group;
+  NodeId barrier = -1;
+  std::set<ValueId> reads;  // values in memory or of other units that it reads
+};
+
+class Partitioner {
+ public:
+  Partitioner(const Graph& g, const FusionOptions& options)
+      : g_(g), options_(options), unit_of_(g.nodes.size(), -1), folded_(g.nodes.size(), false),
+        users_(users(g)) {}
+
+  Fusion run() {
+    for (size_t n = 0; n < g_.nodes.size(); ++n) place(static_cast<NodeId>(n));
+    fold_cheap_members();
+    return finish();
+  }
+
+ private:
+  const Node& node(NodeId n) const { return g_.node(n); }
+  NodeId def(ValueId v) const { return g_.values[static_cast<size_t>(v)].def; }
+  int unit(NodeId n) const { return unit_of_[static_cast<size_t>(n)]; }
+  bool is_folded(NodeId n) const {
+    return folded_[static_cast<size_t>(n)] || node_kind(g_, n) == NodeKind::Folded;
+  }
+
+  /// Calls `f` for every value that `n` reads once folded nodes are seen through.
+  void leaves(NodeId n, const std::function<void(ValueId)>& f) const {
+    for (const ValueId v : node(n).operands) {
+      const NodeId d = def(v);
+      if (d >= 0 && is_folded(d))
+        leaves(d, f);
+      else
+        f(v);
+    }
+  }
+
+  std::set<ValueId> leaf_set(NodeId n) const {
+    std::set<ValueId> out;
+    leaves(n, [&](ValueId v) { out.insert(v); });
+    return out;
+  }
+
+  void place(NodeId n);
+  int new_unit(NodeId n, const std::set<ValueId>& reads);
+  bool try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why);
+  bool shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const;
+  bool sink_fits(const Group& group, NodeId n, Group* joined, std::string* why) const;
+  bool reads_fit(const Group& joined, int u, NodeId n, std::string* why) const;
+  bool value_fits(const Group& joined, int u, ValueId v, const IndexVector& index,
+                  const SymBounds& bounds, int* budget) const;
+  void depend(int u, const std::set<ValueId>& reads, NodeId n);
+  void fold_cheap_members();
+  bool worth_folding(NodeId n) const;
+  Fusion finish();
+
+  const Graph& g_;
+  const FusionOptions& options_;
+  std::vector<Unit> units_;
+  std::vector<UnitSet> ancestors_;
+  std::vector<int> unit_of_;
+  std::vector<bool> folded_;
+  std::vector<std::vector<NodeId>> users_;
+  std::map<ValueId, std::vector<int>> readers_;  // units that read a value
+  std::vector<NotFused> not_fused_;
+};
+
+/// Units whose results `reads` are, and for mutation the units that must have read the target before.
+void Partitioner::depend(int u, const std::set<ValueId>& reads, NodeId n) {
+  const auto i = static_cast<size_t>(u);
+  UnitSet& mine = ancestors_[i];
+  const auto add = [&](int w) {
+    if (w < 0 || w == u) return;
+    mine.add(static_cast<size_t>(w));
+    mine.add_all(ancestors_[static_cast<size_t>(w)]);
+  };
+  for (const ValueId v : reads)
+    if (const NodeId d = def(v); d >= 0) add(unit(d));
+  if (node(n).op == Op::copy_to) {
+    leaves(n, [&](ValueId v) {
+      for (const int w : readers_[v]) add(w);
+    });
+  }
+  for (size_t w = 0; w < units_.size(); ++w)
+    if (w != i && ancestors_[w].has(i)) ancestors_[w].add_all(mine);
+  Unit& unit = units_[i];
+  for (const ValueId v : reads) {
+    unit.reads.insert(v);
+    std::vector<int>& all = readers_[v];
+    if (std::find(all.begin(), all.end(), u) == all.end()) all.push_back(u);
+  }
+}
+
+int Partitioner::new_unit(NodeId n, const std::set<ValueId>& reads) {
+  const int u = static_cast<int>(units_.size());
+  units_.emplace_back();
+  ancestors_.emplace_back(g_.nodes.size());
+  unit_of_[static_cast<size_t>(n)] = u;
+  Unit& unit = units_.back();
+  if (node_kind(g_, n) == NodeKind::Barrier) {
+    unit.barrier = n;
+  } else {
+    Group& group = unit.group;
+    Group empty;
+    for (const Sym& s : iteration_shape(g_, node(n)))
+      if (!s.is_const(1)) empty.dims.push_back(s);
+    std::string why;
+    const bool fits = shape_fits(empty, n, &group, &why);
+    OURJIT_CHECK(fits) << "node " << op_name(node(n).op) << " does not fit its own shape: " << why;
+    group.members.push_back(n);
+    if (node(n).op == Op::partial_reduce) group.sinks.push_back(n);
+  }
+  depend(u, reads, n);
+  return u;
+}
+
+void Partitioner::place(NodeId n) {
+  const NodeKind kind = node_kind(g_, n);
+  if (kind == NodeKind::Folded) return;
+  const std::set<ValueId> reads = leaf_set(n);
+  if (kind == NodeKind::Member && options_.fuse) {
+    // Producers first, the latest first; then units that read the same memory.
+    std::set<int, std::greater<>> producers, readers;
+    for (const ValueId v : reads) {
+      const NodeId d = def(v);
+      if (d >= 0 && units_[static_cast<size_t>(unit(d))].barrier < 0) producers.insert(unit(d));
+      if (g_.type(v).numel() == product(iteration_shape(g_, node(n))))
+        for (const int u : readers_[v])
+          if (units_[static_cast<size_t>(u)].barrier < 0) readers.insert(u);
+    }
+    for (const auto* candidates : {&producers, &readers})
+      for (const int u : *candidates) {
+        std::string why;
+        if (try_join(n, u, reads, &why)) return;
+        if (candidates == &producers)
+          not_fused_.push_back({units_[static_cast<size_t>(u)].group.members.back(), n, why});
+      }
+  }
+  new_unit(n, reads);
+}
+
+bool Partitioner::try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why) {
+  Unit& unit = units_[static_cast<size_t>(u)];
+  for (const ValueId v : reads) {
+    const NodeId d = def(v);
+    const int w = d < 0 ? -1 : this->unit(d);
+    if (w >= 0 && w != u && ancestors_[static_cast<size_t>(w)].has(static_cast<size_t>(u))) {
+      *why = "it also needs %" + g_.values[static_cast<size_t>(v)].name +
+             ", which is computed from this group outside of it";
+      return false;
+    }
+  }
+  if (static_cast<int>(unit.group.members.size()) >= options_.max_members) {
+    *why = "the group has " + std::to_string(options_.max_members) + " members already";
+    return false;
+  }
+  std::set<ValueId> all = unit.reads;
+  all.insert(reads.begin(), reads.end());
+  if (static_cast<int>(all.size()) > options_.max_buffers) {
+    *why = "the group would read more than " + std::to_string(options_.max_buffers) + " buffers";
+    return false;
+  }
+  Group joined;
+  if (!shape_fits(unit.group, n, &joined, why)) return false;
+  if (!reads_fit(joined, u, n, why)) return false;
+  joined.members.push_back(n);
+  if (node(n).op == Op::partial_reduce) joined.sinks.push_back(n);
+  unit.group = std::move(joined);
+  unit_of_[static_cast<size_t>(n)] = u;
+  depend(u, reads, n);
+  return true;
+}
+
+/// Refines `group` by `sizes`, keeping its marks; false if boundaries cross.
+bool refine(const Group& group, const std::vector<Sym>& sizes, Group* out) {
+  const auto dims = common_refinement(group.dims, sizes);
+  if (!dims) return false;
+  *out = group;
+  out->dims = *dims;
+  if (group.reduced.empty()) return true;
+  out->reduced.clear();
+  size_t i = 0;
+  Sym p = 1;
+  for (const Sym& d : *dims) {
+    out->reduced.push_back(group.reduced[i]);
+    p *= d;
+    if (p == group.dims[i]) {
+      ++i;
+      p = 1;
+    }
+  }
+  return true;
+}
+
+/// Marks on `dims` of those that refine the dims `which` of `shape`.
+std::vector<bool> marks(const std::vector<Sym>& dims, const std::vector<Sym>& shape,
+                        const std::vector<int64_t>& which) {
+  std::vector<bool> out;
+  size_t at = 0;
+  for (size_t i = 0; i < shape.size(); ++i) {
+    const bool marked =
+        std::find(which.begin(), which.end(), static_cast<int64_t>(i)) != which.end();
+    if (shape[i].is_const(1)) continue;
+    Sym p = 1;
+    while (p != shape[i]) {
+      OURJIT_CHECK(at < dims.size()) << "dims do not refine the shape";
+      p *= dims[at++];
+      out.push_back(marked);
+    }
+  }
+  return out;
+}
+
+std::vector<Sym> kept_dims(const Group& group) {
+  std::vector<Sym> out;
+  for (size_t i = 0; i < group.dims.size(); ++i)
+    if (group.reduced.empty() || !group.reduced[i]) out.push_back(group.dims[i]);
+  return out;
+}
+
+bool Partitioner::shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const {
+  const Node& node = g_.node(n);
+  const std::vector<Sym>& shape = iteration_shape(g_, node);
+  if (node.op == Op::partial_reduce) return sink_fits(group, n, joined, why);
+  if (product(group.dims) == product(shape) && refine(group, shape, joined)) {
+    if (node.op != Op::reduce) return true;
+    const std::vector<bool> m = marks(joined->dims, shape, int_list_attr(node, "dims"));
+    if (joined->reduced.empty()) {
+      if (!group.sinks.empty()) {
+        const Node& s = g_.node(group.sinks[0]);
+        std::vector<bool> kept =
+            marks(joined->dims, iteration_shape(g_, s), int_list_attr(s, "dims"));
+        kept.flip();
+        if (kept != m) {
+          *why = "the group's column sums and this reduction run over different dims";
+          return false;
+        }
+      }
+      joined->reduced = m;
+      return true;
+    }
+    if (joined->reduced == m) return true;
+    *why = "it reduces over other dims than the group";
+    return false;
+  }
+  // A row member: its shape groups the kept dims.
+  if (!group.reduced.empty() && node.op != Op::reduce && product(kept_dims(group)) == product(shape)) {
+    const std::vector<Sym> kept = kept_dims(group);
+    const auto fine = common_refinement(kept, shape);
+    if (fine && *fine == kept) {
+      *joined = group;
+      return true;
+    }
+    if (fine) {
+      // Refine the whole domain by the finer kept dims.
+      std::vector<Sym> sizes;
+      size_t k = 0;
+      for (size_t i = 0; i < group.dims.size(); ++i) {
+        if (group.reduced[i]) {
+          sizes.push_back(group.dims[i]);
+          continue;
+        }
+        for (Sym p = 1; p != group.dims[i];) {
+          p *= (*fine)[k];
+          sizes.push_back((*fine)[k++]);
+        }
+      }
+      if (refine(group, sizes, joined)) return true;
+    }
+  }
+  *why = "its shape does not fit the group's iteration domain";
+  return false;
+}
+
+bool Partitioner::sink_fits(const Group& group, NodeId n, Group* joined, std::string* why) const {
+  const Node& node = g_.node(n);
+  const std::vector<Sym>& shape = iteration_shape(g_, node);
+  const std::vector<int64_t> dims = int_list_attr(node, "dims");
+  if (product(group.dims) != product(shape) || !refine(group, shape, joined)) {
+    *why = "its shape does not fit the group's iteration domain";
+    return false;
+  }
+  std::vector<bool> m = marks(joined->dims, shape, dims);
+  if (!group.sinks.empty()) {
+    const Node& s = g_.node(group.sinks[0]);
+    if (marks(joined->dims, iteration_shape(g_, s), int_list_attr(s, "dims")) != m ||
+        attr<Sym>(s, "chunk") != attr<Sym>(node, "chunk")) {
+      *why = "the group's column sums run over other dims";
+      return false;
+    }
+  }
+  if (!joined->reduced.empty()) {
+    m.flip();
+    if (joined->reduced != m) {
+      *why = "it reduces over dims that the group's rows do not run over";
+      return false;
+    }
+  }
+  return true;
+}
+
+bool Partitioner::reads_fit(const Group& joined, int u, NodeId n, std::string* why) const {
+  SymBounds bounds;
+  domain_variables(joined, &bounds);
+  const auto at = member_index(g_, joined, n);
+  if (!at) {
+    *why = "its shape does not fit the group's iteration domain";
+    return false;
+  }
+  const Node& node = g_.node(n);
+  for (const ValueId v : node.operands) {
+    int budget = kMaxRecomputed;
+    const IndexVector index =
+        node.op == Op::reduce || node.op == Op::partial_reduce
+            ? at->index
+            : broadcast_index(at->index, g_.type(v).sizes);
+    if (!value_fits(joined, u, v, index, bounds, &budget)) {
+      *why = "it reads %" + g_.values[static_cast<size_t>(v)].name +
+             " at other elements than the group computes in the same iteration";
+      return false;
+    }
+  }
+  return true;
+}
+
+/// True if the group can give element `index` of `v` in this iteration.
+bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexVector& index,
+                             const SymBounds& bounds, int* budget) const {
+  const NodeId d = def(v);
+  if (d < 0) return true;
+  const Node& n = node(d);
+  const auto operands_fit = [&](const IndexVector& at) {
+    for (const ValueId o : n.operands)
+      if (!value_fits(joined, u, o, broadcast_index(at, g_.type(o).sizes), bounds, budget))
+        return false;
+    return true;
+  };
+  if (is_folded(d)) {
+    switch (op_category(n.op)) {
+      case OpCategory::View:
+        return value_fits(joined, u, n.operands[0], view_operand_index(g_, n, index, bounds),
+                          bounds, budget);
+      case OpCategory::Pointwise: return operands_fit(index);
+      case OpCategory::Generate: {
+        // The seed is read as a scalar.
+        return n.operands.empty() || value_fits(joined, u, n.operands[0], {}, bounds, budget);
+      }
+      default: {
+        // Pads, concats and gathers read elsewhere: what they read must be recomputable anywhere.
+        IndexVector unknown;
+        for (const ValueId o : n.operands) {
+          unknown.clear();
+          for (size_t i = 0; i < g_.type(o).sizes.size(); ++i)
+            unknown.push_back(Sym::symbol("any" + std::to_string(i)));
+          const bool same_rows = n.op == Op::gather || n.op == Op::index_select;
+          if (same_rows) {
+            // All dims but the indexed one are read in place.
+            const auto dim = static_cast<size_t>(int_attr(n, "dim"));
+            const bool is_data = o == n.operands[0];
+            if (n.op == Op::gather)
+              for (size_t i = 0; i < unknown.size(); ++i)
+                if (!is_data || i != dim) unknown[i] = index[i];
+            if (n.op == Op::index_select) {
+              const size_t r = g_.type(n.operands[1]).sizes.size();
+              for (size_t i = 0; i < unknown.size(); ++i) {
+                if (!is_data) unknown[i] = index[dim + i];
+                else if (i < dim) unknown[i] = index[i];
+                else if (i > dim) unknown[i] = index[i + r - 1];
+              }
+            }
+          }
+          if (!value_fits(joined, u, o, unknown, bounds, budget)) return false;
+        }
+        return true;
+      }
+    }
+  }
+  if (unit(d) != u) return true;
+  if (n.op == Op::partial_reduce) return false;
+  const auto at = member_index(g_, joined, d);
+  OURJIT_CHECK(at) << "a member lost its place in the domain";
+  const IndexVector here = result_index(n, at->index);
+  bool same = true;
+  for (size_t i = 0; i < here.size(); ++i)
+    same &= bounds.simplify(here[i]) == bounds.simplify(index[i]);
+  if (same) return true;
+  if (n.op == Op::reduce || --*budget < 0) return false;
+  return operands_fit(index);
+}
+
+/// True if reading `n`'s value everywhere by computing it again costs no more bytes and little arithmetic.
+bool Partitioner::worth_folding(NodeId n) const {
+  const Node& node = g_.node(n);
+  if (!is_pointwise(node.op) || node.op == Op::rand_uniform || node.op == Op::rand_normal)
+    return false;
+  const int u = unit(n);
+  const ValueId v = node.results[0];
+  for (const GraphOutput& o : g_.outputs)
+    if (o.value == v) return false;
+  std::set<int> used_by;
+  bool once = true;  // each element is read at most once
+  const std::function<bool(ValueId, bool)> scan = [&](ValueId x, bool injective) {
+    for (const GraphOutput& o : g_.outputs)
+      if (o.value == x) return false;
+    for (const NodeId w : users_[static_cast<size_t>(x)]) {
+      if (is_folded(w)) {
+        const bool still = injective && this->node(w).op != Op::expand &&
+                           op_category(this->node(w).op) == OpCategory::View;
+        if (!scan(this->node(w).results[0], still)) return false;
+        continue;
+      }
+      const Unit& reader = units_[static_cast<size_t>(unit(w))];
+      if (reader.barrier >= 0) return false;
+      once &= injective && used_by.empty() &&
+              product(iteration_shape(g_, this->node(w))) == g_.type(x).numel();
+      used_by.insert(unit(w));
+    }
+    return true;
+  };
+  if (!scan(v, true)) return false;
+  if (used_by.empty() || used_by.count(u)) return false;
+  int64_t leaves_seen = 0;
+  bool small = true, in_memory = true;
+  const int64_t own = dtype_bytes(g_.type(v).dtype);
+  int64_t bytes = 0;
+  leaves(n, [&](ValueId x) {
+    ++leaves_seen;
+    const NodeId d = def(x);
+    if (d >= 0 && unit(d) == u) in_memory = false;
+    if (g_.type(x).numel() == g_.type(v).numel())
+      bytes += dtype_bytes(g_.type(x).dtype);
+    else if (g_.type(x).rank() != 0 && !(g_.type(x).numel().is_const() && g_.type(v).numel().is_const() &&
+               g_.type(x).numel().value() * 8 <= g_.type(v).numel().value()))
+      small = false;
+  });
+  if (!in_memory) return false;
+  if (once && used_by.size() == 1) return leaves_seen <= 8;
+  return small && bytes <= own && leaves_seen <= 2;
+}
+
+void Partitioner::fold_cheap_members() {
+  if (!options_.fuse) return;
+  // In graph order, so that a folded value's own leaves are decided before it.
+  for (size_t i = 0; i < g_.nodes.size(); ++i) {
+    const auto n = static_cast<NodeId>(i);
+    if (node_kind(g_, n) != NodeKind::Member || !worth_folding(n)) continue;
+    Group& group = units_[static_cast<size_t>(unit(n))].group;
+    if (group.members.size() > 1) {
+      // Others of the group may read it; then it must stay.
+      bool read_inside = false;
+      for (const NodeId m : group.members)
+        if (m != n && leaf_set(m).count(g_.node(n).results[0])) read_inside = true;
+      if (read_inside) continue;
+    }
+    std::erase(group.members, n);
+    folded_[i] = true;
+  }
+}
+
+Fusion Partitioner::finish() {
+  Fusion out;
+  out.materialized.assign(g_.values.size(), false);
+  for (const GraphInput& in : g_.inputs)
+    if (in.value >= 0) out.materialized[static_cast<size_t>(in.value)] = true;
+  // Edges between units, after folding.
+  const size_t count = units_.size();
+  std::vector<std::set<size_t>> next(count);
+  std::vector<int> waiting(count, 0);
+  const auto edge = [&](int from, int to) {
+    if (from < 0 || from == to) return;
+    if (next[static_cast<size_t>(from)].insert(static_cast<size_t>(to)).second)
+      ++waiting[static_cast<size_t>(to)];
+  };
+  std::map<ValueId, std::vector<int>> read_by;
+  for (size_t i = 0; i < g_.nodes.size(); ++i) {
+    const auto n = static_cast<NodeId>(i);
+    if (is_folded(n)) continue;
+    const int u = unit(n);
+    if (g_.node(n).op == Op::copy_to)
+      leaves(n, [&](ValueId v) {
+        for (const int w : read_by[v]) edge(w, u);
+      });
+    leaves(n, [&](ValueId v) {
+      const NodeId d = def(v);
+      read_by[v].push_back(u);
+      if (d < 0 || unit(d) == u) return;
+      out.materialized[static_cast<size_t>(v)] = true;
+      edge(unit(d), u);
+    });
+    for (const ValueId v : g_.node(n).results)
+      if (v >= 0 && units_[static_cast<size_t>(u)].barrier >= 0)
+        out.materialized[static_cast<size_t>(v)] = true;
+  }
+  for (const GraphOutput& o : g_.outputs) {
+    ValueId v = o.value;
+    while (v >= 0 && def(v) >= 0 && is_folded(def(v))) v = node(def(v)).operands[0];
+    if (v >= 0) out.materialized[static_cast<size_t>(v)] = true;
+  }
+  // Ready units in order of their last node: what was written first in the program runs first.
+  std::set<std::pair<NodeId, size_t>> ready;
+  const auto key = [&](size_t u) {
+    const Unit& x = units_[u];
+    return std::make_pair(x.barrier >= 0 ? x.barrier : x.group.members.back(), u);
+  };
+  size_t done = 0, live = 0;
+  for (size_t u = 0; u < count; ++u) {
+    if (units_[u].barrier < 0 && units_[u].group.members.empty()) continue;
+    ++live;
+    if (waiting[u] == 0) ready.insert(key(u));
+  }
+  while (!ready.empty()) {
+    const size_t u = ready.begin()->second;
+    ready.erase(ready.begin());
+    ++done;
+    FusedStep step;
+    if (units_[u].barrier >= 0) {
+      step.node = units_[u].barrier;
+    } else {
+      Group group = units_[u].group;
+      for (const NodeId n : group.members)
+        for (const ValueId v : node(n).results)
+          if (out.materialized[static_cast<size_t>(v)]) group.stores.push_back(v);
+      step.group = std::move(group);
+    }
+    out.steps.push_back(std::move(step));
+    for (const size_t w : next[u])
+      if (--waiting[w] == 0) ready.insert(key(w));
+  }
+  OURJIT_CHECK(done == live) << "fusion made a cycle of groups";
+  out.not_fused = std::move(not_fused_);
+  return out;
+}
+
+}  // namespace
+
+NodeKind node_kind(const Graph& g, NodeId id) {
+  const Node& n = g.node(id);
+  switch (op_category(n.op)) {
+    case OpCategory::Pointwise:
+    case OpCategory::Reduce: return NodeKind::Member;
+    case OpCategory::View:
+    case OpCategory::Generate:
+    case OpCategory::Gather: return NodeKind::Folded;
+    case OpCategory::Join:
+      return n.op == Op::pad || static_cast<int>(n.operands.size()) <= kMaxInlineConcat
+                 ? NodeKind::Folded
+                 : NodeKind::Barrier;
+    case OpCategory::Call:
+    case OpCategory::Scatter:
+    case OpCategory::Mutate: return NodeKind::Barrier;
+  }
+  return NodeKind::Barrier;
+}
+
+const std::vector<Sym>& iteration_shape(const Graph& g, const Node& n) {
+  const bool reduces = op_category(n.op) == OpCategory::Reduce;
+  return g.type(reduces ? n.operands[0] : n.results[0]).sizes;
+}
+
+IndexVector domain_variables(const Group& group, SymBounds* bounds) {
+  IndexVector vars;
+  for (size_t i = 0; i < group.dims.size(); ++i) {
+    const std::string name = "d" + std::to_string(i);
+    vars.push_back(Sym::symbol(name));
+    if (bounds) bounds->set_extent(name, group.dims[i]);
+  }
+  return vars;
+}
+
+std::optional<MemberIndex> member_index(const Graph& g, const Group& group, NodeId n) {
+  const std::vector<Sym>& shape = iteration_shape(g, g.node(n));
+  const IndexVector vars = domain_variables(group, nullptr);
+  if (auto index = align(group.dims, vars, shape)) return MemberIndex{*index, false};
+  if (group.reduced.empty()) return std::nullopt;
+  IndexVector kept;
+  for (size_t i = 0; i < vars.size(); ++i)
+    if (!group.reduced[i]) kept.push_back(vars[i]);
+  if (auto index = align(kept_dims(group), kept, shape)) return MemberIndex{*index, true};
+  return std::nullopt;
+}
+
+IndexVector result_index(const Node& n, const IndexVector& index) {
+  if (op_category(n.op) != OpCategory::Reduce) return index;
+  const std::vector<int64_t> dims = int_list_attr(n, "dims");
+  const bool keepdim = n.op == Op::reduce && attr<bool>(n, "keepdim");
+  IndexVector out;
+  for (size_t i = 0; i < index.size(); ++i) {
+    if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(i)) == dims.end())
+      out.push_back(index[i]);
+    else if (keepdim)
+      out.emplace_back(0);
+  }
+  return out;
+}
+
+Fusion fuse(const Graph& g, const FusionOptions& options) { return Partitioner(g, options).run(); }
+
+}  // namespace ourjit

@@ -1,0 +1,172 @@
+// Kernels that write into memory that has a value already: copy_to, scatter, index_put.
+#include <algorithm>
+
+#include "base/error.h"
+#include "lower/evaluate.h"
+#include "lower/lower.h"
+
+namespace ourjit {
+namespace {
+
+constexpr int64_t kScatterBlock = 32;  // columns of a scattered row that one parallel iteration owns
+
+class BarrierLowering {
+ public:
+  BarrierLowering(const Graph& g, const Fusion& f, const Node& n, const std::string& name)
+      : g_(g), n_(n), b_(name), e_(g, f, b_) {}
+
+  LoweredKernel run() {
+    switch (n_.op) {
+      case Op::copy_to: copy_to(); break;
+      case Op::scatter: scatter(); break;
+      case Op::index_put: index_put(); break;
+      default: OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
+    }
+    return {b_.take(), e_.buffers(), extent_};
+  }
+
+ private:
+  void open(loop::LoopKind kind, const std::string& var, const Sym& begin, const Sym& end,
+            const Sym& extent) {
+    b_.bounds().set_extent(var, extent);
+    b_.open(kind, var, begin, end);
+    ++open_;
+  }
+  void close_all() {
+    for (; open_ > 0; --open_) b_.close();
+  }
+
+  /// Opens one parallel loop over the product of `extents` and returns the index of each.
+  IndexVector open_parallel(const std::vector<Sym>& extents) {
+    extent_ = product(extents);
+    IndexVector out(extents.size());
+    if (extents.empty()) return out;
+    open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
+    Sym below = 1;
+    for (size_t i = extents.size(); i-- > 0;) {
+      const Sym above = floordiv(Sym::symbol("p"), below);
+      out[i] = b_.bounds().simplify(i == 0 ? above : mod(above, extents[i]));
+      below *= extents[i];
+    }
+    return out;
+  }
+
+  void copy_to();
+  void scatter();
+  void index_put();
+  bool adds() const { return attr<std::string>(n_, "mode") == "add"; }
+
+  const Graph& g_;
+  const Node& n_;
+  KernelBuilder b_;
+  Evaluator e_;
+  Sym extent_ = 1;
+  int open_ = 0;
+};
+
+void BarrierLowering::copy_to() {
+  const std::vector<Sym>& sizes = g_.type(n_.operands[0]).sizes;
+  IndexVector at;
+  if (!sizes.empty()) {
+    at = open_parallel({sizes.begin(), sizes.end() - 1});
+    open(loop::LoopKind::Serial, "c", 0, sizes.back(), sizes.back());
+    at.push_back(Sym::symbol("c"));
+  }
+  const loop::ValueId x = e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
+  e_.store(n_.operands[0], at, x);
+  close_all();
+}
+
+/// Elements that differ only in `dim` may meet at one place, so that dim runs serially.
+void BarrierLowering::scatter() {
+  const auto dim = static_cast<size_t>(int_attr(n_, "dim"));
+  const std::vector<Sym>& sizes = g_.type(n_.operands[1]).sizes;
+  std::vector<Sym> others;
+  for (size_t i = 0; i < sizes.size(); ++i)
+    if (i != dim) others.push_back(sizes[i]);
+  const IndexVector outer = open_parallel(others);
+  IndexVector at;
+  for (size_t i = 0, k = 0; i < sizes.size(); ++i)
+    at.push_back(i == dim ? Sym::symbol("t") : outer[k++]);
+  if (sizes.empty()) {
+    at.clear();
+  } else {
+    open(loop::LoopKind::Serial, "t", 0, sizes[dim], sizes[dim]);
+  }
+  const std::vector<Sym>& base = g_.type(n_.operands[0]).sizes;
+  const loop::ValueId i = b_.cast(e_.element(n_.operands[1], at), DType::i64);
+  const Sym target = b_.bind(i, base.empty() ? Sym(1) : base[dim], false, loop::kNone);
+  const loop::ValueId x =
+      e_.element(n_.operands[2], broadcast_index(at, g_.type(n_.operands[2]).sizes));
+  IndexVector to = at;
+  if (!to.empty()) to[dim] = target;
+  e_.store(n_.results[0], to, x, adds());
+  close_all();
+}
+
+/// updates[lead..., index dims..., trail...]: lead and blocks of the last dim run in parallel, index dims serially,
+/// since equal indices meet at one place.
+void BarrierLowering::index_put() {
+  const std::vector<int64_t> dims = int_list_attr(n_, "dims");
+  const auto first = static_cast<size_t>(dims[0]);
+  const std::vector<Sym>& base = g_.type(n_.operands[0]).sizes;
+  const std::vector<Sym>& index_shape = g_.type(n_.operands[2]).sizes;
+  const std::vector<Sym> lead(base.begin(), base.begin() + static_cast<int64_t>(first));
+  std::vector<Sym> trail(base.begin() + static_cast<int64_t>(first + dims.size()), base.end());
+  std::vector<Sym> parallel = lead;
+  Sym columns = 1, block = 1;
+  if (!trail.empty()) {
+    columns = trail.back();
+    trail.pop_back();
+    block = columns.is_const() ? Sym(std::max<int64_t>(
+                                     kScatterBlock, (columns.value() / 4 + 15) / 16 * 16))
+                               : Sym(kScatterBlock);
+    parallel.insert(parallel.end(), trail.begin(), trail.end());
+    parallel.push_back(ceildiv(columns, block));
+  }
+  const bool has_columns = base.size() > first + dims.size();
+  const IndexVector outer = open_parallel(parallel);
+  IndexVector at(outer.begin(), outer.begin() + static_cast<int64_t>(lead.size()));
+  IndexVector position;
+  for (size_t i = 0; i < index_shape.size(); ++i) {
+    const std::string var = "t" + std::to_string(i);
+    open(loop::LoopKind::Serial, var, 0, index_shape[i], index_shape[i]);
+    position.push_back(Sym::symbol(var));
+  }
+  IndexVector to = at;
+  for (size_t k = 0; k < dims.size(); ++k) {
+    const loop::ValueId i = b_.cast(e_.element(n_.operands[2 + k], position), DType::i64);
+    to.push_back(b_.bind(i, base[first + k], true, loop::kNone));
+  }
+  at.insert(at.end(), position.begin(), position.end());
+  for (size_t i = 0; i < trail.size(); ++i) {
+    at.push_back(outer[lead.size() + i]);
+    to.push_back(outer[lead.size() + i]);
+  }
+  if (has_columns) {
+    const Sym from = outer.back() * block;
+    open(loop::LoopKind::Serial, "c", from,
+         exact_div(columns, block) ? from + block : min(columns, from + block), columns);
+    at.push_back(Sym::symbol("c"));
+    to.push_back(Sym::symbol("c"));
+  }
+  const loop::ValueId x =
+      e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
+  e_.store(n_.results[0], to, x, adds());
+  close_all();
+}
+
+}  // namespace
+
+LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name) {
+  const Node& node = g.node(n);
+  LoweredKernel k = BarrierLowering(g, f, node, name).run();
+  // A scatter writes into the copy of its base.
+  for (ValueId& v : k.buffers)
+    if (v == node.results[0]) v = node.operands[0];
+  k.kernel.provenance.push_back(std::string(op_name(node.op)) +
+                                (node.loc.empty() ? "" : "  # " + node.loc));
+  return k;
+}
+
+}  // namespace ourjit

@@ -1,0 +1,27 @@
+// From fusion groups to loop nests.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "fusion/group.h"
+#include "graph/graph.h"
+#include "loop/loop_ir.h"
+
+namespace ourjit {
+
+/// A kernel and what to pass to it.
+struct LoweredKernel {
+  loop::Kernel kernel;
+  std::vector<ValueId> buffers;  // graph value whose first element each buffer parameter points to
+  Sym extent;                    // iterations of the parallel loop
+};
+
+/// The kernel of one group. Values in memory are addressed by the strides of their types.
+LoweredKernel lower_group(const Graph& g, const Fusion& f, const Group& group,
+                          const std::string& name);
+
+/// The kernel of a barrier that is not a call: copy_to, scatter, index_put.
+LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name);
+
+}  // namespace ourjit
