@@ -1,0 +1,85 @@
+"""Every private name of torch that ourjit uses, in one place.
+
+Each is looked up when it is first needed, and probed where a release may lack it, so that `import ourjit` stays
+light and another torch release is checked against this file alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import CheckpointPolicy
+
+TORCH_FOLDER = torch.__file__.rpartition("/")[0]
+
+
+def aot_autograd(**keywords: Any) -> Callable[..., Any]:
+    """An `AotAutograd` instance: called with an FX module and inputs, it traces, partitions and compiles."""
+    from torch._dynamo.backends.common import aot_autograd as make
+
+    return make(**keywords)
+
+
+def recomputable_partition(is_cheap: Callable[[Any], bool]) -> Callable[..., Any]:
+    """Min-cut partition of a joint graph that also treats call_function targets with `is_cheap` as recomputable."""
+    from torch._functorch.partitioners import min_cut_rematerialization_partition
+
+    def partition(joint_module: torch.fx.GraphModule, joint_inputs: Any, **keywords: Any) -> Any:
+        for node in joint_module.graph.nodes:
+            if node.op == "call_function" and is_cheap(node.target):
+                node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
+        return min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
+
+    return partition
+
+
+def decompositions_by_name(names: Iterable[str]) -> dict[Any, Callable[..., Any]]:
+    """Torch's own decompositions of overloads such as "aten.addr.default"; names that torch lacks are skipped."""
+    from torch._decomp import global_decomposition_table
+
+    table = global_decomposition_table["post_autograd"]
+    found = {}
+    for name in names:
+        overload = find_overload(name)
+        if overload is not None and overload in table:
+            found[overload] = table[overload]
+    return found
+
+
+def find_overload(name: str) -> Any | None:
+    """The operator overload named "namespace.operator.overload", or None."""
+    namespace, operator, overload = name.split(".")
+    packet = getattr(getattr(torch.ops, namespace), operator, None)
+    return getattr(packet, overload, None) if packet is not None else None
+
+
+def dynamo_disable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function`, which Dynamo then neither traces nor compiles."""
+    import torch._dynamo
+
+    return torch._dynamo.disable(function)
+
+
+def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
+    """Tells AOTAutograd the strides that a compiled forward graph really returns."""
+    from torch._guards import TracingContext
+
+    context = TracingContext.try_get() if hasattr(TracingContext, "try_get") else None
+    reported = getattr(context, "output_strides", None)
+    if reported is not None and len(reported) == 0:
+        reported.extend(strides)
+
+
+def symbolic_expression(value: Any) -> Any:
+    """The sympy expression of a SymInt, SymFloat or SymBool; the number itself if it is one."""
+    node = getattr(value, "node", None)
+    return value if node is None else node.expr
+
+
+def reset_dynamo() -> None:
+    """Drops everything that torch.compile has compiled."""
+    import torch._dynamo
+
+    torch._dynamo.reset()

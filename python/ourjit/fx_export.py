@@ -1,0 +1,385 @@
+"""Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
+
+The graph is a dict {name, inputs, nodes, outputs}:
+
+* Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
+  number, also one that is None or unused.
+* A tensor type is (dtype, sizes, strides, device): names as in `DTYPES`, sizes and strides are ints, or text such as
+  "s0*128" where symbolic (`symbol_text`).
+* `inputs`: (name, type) of a tensor, or (name, "sym:s0") of a number that is the value of symbol s0.
+* `nodes`: (target, args, result_names, result_types, loc). `args` holds every argument of the operator's schema in
+  order, keyword arguments and defaults filled in; see `Exporter.encode`. The type of a None or unused result is None.
+* `outputs`: ("v", number of a value), ("sym", text), an int, or None.
+
+Constants that the graph holds become additional inputs behind the others.
+"""
+
+from __future__ import annotations
+
+import operator
+from typing import Any
+
+import torch
+
+from ourjit._C import Unsupported
+from ourjit._torch import TORCH_FOLDER, symbolic_expression
+
+DTYPES: dict[torch.dtype, str] = {
+    getattr(torch, name): short
+    for name, short in (
+        ("float32", "f32"),
+        ("float64", "f64"),
+        ("bfloat16", "bf16"),
+        ("float16", "f16"),
+        ("int64", "i64"),
+        ("int32", "i32"),
+        ("int16", "i16"),
+        ("int8", "i8"),
+        ("uint8", "u8"),
+        ("uint16", "u16"),
+        ("uint32", "u32"),
+        ("uint64", "u64"),
+        ("bool", "bool"),
+        ("complex64", "c64"),
+        ("complex128", "c128"),
+        ("float8_e4m3fn", "f8e4m3"),
+        ("float8_e5m2", "f8e5m2"),
+    )
+    if hasattr(torch, name)
+}
+
+_LAYOUTS = {torch.strided: "strided"}
+_MEMORY_FORMATS = {
+    torch.contiguous_format: "contiguous_format",
+    torch.channels_last: "channels_last",
+    torch.channels_last_3d: "channels_last_3d",
+    torch.preserve_format: "preserve_format",
+}
+
+Graph = dict[str, Any]
+
+
+def export_graph(module: torch.fx.GraphModule, name: str) -> tuple[Graph, list[torch.Tensor]]:
+    """The graph of `module` as plain data, and its constants.
+
+    Raises Unsupported for a graph that cannot be written so: higher-order operators, numbers computed from tensors.
+    """
+    return Exporter(module, name).run()
+
+
+class Exporter:
+    def __init__(self, module: torch.fx.GraphModule, name: str) -> None:
+        self.module = module
+        self.name = name
+        self.values: dict[torch.fx.Node, int | tuple[int, ...] | None] = {}
+        self.count = 0
+        self.inputs: list[tuple[str, Any]] = []
+        self.nodes: list[tuple[Any, ...]] = []
+        self.constants: list[torch.Tensor] = []
+        self.locations: dict[str | None, str] = {None: ""}
+        self.devices: dict[torch.device, str] = {}
+
+    def run(self) -> tuple[Graph, list[torch.Tensor]]:
+        outputs: list[Any] = []
+        placeholders = []
+        constants = []
+        operators = []
+        for node in self.module.graph.nodes:
+            if node.op == "call_function":
+                operators.append(node)
+            elif node.op == "placeholder":
+                placeholders.append(node)
+            elif node.op == "get_attr":
+                constants.append(node)
+            elif node.op == "output":
+                results = node.args[0]
+            else:
+                raise Unsupported(f"FX node {node.name} of kind {node.op}")
+        for node in placeholders:
+            self.add_input(node)
+        for node in constants:
+            self.add_constant(node)
+        for node in operators:
+            self.add_operator(node)
+        for result in results if isinstance(results, (tuple, list)) else (results,):
+            outputs.append(self.encode_output(result))
+        graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
+        return graph, self.constants
+
+    def add_input(self, node: torch.fx.Node) -> None:
+        value = node.meta.get("val")
+        if isinstance(value, torch.Tensor):
+            self.inputs.append((node.name, self.tensor_type(value)))
+        elif isinstance(value, torch.SymInt):
+            text = str(symbolic_expression(value))
+            # A number that is not itself a symbol gets a name of its own: nothing refers to it.
+            symbol = text if text.isidentifier() else f"input_{len(self.inputs)}"
+            self.inputs.append((node.name, f"sym:{symbol}"))
+        elif isinstance(value, int) and not isinstance(value, bool):
+            self.inputs.append((node.name, f"sym:input_{len(self.inputs)}"))
+        else:
+            raise Unsupported(f"input {node.name} is a {type(value).__name__}, not a tensor or an int")
+        self.values[node] = self.count
+        self.count += 1
+
+    def add_constant(self, node: torch.fx.Node) -> None:
+        constant: Any = self.module
+        for part in str(node.target).split("."):
+            constant = getattr(constant, part)
+        if not isinstance(constant, torch.Tensor):
+            raise Unsupported(f"higher-order operator with the subgraph {node.target}")
+        self.inputs.append((node.name, self.tensor_type(constant)))
+        self.constants.append(constant)
+        self.values[node] = self.count
+        self.count += 1
+
+    def add_operator(self, node: torch.fx.Node) -> None:
+        target = node.target
+        value = node.meta.get("val")
+        if target is operator.getitem:
+            results = self.values.get(node.args[0])  # type: ignore[arg-type]
+            if not isinstance(results, tuple):
+                raise Unsupported(f"getitem of {node.args[0]}")
+            self.values[node] = results[node.args[1]]  # type: ignore[index]
+            return
+        if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float)):
+            if self.reads_tensor_data(node):
+                raise Unsupported(f"{target} computes a number from a tensor's elements")
+            self.values[node] = None
+            return
+        if not isinstance(target, torch._ops.OpOverload):
+            raise Unsupported(f"higher-order operator {target}")
+        loc = self.location(node)
+        try:
+            args = self.arguments(node, target)
+            if isinstance(value, torch.Tensor):
+                names: tuple[str, ...] = (node.name,)
+                types: tuple[Any, ...] = (self.tensor_type(value),)
+                self.values[node] = self.count
+            elif isinstance(value, (tuple, list)):
+                names, types = self.results(node, value)
+                self.values[node] = tuple(range(self.count, self.count + len(names)))
+            elif value is None:
+                names, types = (), ()
+                self.values[node] = None
+            else:
+                raise Unsupported(f"a result is a {type(value).__name__}")
+        except Unsupported as error:
+            raise Unsupported(f"{target} at {loc or 'an unknown line'}: {error}") from None
+        self.count += len(names)
+        self.nodes.append((_name(target), args, names, types, loc))
+
+    def reads_tensor_data(self, node: torch.fx.Node) -> bool:
+        """True if a number-valued node depends on elements of a tensor, not on its shape alone."""
+        target = node.target
+        return isinstance(target, torch._ops.OpOverload) and _name(target).startswith("aten._local_scalar_dense")
+
+    def results(self, node: torch.fx.Node, value: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
+        used: dict[int, str] = {}
+        for user in node.users:
+            if user.target is not operator.getitem:
+                raise Unsupported("several results used as one")
+            used[user.args[1]] = user.name  # type: ignore[index]
+        names = []
+        types = []
+        for i, result in enumerate(value):
+            names.append(used.get(i) or f"{node.name}.{i}")
+            types.append(self.tensor_type(result) if i in used and result is not None else None)
+        return tuple(names), tuple(types)
+
+    def arguments(self, node: torch.fx.Node, target: torch._ops.OpOverload) -> tuple[Any, ...]:
+        schema = _schema(target)
+        given = node.args
+        keywords = node.kwargs
+        encoded = []
+        for i, (name, default, kind) in enumerate(schema):
+            if i < len(given):
+                value = given[i]
+            elif keywords and name in keywords:
+                value = keywords[name]
+            else:
+                encoded.append(default)
+                continue
+            if kind == "list" and not isinstance(value, (list, tuple)) and value is not None:
+                value = (value,)
+            elif kind == "float" and type(value) is int:
+                value = float(value)
+            encoded.append(self.encode(value))
+        return tuple(encoded)
+
+    def encode(self, value: Any) -> Any:
+        """An argument as plain data.
+
+        ("v", number) for a tensor; ("sym", text) for a symbolic int; ("dtype" | "device" | "layout" |
+        "memory_format", name); a list for a list or tuple; int, float, bool, str and None as they are. An argument
+        that the schema calls a Tensor may be a plain number.
+        """
+        if isinstance(value, torch.fx.Node):
+            number = self.values[value]
+            if type(number) is int:
+                return ("v", number)
+            return self.encode(value.meta["val"])
+        if value is None or isinstance(value, (bool, int, float, str)):
+            return value
+        if isinstance(value, (list, tuple)):
+            return [self.encode(item) for item in value]
+        return self.encode_other(value)
+
+    def encode_other(self, value: Any) -> Any:
+        if isinstance(value, torch.SymInt):
+            size = symbol_text(value)
+            return size if isinstance(size, int) else ("sym", size)
+        if isinstance(value, (torch.SymFloat, torch.SymBool)):
+            number = symbolic_expression(value)
+            if not number.free_symbols if hasattr(number, "free_symbols") else True:
+                return bool(number) if isinstance(value, torch.SymBool) else float(number)
+            raise Unsupported(f"symbolic number {number} that is not an int")
+        if isinstance(value, torch.dtype):
+            return ("dtype", _dtype(value))
+        if isinstance(value, torch.device):
+            return ("device", str(value))
+        if isinstance(value, torch.layout):
+            if value not in _LAYOUTS:
+                raise Unsupported(f"layout {value}")
+            return ("layout", _LAYOUTS[value])
+        if isinstance(value, torch.memory_format):
+            return ("memory_format", _MEMORY_FORMATS[value])
+        raise Unsupported(f"an argument is a {type(value).__name__}")
+
+    def encode_output(self, value: Any) -> Any:
+        if value is None or isinstance(value, int):
+            return value
+        encoded = self.encode(value)
+        if isinstance(encoded, (list, float, str)):
+            raise Unsupported(f"an output is a {type(encoded).__name__}")
+        return encoded
+
+    def tensor_type(self, tensor: torch.Tensor) -> tuple[Any, ...]:
+        if tensor.layout is not torch.strided:
+            raise Unsupported(f"a tensor has layout {tensor.layout}")
+        device = tensor.device
+        name = self.devices.get(device)
+        if name is None:
+            name = self.devices[device] = str(device)
+        dtype = DTYPES.get(tensor.dtype) or _dtype(tensor.dtype)
+        sizes = tuple(tensor.shape)
+        strides = tensor.stride()
+        for size in sizes:
+            if type(size) is not int:
+                break
+        else:
+            for size in strides:
+                if type(size) is not int:
+                    break
+            else:
+                return (dtype, sizes, strides, name)
+        return (dtype, tuple(map(symbol_text, sizes)), tuple(map(symbol_text, strides)), name)
+
+    def location(self, node: torch.fx.Node) -> str:
+        """The user's innermost line, as "model.py:41"; empty if unknown."""
+        trace = node.stack_trace
+        found = self.locations.get(trace)
+        if found is None:
+            found = self.locations[trace] = _user_line(trace or "")
+        return found
+
+
+def _user_line(trace: str) -> str:
+    best = ""
+    for line in trace.splitlines():
+        line = line.strip()
+        if line.startswith('File "'):
+            path, _, rest = line[6:].partition('", line ')
+            if not path.startswith(TORCH_FOLDER) or not best:
+                best = f"{path.rpartition('/')[2]}:{rest.partition(',')[0]}"
+    return best
+
+
+def _dtype(dtype: torch.dtype) -> str:
+    name = DTYPES.get(dtype)
+    if name is None:
+        raise Unsupported(f"dtype {dtype}")
+    return name
+
+
+_names: dict[torch._ops.OpOverload, str] = {}
+
+
+def _name(target: torch._ops.OpOverload) -> str:
+    name = _names.get(target)
+    if name is None:
+        name = _names[target] = str(target)
+    return name
+
+
+# What the exporter asks of an overload's schema never changes: (argument name, encoded default, kind).
+_schemas: dict[torch._ops.OpOverload, tuple[tuple[str, Any, str], ...]] = {}
+
+
+def _schema(target: torch._ops.OpOverload) -> tuple[tuple[str, Any, str], ...]:
+    known = _schemas.get(target)
+    if known is None:
+        arguments = []
+        for argument in target._schema.arguments:
+            text = str(argument.type).removeprefix("Optional[").rstrip("]?")
+            if "List[" in text or "[" in text:
+                kind = "list"
+            else:
+                kind = "float" if text == "float" else ""
+            default = argument.default_value
+            if isinstance(default, (list, tuple)):
+                default = list(default)
+            elif kind == "float" and isinstance(default, int):
+                default = float(default)
+            arguments.append((argument.name, default, kind))
+        known = _schemas[target] = tuple(arguments)
+    return known
+
+
+# --- symbolic integers -------------------------------------------------------------------------------
+
+
+def symbol_text(size: Any) -> int | str:
+    """A size as an int or as text: + - *, parentheses, integers, symbols, floordiv, mod, min and max.
+
+    Raises Unsupported for what cannot be written so.
+    """
+    if type(size) is int:
+        return size
+    expression = symbolic_expression(size)
+    if isinstance(expression, int):
+        return expression
+    if expression.is_Integer:
+        return int(expression)
+    return _print(expression)
+
+
+def _print(e: Any) -> str:
+    if e.is_Symbol:
+        return str(e.name)
+    if e.is_Integer:
+        return str(int(e)) if e >= 0 else f"({int(e)})"
+    kind = type(e).__name__
+    args = e.args
+    if kind == "Add":
+        return "(" + " + ".join(map(_print, args)) + ")"
+    if kind == "Mul":
+        return "*".join(map(_print, args))
+    if kind in ("Pow", "PowByNatural") and args[1].is_Integer and args[1] > 0:
+        return "*".join([_print(args[0])] * int(args[1]))
+    if kind in ("FloorDiv", "CleanDiv"):
+        return f"floordiv({_print(args[0])}, {_print(args[1])})"
+    if kind in ("Mod", "PythonMod"):
+        return f"mod({_print(args[0])}, {_print(args[1])})"
+    if kind == "ModularIndexing":
+        return f"mod(floordiv({_print(args[0])}, {_print(args[1])}), {_print(args[2])})"
+    if kind == "CeilDiv":
+        return f"floordiv({_print(args[0])} + {_print(args[1])} - 1, {_print(args[1])})"
+    if kind in ("Min", "Max"):
+        text = _print(args[0])
+        for arg in args[1:]:
+            text = f"{kind.lower()}({text}, {_print(arg)})"
+        return text
+    if kind == "Identity":
+        return _print(args[0])
+    raise Unsupported(f"symbolic size {e} uses {kind}")
