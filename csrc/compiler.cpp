@@ -1,0 +1,280 @@
+#include "compiler.h"
+
+#include <atomic>
+#include <chrono>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <unordered_map>
+#include <utility>
+
+#include "base/error.h"
+#include "base/log.h"
+#include "build_plan.h"
+#include "codegen/llvm_emitter.h"
+#include "fusion/group.h"
+#include "graph/text.h"
+#include "graph/verify.h"
+#include "loop/text.h"
+#include "loop/verify.h"
+#include "lower/lower.h"
+#include "passes/library_ops.h"
+#include "passes/passes.h"
+#include "schedule/cost.h"
+#include "schedule/schedule.h"
+
+namespace ourjit {
+namespace {
+
+double now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
+
+/// A kernel to compile, or found compiled.
+struct Unique {
+  loop::Kernel kernel;  // scheduled
+  std::string text;     // canonical
+  std::shared_ptr<LoadedKernel> loaded;
+};
+
+/// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a fallback.
+void count_calls(const Graph& g, const Options& options, CompiledGraph& out) {
+  for (const Node& n : g.nodes) {
+    if (n.op != Op::call) continue;
+    const std::string& target = call_target(n);
+    if (is_runtime_op(target)) continue;
+    if (is_library_op(target) || (options.fallback_random && is_random_op(target))) {
+      ++out.library_calls[target];
+      continue;
+    }
+    Fallback& f = out.fallbacks[target];
+    ++f.count;
+    if (f.reason.empty()) f.reason = fallback_reason(g, n);
+  }
+  if (!options.strict || out.fallbacks.empty()) return;
+  std::string list;
+  for (const auto& [target, f] : out.fallbacks)
+    list += "\n  " + target + " (" + std::to_string(f.count) + "x): " + f.reason;
+  OURJIT_RAISE(Unsupported) << "option 'strict' is set and these operators would run through ATen:"
+                            << list << "\nunset it to let them fall back";
+}
+
+std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
+  std::string name = "k" + std::to_string(number);
+  if (!s.group) return name + "_" + std::string(op_name(g.node(s.node).op));
+  // The first few different operators say what the kernel does.
+  std::string last;
+  int parts = 0;
+  for (const NodeId n : s.group->members) {
+    const Node& node = g.node(n);
+    std::string part(op_name(node.op));
+    if (node.op == Op::reduce || node.op == Op::partial_reduce) part = attr<std::string>(node, "op");
+    if (part == last || part == "cast") continue;
+    name += "_" + part;
+    last = part;
+    if (++parts == 4) break;
+  }
+  return name;
+}
+
+}  // namespace
+
+struct Compiler::State {
+  Options options;
+  const CallInfo* calls;
+  HostCpu host;
+  std::unique_ptr<CpuBackend> backend;
+  mutable std::mutex mutex;
+  Stats stats;
+  std::unordered_map<std::string, std::weak_ptr<LoadedKernel>> kernels;  // by canonical text
+  int64_t graphs_started = 0;
+
+  std::vector<StepKernel> lower(const Graph& g, const Fusion& f, StageLog& log, CompiledGraph& out,
+                                std::vector<Unique>& unique);
+  void find_loaded(std::vector<Unique>& unique);
+  void compile_missing(std::vector<Unique>& unique);
+  void dump_code(const std::vector<Unique>& unique, StageLog& log);
+};
+
+Compiler::Compiler(Options options, const CallInfo& calls) : state_(std::make_unique<State>()) {
+  state_->options = std::move(options);
+  state_->calls = &calls;
+  state_->host = detect_host(static_cast<int>(state_->options.max_vector_bits));
+  state_->backend = make_cpu_backend(state_->host);
+}
+
+Compiler::~Compiler() = default;
+
+const Options& Compiler::options() const { return state_->options; }
+CpuBackend& Compiler::backend() { return *state_->backend; }
+
+Stats Compiler::stats() const {
+  const std::lock_guard lock(state_->mutex);
+  return state_->stats;
+}
+
+void Compiler::add_guard_miss() {
+  const std::lock_guard lock(state_->mutex);
+  ++state_->stats.guard_misses;
+}
+
+void Compiler::reset() {
+  const std::lock_guard lock(state_->mutex);
+  state_->stats = {};
+  state_->kernels.clear();
+}
+
+/// Groups to scheduled kernels; equal ones share an entry of `unique`.
+std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, StageLog& log,
+                                               CompiledGraph& out, std::vector<Unique>& unique) {
+  std::vector<StepKernel> steps(f.steps.size());
+  std::unordered_map<std::string, int> number;
+  for (size_t i = 0; i < f.steps.size(); ++i) {
+    const FusedStep& s = f.steps[i];
+    const Op op = s.group ? Op::reduce : g.node(s.node).op;
+    if (!s.group && (op == Op::call || op == Op::concat)) continue;
+    const std::string name = kernel_name(g, s, unique.size());
+    StepKernel& step = steps[i];
+    step.lowered = s.group ? lower_group(g, f, *s.group, name) : lower_barrier(g, f, s.node, name);
+    loop::Kernel& lowered = step.lowered.kernel;
+    if (options.verify) loop::verify(lowered);
+    const std::string text = loop::canonical_text(lowered);
+    auto [at, is_new] = number.emplace(text, static_cast<int>(unique.size()));
+    step.kernel = at->second;
+    if (is_new) {
+      KernelReport report;
+      report.provenance = lowered.provenance;
+      report.lowered = loop::print(lowered);
+      if (log.wants("loop")) log.write("loop", name + ".loop", report.lowered);
+      report.kernel = loop::schedule_cpu(lowered, host.target);
+      if (options.verify) loop::verify(report.kernel);
+      if (log.wants("schedule")) log.write("schedule", name + ".scheduled", loop::print(report.kernel));
+      unique.push_back({report.kernel, text, nullptr});
+      out.kernels.push_back(std::move(report));
+    }
+    const KernelReport& report = out.kernels[static_cast<size_t>(step.kernel)];
+    ++out.kernels[static_cast<size_t>(step.kernel)].launches;
+    step.cost_ns = loop::iteration_cost_ns(report.kernel);
+  }
+  return steps;
+}
+
+void Compiler::State::find_loaded(std::vector<Unique>& unique) {
+  const std::lock_guard lock(mutex);
+  for (Unique& u : unique)
+    if (const auto it = kernels.find(u.text); it != kernels.end()) u.loaded = it->second.lock();
+}
+
+/// Compiles on several threads; no lock is held while LLVM works.
+void Compiler::State::compile_missing(std::vector<Unique>& unique) {
+  std::vector<size_t> todo;
+  for (size_t i = 0; i < unique.size(); ++i)
+    if (!unique[i].loaded) todo.push_back(i);
+  size_t threads = options.compile_threads ? static_cast<size_t>(options.compile_threads)
+                                           : std::max(1u, std::thread::hardware_concurrency());
+  threads = std::min(threads, todo.size());
+  std::atomic<size_t> next{0};
+  std::vector<std::exception_ptr> errors(threads);
+  const auto work = [&](size_t t) {
+    try {
+      for (size_t i = next++; i < todo.size(); i = next++)
+        unique[todo[i]].loaded = backend->compile(unique[todo[i]].kernel);
+    } catch (...) {
+      errors[t] = std::current_exception();
+      next = todo.size();
+    }
+  };
+  std::vector<std::thread> workers;
+  for (size_t t = 1; t < threads; ++t) workers.emplace_back(work, t);
+  if (threads) work(0);
+  for (std::thread& t : workers) t.join();
+  for (const std::exception_ptr& e : errors)
+    if (e) std::rethrow_exception(e);
+  const std::lock_guard lock(mutex);
+  for (const size_t i : todo) kernels[unique[i].text] = unique[i].loaded;
+  stats.kernels_compiled += static_cast<int64_t>(todo.size());
+}
+
+void Compiler::State::dump_code(const std::vector<Unique>& unique, StageLog& log) {
+  for (const Unique& u : unique) {
+    if (log.wants("llvm")) log.write("llvm", u.kernel.name + ".ll", backend->optimized_llvm(u.kernel));
+    if (log.wants("asm")) log.write("asm", u.kernel.name + ".s", backend->assembly(u.kernel));
+  }
+}
+
+std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
+  State& s = *state_;
+  const double start = now();
+  int64_t number = 0;
+  {
+    const std::lock_guard lock(s.mutex);
+    number = s.graphs_started++;
+  }
+  StageLog log(s.options, std::to_string(number) + "_" + captured.name);
+  auto out = std::make_shared<CompiledGraph>();
+  out->captured = print(captured);
+  if (log.wants("graph")) log.write("graph", "captured.graph", out->captured);
+
+  // Graph to graph.
+  PassContext context;
+  context.deterministic_layout = s.options.keep_layout;
+  Graph g = run_passes(std::move(captured), context,
+                       [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
+                         if (log.wants("passes"))
+                           log.write("passes", std::string(pass.name) + ".graph", print(after));
+                         if (log.wants("time"))
+                           log.write("time", std::string(pass.name) + ".time",
+                                     std::to_string(seconds * 1e3) + " ms\n");
+                       });
+  g = insert_copies(g);
+  if (s.options.verify) verify(g);
+  out->optimized = print(g);
+  if (log.wants("graph")) log.write("graph", "optimized.graph", out->optimized);
+  count_calls(g, s.options, *out);
+
+  // Graph to groups, groups to kernels, kernels to machine code.
+  FusionOptions fusion_options;
+  fusion_options.fuse = s.options.fusion;
+  const Fusion fusion = fuse(g, fusion_options);
+  out->groups = print(g, fusion);
+  if (log.wants("fusion")) log.write("fusion", "groups.txt", out->groups);
+  const double fused = now();
+  std::vector<Unique> unique;
+  std::vector<StepKernel> steps = s.lower(g, fusion, log, *out, unique);
+  const double lowered = now();
+  s.find_loaded(unique);
+  s.compile_missing(unique);
+  if (log.wants("time"))
+    log.write("time", "compile.time",
+              "passes and fusion " + std::to_string((fused - start) * 1e3) + " ms, lowering " +
+                  std::to_string((lowered - fused) * 1e3) + " ms, machine code of " +
+                  std::to_string(unique.size()) + " kernels " +
+                  std::to_string((now() - lowered) * 1e3) + " ms\n");
+  if (log.wants("llvm") || log.wants("asm")) s.dump_code(unique, log);
+
+  // Everything to a plan.
+  out->plan = build_plan(g, fusion, steps, [&](const std::string& target) {
+    return s.calls->writes_into_results(target);
+  });
+  for (const Unique& u : unique)
+    out->plan.kernels.push_back({u.kernel.name, u.loaded->function(), u.loaded});
+  for (const PlanOutput& o : out->plan.outputs)
+    out->output_strides.push_back(
+        o.tensor < 0 ? std::nullopt
+                     : std::optional(out->plan.tensors[static_cast<size_t>(o.tensor)].strides));
+  if (log.wants("plan")) log.write("plan", "plan.txt", print(out->plan));
+
+  out->seconds = now() - start;
+  const std::lock_guard lock(s.mutex);
+  ++s.stats.graphs;
+  s.stats.backend_seconds += out->seconds;
+  for (const auto& [target, count] : out->library_calls) s.stats.library_calls[target] += count;
+  for (const auto& [target, f] : out->fallbacks) {
+    Fallback& total = s.stats.fallbacks[target];
+    total.count += f.count;
+    total.reason = f.reason;
+  }
+  return out;
+}
+
+}  // namespace ourjit
