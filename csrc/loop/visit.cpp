@@ -1,0 +1,93 @@
+#include "loop/visit.h"
+
+#include <set>
+
+namespace ourjit::loop {
+
+void for_each_node(const std::vector<Node>& body, const std::function<void(const Node&)>& f) {
+  for (const Node& n : body) {
+    f(n);
+    if (const For* loop = std::get_if<For>(&n.v)) for_each_node(loop->body, f);
+  }
+}
+
+void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f) {
+  for (Node& n : body) {
+    f(n);
+    if (For* loop = std::get_if<For>(&n.v)) for_each_node(loop->body, f);
+  }
+}
+
+std::vector<ValueId> operands(const Node& n) {
+  std::vector<ValueId> out = std::visit(
+      Overloaded{
+          [](const Const&) { return std::vector<ValueId>{}; },
+          [](const Index&) { return std::vector<ValueId>{}; },
+          [](const Compute& c) { return c.args; },
+          [](const Load& l) { return std::vector<ValueId>{l.mask}; },
+          [](const Store& s) { return std::vector<ValueId>{s.value, s.mask}; },
+          [](const Bind& b) { return std::vector<ValueId>{b.value, b.mask}; },
+          [](const For& f) {
+            std::vector<ValueId> values;
+            for (const Reduction& r : f.reductions) values.push_back(r.value);
+            return values;
+          },
+      },
+      n.v);
+  std::erase(out, kNone);
+  return out;
+}
+
+std::vector<ValueId> results(const Node& n) {
+  return std::visit(Overloaded{
+                        [](const Const& c) { return std::vector<ValueId>{c.result}; },
+                        [](const Index& i) { return std::vector<ValueId>{i.result}; },
+                        [](const Compute& c) { return std::vector<ValueId>{c.result}; },
+                        [](const Load& l) { return std::vector<ValueId>{l.result}; },
+                        [](const Store&) { return std::vector<ValueId>{}; },
+                        [](const Bind&) { return std::vector<ValueId>{}; },
+                        [](const For& f) {
+                          std::vector<ValueId> values;
+                          for (const Reduction& r : f.reductions) values.push_back(r.result);
+                          return values;
+                        },
+                    },
+                    n.v);
+}
+
+void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
+  std::visit(Overloaded{
+                 [](Const&) {},
+                 [&](Index& i) { i.expr = f(i.expr); },
+                 [](Compute&) {},
+                 [&](Load& l) { l.index = f(l.index); },
+                 [&](Store& s) { s.index = f(s.index); },
+                 [&](Bind& b) { b.extent = f(b.extent); },
+                 [&](For& loop) {
+                   loop.begin = f(loop.begin);
+                   loop.end = f(loop.end);
+                 },
+             },
+             n.v);
+}
+
+void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f) {
+  for_each_node(body, [&](Node& n) { map_syms(n, f); });
+}
+
+std::string fresh_name(const Kernel& k, const std::string& base) {
+  std::set<std::string> taken(k.sizes.begin(), k.sizes.end());
+  for (const Buffer& b : k.buffers) taken.insert(b.name);
+  for (const Local& l : k.locals) taken.insert(l.name);
+  for_each_node(k.body, [&](const Node& n) {
+    if (const For* loop = std::get_if<For>(&n.v)) taken.insert(loop->var);
+    if (const Bind* bind = std::get_if<Bind>(&n.v)) taken.insert(bind->symbol);
+  });
+  if (!taken.contains(base)) return base;
+  for (int i = 2;; ++i) {
+    std::string name = base + "_" + std::to_string(i);
+    if (!taken.contains(name)) return name;
+  }
+}
+
+}  // namespace ourjit::loop

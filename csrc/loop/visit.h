@@ -1,0 +1,29 @@
+// Walks over kernels, shared by the stages that read or rewrite them.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "loop/loop_ir.h"
+
+namespace ourjit::loop {
+
+/// Calls `f` on every node of `body` in order, a loop before its body.
+void for_each_node(const std::vector<Node>& body, const std::function<void(const Node&)>& f);
+void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f);
+
+/// The values that the node itself (not a loop's body) reads; a loop reads its reductions' values.
+std::vector<ValueId> operands(const Node& n);
+/// The values that the node defines, in order.
+std::vector<ValueId> results(const Node& n);
+
+/// Rewrites every index, bound and extent in `n` itself (not in a loop's body) by `f`.
+void map_syms(Node& n, const std::function<Sym(const Sym&)>& f);
+/// The same for `body` and everything in it.
+void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f);
+
+/// A name that starts with `base` and that no size, loop variable, bound symbol or memory has.
+std::string fresh_name(const Kernel& k, const std::string& base);
+
+}  // namespace ourjit::loop
