@@ -80,6 +80,7 @@ struct PlanInput {
   DType dtype = DType::f32;
   std::vector<Sym> sizes, strides;  // what kernels assume; checked at each call
   std::string name;
+  bool written = false;  // a step writes into its memory, so a copy of it will not do
 };
 
 /// A tensor (index into Plan::tensors), a number, or None.

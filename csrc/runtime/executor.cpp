@@ -1,0 +1,96 @@
+#include "runtime/executor.h"
+
+#include <algorithm>
+#include <atomic>
+
+#include "base/error.h"
+#include "loop/interpret.h"
+
+namespace ourjit {
+
+namespace {
+
+struct Launch {
+  KernelFunction function;
+  KernelArgs args;
+  std::atomic<int32_t> status{0};
+};
+
+/// Every task has a status of its own: the threads must not write to one place.
+void run_task(void* context, int64_t begin, int64_t end) {
+  auto& launch = *static_cast<Launch*>(context);
+  int32_t status = 0;
+  KernelArgs args = launch.args;
+  args.begin = begin;
+  args.end = end;
+  args.status = &status;
+  launch.function(&args);
+  if (status != 0) launch.status.store(status, std::memory_order_relaxed);
+}
+
+[[noreturn]] void raise(int32_t status) {
+  switch (static_cast<loop::Status>(status)) {
+    case loop::Status::IndexError: throw IndexOutOfRange();
+    case loop::Status::ZeroDivisionError: throw ZeroDivision();
+    case loop::Status::Ok: break;
+  }
+  OURJIT_RAISE(InternalError) << "a kernel ended with unknown status " << status;
+}
+
+void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
+  void** arguments = frame.arguments.data();
+  const int* tensors = instance.pointer_tensors.data() + step.pointers.first;
+  for (int i = 0; i < step.pointers.count; ++i) {
+    const InstanceTensor& t = instance.tensors[static_cast<size_t>(tensors[i])];
+    arguments[i] = static_cast<char*>(frame.buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset;
+  }
+  int32_t status = 0;
+  const KernelArgs args{arguments, instance.sizes.data() + step.sizes.first, 0, step.extent, &status};
+  if (step.grain == 0) {
+    step.function(&args);
+  } else {
+    Launch shared{step.function, args};
+    host.parallel_for(step.extent, step.grain, run_task, &shared);
+    status = shared.status.load(std::memory_order_relaxed);
+  }
+  if (status != 0) raise(status);
+}
+
+void place_temporaries(const PlanInstance& instance, Frame& frame, char* arena) {
+  if (frame.arena == arena) return;
+  for (size_t b = 0; b < frame.buffers.size(); ++b)
+    if (instance.temp_offsets[b] >= 0) frame.buffers[b] = arena + instance.temp_offsets[b];
+  frame.arena = arena;
+}
+
+}  // namespace
+
+Frame::Frame(const PlanInstance& instance) : buffers(instance.buffer_bytes.size()) {
+  int most = 0;
+  for (const InstanceStep& s : instance.steps) most = std::max(most, s.pointers.count);
+  arguments.resize(static_cast<size_t>(most));
+}
+
+void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host) {
+  const ArenaLease arena(arenas, instance.arena_bytes, frame.arena);
+  place_temporaries(instance, frame, arena.data());
+  const auto acquire = [&](int b) {
+    const auto i = static_cast<size_t>(b);
+    frame.buffers[i] = host.allocate(b, instance.buffer_bytes[i]);
+  };
+  for (int b : instance.release_at_start) host.release(b);
+  for (size_t i = 0; i < instance.steps.size(); ++i) {
+    const InstanceStep& step = instance.steps[i];
+    for (int k = 0; k < step.acquire.count; ++k)
+      acquire(instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
+    if (!step.function)
+      host.call(static_cast<int>(i), frame.buffers.data());
+    else if (step.extent > 0)
+      launch(instance, step, frame, host);
+    for (int k = 0; k < step.release.count; ++k)
+      host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
+  }
+  for (int b : instance.acquire_at_end) acquire(b);
+}
+
+}  // namespace ourjit

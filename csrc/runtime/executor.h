@@ -1,0 +1,55 @@
+// Runs a plan instance over raw pointers. What needs tensors or threads is asked of a Host.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "base/error.h"
+#include "runtime/arena_pool.h"
+#include "runtime/instance.h"
+
+namespace ourjit {
+
+/// An integer division by zero in a kernel; eager raises RuntimeError with this text.
+class ZeroDivision : public Error {
+ public:
+  ZeroDivision() : Error("ZeroDivisionError") {}
+};
+
+/// A gather or scatter met an index outside of its dimension.
+class IndexOutOfRange : public Error {
+ public:
+  IndexOutOfRange() : Error("index out of range in self") {}
+};
+
+/// A piece of a parallel loop.
+using TaskFunction = void (*)(void* context, int64_t begin, int64_t end);
+
+/// What the executor cannot do alone.
+class Host {
+ public:
+  virtual ~Host() = default;
+  /// Calls task(context, begin, end) over a partition of 0 .. n - 1 into pieces of about `grain`, in parallel.
+  virtual void parallel_for(int64_t n, int64_t grain, TaskFunction task, void* context) = 0;
+  /// Makes library call `step`; sets buffers[b] for each CallResult buffer that it defines.
+  virtual void call(int step, void** buffers) = 0;
+  /// Memory of an Output buffer.
+  virtual void* allocate(int buffer, int64_t bytes) = 0;
+  /// Says that no later step and no output needs this Input or CallResult buffer.
+  virtual void release(int buffer) = 0;
+};
+
+/// The pointers of one running call. Kept between calls so that nothing is allocated.
+struct Frame {
+  std::vector<void*> buffers;    // address of each plan buffer
+  std::vector<void*> arguments;  // of the kernel at hand
+  const char* arena = nullptr;   // where the addresses of Temp buffers were put
+
+  explicit Frame(const PlanInstance& instance);
+};
+
+/// Runs all steps. frame.buffers must hold the addresses of the inputs. Raises IndexOutOfRange,
+/// ZeroDivision and whatever the host raises; the arena block goes back to the pool in any case.
+void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host);
+
+}  // namespace ourjit
