@@ -35,6 +35,16 @@ inline constexpr double pow_log_f64[] = {
     0x1.3b13ba20a7792p-3, 0x1.110f2ae793003p-3, 0x1.e26142c8a413ap-4, 0x1.a55bd12bb4921p-4,
     0x1.ea04dc0f2697cp-4,
 };
+inline constexpr double pow_log2_f64[] = {
+    0x1.71547652b55fbp+0, -0x1.7154765194a81p-1, 0x1.ec709de4e026ep-2, -0x1.715478c84325ep-2,
+    0x1.2776b6675de0ap-2, -0x1.ec6f0cc2a234dp-3, 0x1.a61b75d11d5bap-3, -0x1.718c4c4ac5a4bp-3,
+    0x1.4824624367fedp-3, -0x1.23af7fdf68589p-3, 0x1.0a7640320b884p-3, -0x1.143450810251dp-3,
+    0x1.1142a1905982p-3, -0x1.2044f1e1124dcp-4,
+};
+inline constexpr double pow_exp2_f64[] = {
+    0x1.62e430dd7ab1cp-1, 0x1.ebfc282218f7dp-3, 0x1.c6aecc16f1557p-5, 0x1.3af34b175a2b4p-7,
+    0x1.5f4a54745ccbap-10, 0x1.6a2cabc4eec02p-13,
+};
 inline constexpr float sin_f32[] = {
     -0x1.555544p-3f, 0x1.1106bp-7f, -0x1.991006p-13f,
 };

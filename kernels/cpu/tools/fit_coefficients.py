@@ -131,6 +131,11 @@ def fit_exponentials():
     fit("pow_log", "f64", lambda z: (atanh_rest(z) - mp.mpf(2) / 3) / z, lambda z: z * z, 0, top, 8)
 
 
+    # powf in doubles: log2(1 + f) = f P(f), 2^r = 1 + r P(r)
+    fit("pow_log2", "f64", lambda f: mp.log1p(f) / (f * mp.log(2)), lambda f: f / mp.log1p(f), low, high, 13)
+    fit("pow_exp2", "f64", lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x), -half, half * mp.mpf("1.01"), 5)
+
+
 def fit_trigonometric():
     top = (mp.pi / 4 * mp.mpf("1.02")) ** 2
     for kind, degree in (("f32", 2), ("f64", 5)):
