@@ -97,10 +97,10 @@ const TensorType& AtenCall::captured(int i) const {
   return rewriter_.old.type(node_.operands[static_cast<size_t>(ref->index)]);
 }
 
-bool AtenCall::is_graph_input(int i) const {
+const Node* AtenCall::producer(int i) const {
   const auto* ref = std::get_if<OperandRef>(&arg(i).v);
   require(ref != nullptr, "a tensor was expected");
-  return rewriter_.old.def(node_.operands[static_cast<size_t>(ref->index)]) == nullptr;
+  return rewriter_.old.def(node_.operands[static_cast<size_t>(ref->index)]);
 }
 
 bool AtenCall::flag(int i) const {

@@ -48,8 +48,8 @@ class AtenCall {
   std::vector<std::optional<ValueId>> tensors(int i) const;
   /// Type of a tensor argument with the strides that ATen gave it.
   const TensorType& captured(int i) const;
-  /// Whether argument `i` is an input of the graph.
-  bool is_graph_input(int i) const;
+  /// The call that makes tensor argument `i`, null if that is an input of the graph.
+  const Node* producer(int i) const;
 
   bool flag(int i) const;
   Sym sym(int i) const;

@@ -1,0 +1,72 @@
+// Variance and standard deviation: two passes, centred, accumulated in f64 as ATen does, so that
+// very small and very large scales keep their digits.
+#include <algorithm>
+
+#include "passes/canonicalize_rules.h"
+
+namespace ourjit {
+namespace {
+
+struct Moments {
+  Expr variance, mean;  // f64, dims kept as asked
+};
+
+/// Sum of squared deviations divided by max(0, count - correction).
+Moments moments(AtenCall& c, const std::vector<int64_t>& dims, double correction, bool keepdim) {
+  const Expr x = c.expr(0, DType::f64);
+  const Expr centre = mean(x, dims);
+  const Expr deviation = x - centre;
+  const Expr squares = sum(deviation * deviation, dims, keepdim);
+  const Sym n = count(x, dims);
+  const bool whole = correction == static_cast<double>(static_cast<int64_t>(correction));
+  require(n.is_const() || whole, "a fractional correction of a symbolic count");
+  const Expr divisor =
+      n.is_const() ? number(squares, std::max(0.0, static_cast<double>(n.value()) - correction))
+                   : number(c.b, n - static_cast<int64_t>(correction), DType::f64);
+  Expr kept = centre;
+  if (!keepdim && !dims.empty()) kept = reshape(centre, squares.sizes());
+  return {squares / divisor, kept};
+}
+
+/// What the overload asks for: sqrt for the standard deviation, the mean as second result.
+void finish(AtenCall& c, const Moments& m) {
+  if (c.wanted(0)) c.done(c.op == ScalarOp::sqrt ? sqrt(m.variance) : m.variance, 0);
+  if (c.wanted(1)) c.done(m.mean, 1);
+}
+
+/// self, dims, correction or None (1), keepdim
+void with_correction(AtenCall& c) {
+  finish(c, moments(c, c.dims(1, c.expr(0).rank()), c.real_or(2, 1), c.flag(3)));
+}
+
+/// self, unbiased
+void of_all(AtenCall& c) {
+  finish(c, moments(c, all_dims(c.expr(0).rank()), c.flag(1) ? 1 : 0, false));
+}
+
+/// self, dims, unbiased, keepdim
+void of_dims(AtenCall& c) {
+  finish(c, moments(c, c.dims(1, c.expr(0).rank()), c.flag(2) ? 1 : 0, c.flag(3)));
+}
+
+}  // namespace
+
+std::vector<AtenRule> moment_rules() {
+  using S = ScalarOp;
+  return {
+      {"aten.var.correction", with_correction},
+      {"aten.std.correction", with_correction, S::sqrt},
+      {"aten.var_mean.correction", with_correction},
+      {"aten.std_mean.correction", with_correction, S::sqrt},
+      {"aten.var.default", of_all},
+      {"aten.std.default", of_all, S::sqrt},
+      {"aten.var_mean.default", of_all},
+      {"aten.std_mean.default", of_all, S::sqrt},
+      {"aten.var.dim", of_dims},
+      {"aten.std.dim", of_dims, S::sqrt},
+      {"aten.var_mean.dim", of_dims},
+      {"aten.std_mean.dim", of_dims, S::sqrt},
+  };
+}
+
+}  // namespace ourjit

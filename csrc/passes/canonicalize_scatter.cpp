@@ -1,0 +1,155 @@
+// Calls that write through index tensors into a copy of their operand.
+#include "passes/canonicalize_rules.h"
+#include "passes/indexing.h"
+
+namespace ourjit {
+namespace {
+
+/// self, dim, index, source (tensor or number); `op` add accumulates.
+void scatter(AtenCall& c, ScalarOp op) {
+  Expr x = c.expr(0), index = c.expr(2, DType::i64);
+  Expr updates = c.expr(3, x.dtype());
+  const int64_t dim = c.dim(1, x.rank());
+  const auto at_least_1d = [](const Expr& e) { return e.rank() == 0 ? reshape(e, {Sym(1)}) : e; };
+  if (!c.is_tensor(3)) updates = expand(updates, index.sizes());
+  x = at_least_1d(x);
+  index = at_least_1d(index);
+  updates = at_least_1d(updates);
+  for (size_t d = 0; d < index.sizes().size(); ++d)  // a larger source is read from its corner
+    if (updates.sizes()[d] != index.sizes()[d]) updates = narrow(updates, static_cast<int64_t>(d), 0, index.sizes()[d]);
+  const std::string mode = op == ScalarOp::add ? "add" : "set";
+  const Attrs attrs{{"dim", Sym(dim)}, {"mode", mode}};
+  c.done(reshape({&c.b, c.b.emit(Op::scatter, {x.v, index.v, updates.v}, attrs)}, c.out().sizes));
+}
+
+void scatter_set(AtenCall& c) { scatter(c, ScalarOp::cast); }
+void scatter_add(AtenCall& c) { scatter(c, ScalarOp::add); }
+
+/// self, dim, index, src, reduce, include_self
+void scatter_reduce(AtenCall& c) {
+  require(c.text(4) == "sum" && c.flag(5), "scatter_reduce other than a sum that includes self");
+  scatter(c, ScalarOp::add);
+}
+
+/// `base` with `updates` at `indices` of the dims from `first` on.
+Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates, bool add) {
+  std::vector<ValueId> operands{base.v, updates.v};
+  std::vector<Sym> dims;
+  for (size_t k = 0; k < indices.size(); ++k) {
+    const Sym n = base.sizes()[static_cast<size_t>(first) + k];
+    operands.push_back(wrap_index(indices[k], n).v);
+    dims.push_back(first + static_cast<int64_t>(k));
+  }
+  const Attrs attrs{{"dims", dims}, {"mode", std::string(add ? "add" : "set")}};
+  return {base.b, base.b->emit(Op::index_put, std::move(operands), attrs)};
+}
+
+/// x[mask] = value with one mask and one value: a selection. Masks cover the dims where they stand.
+bool put_by_mask(AtenCall& c, const Expr& x, const std::vector<std::optional<ValueId>>& indices) {
+  const Expr value = c.expr(2, x.dtype());
+  if (c.flag(3) || !c.b.type(value.v).numel().is_const(1)) return false;
+  int64_t at = -1;
+  for (size_t d = 0; d < indices.size(); ++d) {
+    if (!indices[d]) continue;
+    if (at >= 0) return false;
+    at = static_cast<int64_t>(d);
+  }
+  if (at < 0 || !is_bool(c.b.type(*indices[static_cast<size_t>(at)]).dtype)) return false;
+  Expr mask{&c.b, *indices[static_cast<size_t>(at)]};
+  std::vector<Sym> sizes(mask.sizes());
+  while (static_cast<int64_t>(sizes.size()) + at < x.rank()) sizes.push_back(Sym(1));
+  c.done(where(reshape(mask, sizes), reshape(value, {}), x));
+  return true;
+}
+
+/// self, indices, values, accumulate
+void index_put(AtenCall& c) {
+  const Expr x = c.expr(0);
+  const std::vector<std::optional<ValueId>> indices = c.tensors(1);
+  if (put_by_mask(c, x, indices)) return;
+  const IndexedDims at = indexed_dims(c, x, indices);
+  std::vector<Sym> sizes(at.base.sizes().begin(), at.base.sizes().begin() + at.first);
+  sizes.insert(sizes.end(), at.shape.begin(), at.shape.end());
+  sizes.insert(sizes.end(), at.base.sizes().begin() + at.first + static_cast<int64_t>(at.indices.size()),
+               at.base.sizes().end());
+  Expr values = c.expr(2, x.dtype());
+  if (values.sizes() != sizes) values = expand(values, sizes);
+  const Expr result = put(at.base, at.first, at.indices, values, c.flag(3));
+  std::vector<int64_t> inverse(at.order.size());
+  for (size_t d = 0; d < at.order.size(); ++d) inverse[static_cast<size_t>(at.order[d])] = static_cast<int64_t>(d);
+  c.done(at.order == all_dims(x.rank()) ? result : Expr{&c.b, c.b.permute(result.v, inverse)});
+}
+
+/// Lines of dim `dim` (argument 1) at a 1-d or 0-d index (argument 2).
+void put_lines(AtenCall& c, const Expr& updates, bool add) {
+  const Expr x = c.expr(0);
+  require(x.rank() > 0, "a 0-d tensor has no lines");
+  Expr index = c.expr(2, DType::i64);
+  if (index.rank() == 0) index = reshape(index, {Sym(1)});
+  const int64_t dim = c.dim(1, x.rank());
+  std::vector<Sym> sizes(x.sizes());
+  sizes[static_cast<size_t>(dim)] = index.sizes()[0];
+  const Expr fitted = updates.sizes() == sizes ? updates
+                      : updates.rank() == 0   ? expand(updates, sizes)
+                                              : reshape(updates, sizes);
+  c.done(put(x, dim, {index}, fitted, add));
+}
+
+/// self, dim, index, source, alpha
+void index_add(AtenCall& c) {
+  Expr source = c.expr(3, c.out().dtype);
+  if (c.real_or(4, 1) != 1) source = source * c.expr(4, source.dtype());
+  put_lines(c, source, true);
+}
+
+/// self, dim, index, source or value
+void index_set(AtenCall& c) { put_lines(c, c.expr(3, c.out().dtype), false); }
+
+/// grad, indices, rows, padding index, scale by frequency: rows of equal index are summed.
+void embedding_backward(AtenCall& c) {
+  require(!c.flag(4), "gradients scaled by frequency");
+  const DType t = c.out().dtype;
+  Expr g = c.expr(0, t);
+  const Expr index = c.expr(1, DType::i64);
+  const int64_t padding = c.integer(3);
+  if (padding >= 0) g = where(eq(unsqueeze(index, index.rank()), static_cast<double>(padding)), 0, g);
+  const Attrs attrs{{"dims", std::vector<Sym>{Sym(0)}}, {"mode", std::string("add")}};
+  const Expr zeros = full(c.b, 0, t, c.out().sizes);
+  c.done({&c.b, c.b.emit(Op::index_put, {zeros.v, g.v, index.v}, attrs)});
+}
+
+/// grad, input sizes, dim, size, step: windows are added back where they were read.
+void unfold_backward(AtenCall& c) {
+  Expr g = c.expr(0);
+  const int rank = c.out().rank();
+  const int64_t dim = c.dim(2, rank);
+  const Expr first = iota(c.b, g.sizes()[static_cast<size_t>(dim)], DType::i64, 0, 2) * number(c.b, c.sym(4), DType::i64);
+  const Expr index = first + iota(c.b, c.sym(3), DType::i64, 1, 2);
+  std::vector<int64_t> order = all_dims(rank);
+  order.insert(order.begin() + dim + 1, rank);
+  g.v = c.b.permute(g.v, order);
+  const Expr zeros = full(c.b, 0, g.dtype(), c.out().sizes);
+  const Attrs attrs{{"dims", std::vector<Sym>{Sym(dim)}}, {"mode", std::string("add")}};
+  c.done({&c.b, c.b.emit(Op::index_put, {zeros.v, g.v, index.v}, attrs)});
+}
+
+}  // namespace
+
+std::vector<AtenRule> scatter_rules() {
+  return {
+      {"aten.scatter.src", scatter_set},
+      {"aten.scatter.value", scatter_set},
+      {"aten.scatter_add.default", scatter_add},
+      {"aten.scatter_reduce.two", scatter_reduce},
+      {"aten.index_put.default", index_put},
+      {"aten._unsafe_index_put.default", index_put},
+      {"aten.index_add.default", index_add},
+      {"aten.index_copy.default", index_set},
+      {"aten.index_fill.int_Scalar", index_set},
+      {"aten.index_fill.int_Tensor", index_set},
+      {"aten.embedding_dense_backward.default", embedding_backward},
+      {"aten.unfold_backward.default", unfold_backward},
+  };
+}
+
+}  // namespace ourjit
