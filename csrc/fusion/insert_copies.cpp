@@ -97,12 +97,19 @@ void keep_scatter(Rewriter& r, const Node& n) {
   r.map[static_cast<size_t>(base)] = saved;
 }
 
+/// Strides of dims of one element do not matter.
+bool same_strides(const TensorType& t, const std::vector<Sym>& strides) {
+  for (size_t i = 0; i < strides.size(); ++i)
+    if (!t.sizes[i].is_const(1) && t.strides[i] != strides[i]) return false;
+  return true;
+}
+
 /// Appends an identity copy of `v` to a finished graph.
-ValueId append_copy(Graph& g, ValueId v) {
-  const TensorType& type = g.type(v);
+ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
+  const TensorType type = g.type(v);
   Value out{g.values[static_cast<size_t>(v)].name + ".out", type,
             static_cast<NodeId>(g.nodes.size()), 0};
-  out.type.strides = contiguous_strides(type.sizes);
+  out.type.strides = std::move(strides);
   const auto id = static_cast<ValueId>(g.values.size());
   g.nodes.push_back({Op::cast, {v}, {{"dtype", type.dtype}}, {id}, ""});
   g.values.push_back(std::move(out));
@@ -125,8 +132,14 @@ Graph insert_copies(const Graph& g) {
       default: return keep_with_copies(r, n);
     }
   });
-  for (GraphOutput& o : out.outputs)
-    if (o.value >= 0 && !has_memory(out, o.value)) o.value = append_copy(out, o.value);
+  for (GraphOutput& o : out.outputs) {
+    if (o.value < 0) continue;
+    const TensorType& t = out.type(o.value);
+    if (o.strides_fixed && !same_strides(t, o.strides))
+      o.value = append_copy(out, o.value, o.strides);
+    else if (!has_memory(out, o.value))
+      o.value = append_copy(out, o.value, contiguous_strides(t.sizes));
+  }
   return out;
 }
 
