@@ -1,0 +1,84 @@
+"""ourjit: a JIT compiler inside PyTorch.
+
+    model = torch.compile(model, backend="ourjit", options={...})
+
+needs no import of this package. What it adds: `stats()` and `reset()` for counters, `explain(fn, *args)` and
+`emit(fn, *args)` to see what a function compiles to, and the errors that compilation raises.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch  # noqa: F401  loads the libraries that the extension binds to
+
+from ourjit._C import BackendError, InternalError, Unsupported, UserError
+
+__all__ = [
+    "BackendError",
+    "InternalError",
+    "Unsupported",
+    "UserError",
+    "emit",
+    "explain",
+    "reset",
+    "stats",
+]
+
+
+def stats() -> dict[str, Any]:
+    """Counters since the start or the last reset(), over all options in use.
+
+    graphs, kernels_compiled, kernels_loaded (from the disk cache), backend_seconds (export, passes, code generation,
+    machine code), library_calls (operator -> calls planned), fallbacks (operator -> {count, reason}: what was meant to
+    be compiled and could not) and guard_misses.
+    """
+    from ourjit import backend
+
+    total: dict[str, Any] = {
+        "graphs": 0,
+        "kernels_compiled": 0,
+        "kernels_loaded": 0,
+        "backend_seconds": 0.0,
+        "library_calls": {},
+        "fallbacks": {},
+        "guard_misses": 0,
+    }
+    for session in backend.sessions():
+        for name, value in session.stats().items():
+            if name == "library_calls":
+                for operator, count in value.items():
+                    total[name][operator] = total[name].get(operator, 0) + count
+            elif name == "fallbacks":
+                for operator, entry in value.items():
+                    counted = total[name].setdefault(operator, {"count": 0, "reason": entry["reason"]})
+                    counted["count"] += entry["count"]
+            else:
+                total[name] = total.get(name, 0) + value
+    return total
+
+
+def reset() -> None:
+    """Sets all counters to zero and forgets kernels that no compiled graph holds any more.
+
+    Functions that torch.compile has compiled stay compiled; torch.compiler.reset() drops those.
+    """
+    from ourjit import backend
+
+    for session in backend.sessions():
+        session.reset()
+
+
+def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    """What becomes of fn(*args, **kwargs): an object whose text names graphs, groups, guards, kernels, fallbacks."""
+    from ourjit.inspection import explain as explain_function
+
+    return explain_function(fn, *args, **kwargs)
+
+
+def emit(fn: Callable[..., Any], *args: Any, target: str = "cpu", **kwargs: Any) -> list[Any]:
+    """The kernels of fn(*args, **kwargs): .name .source .assembly() .binary() .resources() .provenance."""
+    from ourjit.inspection import emit as emit_function
+
+    return emit_function(fn, *args, target=target, **kwargs)

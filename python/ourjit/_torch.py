@@ -55,11 +55,34 @@ def find_overload(name: str) -> Any | None:
     return getattr(packet, overload, None) if packet is not None else None
 
 
-def dynamo_disable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """`function`, which Dynamo then neither traces nor compiles."""
-    import torch._dynamo
+def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
+    """`compiler` as AotAutograd's backward compiler, hidden from Dynamo.
 
-    return torch._dynamo.disable(function)
+    AotAutograd would also wrap what it returns in two Python functions that hide that from Dynamo: a cost at each call
+    that a C++ executable does not need.
+    """
+    hidden = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
+    hidden._is_wrapped_bw_compiler = True  # type: ignore[attr-defined]
+    return hidden
+
+
+def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
+    """A callable of one list that runs an FX graph as it is and that Dynamo does not trace."""
+
+    def run(inputs: list[Any]) -> Any:
+        arguments = list(inputs)
+        inputs.clear()
+        return module.forward(*arguments)
+
+    hidden = torch.compiler.disable(run, reason="an FX graph that ourjit does not compile")
+    hidden._boxed_call = True  # type: ignore[attr-defined]
+    return hidden
+
+
+def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
+    """What a function or module was before torch.compile wrapped it."""
+    original = getattr(function, "_orig_mod", None) or getattr(function, "_torchdynamo_orig_callable", None)
+    return function if original is None else original
 
 
 def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
@@ -76,10 +99,3 @@ def symbolic_expression(value: Any) -> Any:
     """The sympy expression of a SymInt, SymFloat or SymBool; the number itself if it is one."""
     node = getattr(value, "node", None)
     return value if node is None else node.expr
-
-
-def reset_dynamo() -> None:
-    """Drops everything that torch.compile has compiled."""
-    import torch._dynamo
-
-    torch._dynamo.reset()

@@ -1,0 +1,41 @@
+"""The C++ side: a compiler of exported graphs."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import torch
+
+class UserError(RuntimeError):
+    """The call is wrong: the message says what to change."""
+
+class Unsupported(RuntimeError):
+    """Not supported by the compiler; in strict mode an error, else it runs through ATen."""
+
+class BackendError(RuntimeError):
+    """LLVM failed; the message carries its log."""
+
+class InternalError(RuntimeError):
+    """A bug of ourjit."""
+
+def option_table() -> list[tuple[str, str, Any, str, bool, str]]:
+    """(name, type, default, environment variable, affects_code, help) of each option."""
+
+class Executable:
+    """A compiled graph. Called with one list, which it empties; returns a list of tensors, ints and None."""
+
+    _boxed_call: bool
+    output_strides: Sequence[Sequence[int | str] | None]
+    def __call__(self, inputs: list[Any], /) -> list[Any]: ...
+    def kernels(self) -> list[dict[str, Any]]: ...
+    def assembly(self, index: int) -> str: ...
+    def binary(self, index: int) -> bytes: ...
+    def report(self) -> dict[str, Any]: ...
+
+class Compiler:
+    """Compiles graphs with one set of options."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None: ...
+    def options(self) -> dict[str, Any]: ...
+    def compile(self, graph: Mapping[str, Any], constants: Sequence[torch.Tensor] = ...) -> Executable: ...
+    def stats(self) -> dict[str, Any]: ...
+    def reset(self) -> None: ...

@@ -1,0 +1,137 @@
+"""The torch.compile backend: captured graphs go through AOTAutograd and come back as C++ executables."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import torch
+
+from ourjit import _C, _torch, random_ops
+from ourjit.decompositions import decomposition_table
+from ourjit.fx_export import export_graph
+from ourjit.options import check_options
+
+log = logging.getLogger("ourjit")
+
+Compiled = Callable[[list[Any]], Any]
+
+
+class Session:
+    """A compiler with one set of options, and what its Python side counts."""
+
+    def __init__(self, options: Mapping[str, Any]) -> None:
+        self.compiler = _C.Compiler(dict(options))
+        self.options = self.compiler.options()
+        self.numbers = itertools.count()
+        self.reset()
+
+    def derive(self) -> Session:
+        """A session with the same options that counts apart."""
+        return Session(self.options)
+
+    def reset(self) -> None:
+        """Forgets all counts and compiled kernels that no graph holds any more."""
+        self.compiler.reset()
+        self.seconds = 0.0
+        self.fallbacks: dict[str, dict[str, Any]] = {}
+
+    def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
+        """Compiles a graph that Dynamo captured: what runs in its place."""
+        number = next(self.numbers)
+
+        def stage(kind: str) -> Callable[..., Compiled]:
+            def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
+                return self.compile(graph, f"{kind}_{number}", record)
+
+            return compile_stage
+
+        aot = _torch.aot_autograd(
+            fw_compiler=stage("forward"),
+            bw_compiler=_torch.mark_backward_compiler(stage("backward")),
+            inference_compiler=stage("inference"),
+            decompositions=decomposition_table(self.options["fallback_random"]),
+            partition_fn=_torch.recomputable_partition(random_ops.RECOMPUTED.__contains__),
+            keep_inference_input_mutations=True,
+        )
+        return aot(module, inputs)
+
+    def compile(self, module: torch.fx.GraphModule, name: str, record: Recorder | None) -> Compiled:
+        """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be exported."""
+        start = time.perf_counter()
+        try:
+            graph, constants = export_graph(module, name)
+            executable = self.compiler.compile(graph, constants=constants)
+        except _C.Unsupported as error:
+            if self.options["strict"]:
+                raise
+            return self.run_uncompiled(module, name, str(error))
+        finally:
+            self.seconds += time.perf_counter() - start
+        if name.startswith("forward"):
+            _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
+        if record is not None:
+            record(executable)
+        return executable
+
+    def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
+        log.warning("ourjit runs %s uncompiled: %s", name, reason)
+        counted = self.fallbacks.setdefault("graph", {"count": 0, "reason": reason})
+        counted["count"] += 1
+        return _torch.boxed(module)
+
+    def stats(self) -> dict[str, Any]:
+        stats = dict(self.compiler.stats())
+        stats["backend_seconds"] = self.seconds
+        stats["fallbacks"] = {**stats["fallbacks"], **self.fallbacks}
+        return stats
+
+
+Recorder = Callable[["_C.Executable"], None]
+
+_sessions: dict[tuple[tuple[str, Any], ...], Session] = {}
+_sessions_lock = threading.Lock()
+
+
+def session(options: Mapping[str, Any] | None) -> Session:
+    """The session of these options; made at their first use. Raises UserError for bad options."""
+    checked = check_options(options)
+    key = tuple(sorted(checked.items()))
+    with _sessions_lock:
+        found = _sessions.get(key)
+        if found is None:
+            found = _sessions[key] = Session(checked)
+        return found
+
+
+def sessions() -> list[Session]:
+    with _sessions_lock:
+        return list(_sessions.values())
+
+
+def _static(strides: Sequence[int | str] | None) -> tuple[int, ...] | None:
+    """Strides that AOTAutograd can be told: numbers. Symbolic ones are those of the graph, which it knows."""
+    if strides is None or not all(isinstance(stride, int) for stride in strides):
+        return None
+    return tuple(strides)  # type: ignore[arg-type]
+
+
+def ourjit(
+    module: torch.fx.GraphModule,
+    example_inputs: Sequence[Any],
+    *,
+    options: Mapping[str, Any] | None = None,
+    mode: str | None = None,
+) -> Any:
+    """The backend of `torch.compile(..., backend="ourjit", options={...})`.
+
+    Options are those of `python -c "import ourjit; help(ourjit.options)"`; an unknown one or a bad value raises
+    UserError.
+    """
+    if mode not in (None, "default"):
+        raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
+    return session(options).capture(module, example_inputs)

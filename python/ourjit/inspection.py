@@ -1,0 +1,177 @@
+"""Looks into compilation: `explain` reports what became of a function, `emit` returns its kernels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+
+from ourjit import _C, _torch
+from ourjit.backend import session
+
+
+@dataclass(frozen=True)
+class Kernel:
+    """A compiled kernel: `source` is its LLVM IR, `loop_ir` the scheduled loops that it came from."""
+
+    name: str
+    source: str
+    loop_ir: str
+    provenance: tuple[str, ...]
+    reads_bytes: str
+    writes_bytes: str
+    _executable: _C.Executable
+    _index: int
+
+    def assembly(self) -> str:
+        """Machine code as text."""
+        return self._executable.assembly(self._index)
+
+    def binary(self) -> bytes:
+        """The object file."""
+        return self._executable.binary(self._index)
+
+    def resources(self) -> dict[str, Any]:
+        """What the kernel needs: code bytes, vector width, bytes read and written in one launch."""
+        kernel = self._executable.kernels()[self._index]
+        return {
+            key: kernel[key]
+            for key in ("code_bytes", "vector_bits", "launches", "reads_bytes", "writes_bytes")
+            if key in kernel
+        }
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What became of a function: one report for each compiled graph, and why others did not compile."""
+
+    graphs: tuple[dict[str, Any], ...]
+    kernels: tuple[Kernel, ...]
+    fallbacks: dict[str, dict[str, Any]]
+    guard_text: str
+
+    def __str__(self) -> str:
+        parts = [
+            f"{len(self.graphs)} graph(s), {len(self.kernels)} kernel(s), {len(self.fallbacks)} kind(s) of fallback"
+        ]
+        for report in self.graphs:
+            parts.append(_graph_text(report))
+        if self.guard_text:
+            parts.append("Dynamo guards:\n" + _indent(self.guard_text))
+        parts.append("fallbacks:" + ("\n" + _indent(_fallback_text(self.fallbacks)) if self.fallbacks else " none"))
+        return "\n\n".join(parts)
+
+
+def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
+    """Compiles `fn` for these arguments, runs it once, and reports what became of it.
+
+    The report, as text through `str()`: the graphs after the passes, fusion groups and why neighbours were not fused,
+    guards, kernels, library calls, fallbacks and memory. Where gradients are needed the backward graph is included;
+    no gradient is accumulated.
+    """
+    executables, fallbacks = _compile(fn, args, kwargs)
+    return Explanation(
+        graphs=tuple(executable.report() for executable in executables),
+        kernels=tuple(kernel for executable in executables for kernel in _kernels(executable)),
+        fallbacks=fallbacks,
+        guard_text="",
+    )
+
+
+def emit(fn: Callable[..., Any], *args: Any, target: str = "cpu", **kwargs: Any) -> list[Kernel]:
+    """The kernels that `fn` compiles to for these arguments, forward and, where gradients are needed, backward.
+
+    Raises UserError for a target other than "cpu".
+    """
+    if target != "cpu":
+        raise _C.UserError(f"cannot emit for target '{target}': the targets are 'cpu'")
+    executables, _ = _compile(fn, args, kwargs)
+    return [kernel for executable in executables for kernel in _kernels(executable)]
+
+
+def _compile(
+    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[list[_C.Executable], dict[str, dict[str, Any]]]:
+    """Compiles and runs `fn` once, apart from what torch.compile has compiled of it before."""
+    if not callable(fn):
+        raise _C.UserError(f"expected a function or a module, not a {type(fn).__name__}")
+    executables: list[_C.Executable] = []
+    own = session(None).derive()
+
+    def backend(module: torch.fx.GraphModule, inputs: Any) -> Any:
+        return own.capture(module, inputs, executables.append)
+
+    # A wrapper with code of its own has a Dynamo cache of its own: `fn` is always captured afresh, and what
+    # torch.compile has made of it elsewhere stays.
+    inner = _torch.uncompiled(fn)
+
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return inner(*args, **kwargs)
+
+    wrapper.__code__ = wrapper.__code__.replace(co_name="explained")
+    result = torch.compile(wrapper, backend=backend)(*args, **kwargs)
+    _run_backward(result)
+    return executables, own.stats()["fallbacks"]
+
+
+def _run_backward(result: Any) -> None:
+    """Differentiates the result by everything it depends on, without accumulating into any `.grad`."""
+    outputs = [t for t in torch.utils._pytree.tree_leaves(result) if isinstance(t, torch.Tensor) and t.requires_grad]
+    leaves = []
+    pending = [t.grad_fn for t in outputs]
+    seen = set()
+    while pending:
+        function = pending.pop()
+        if function is None or function in seen:
+            continue
+        seen.add(function)
+        if hasattr(function, "variable"):
+            leaves.append(function.variable)
+        pending.extend(following for following, _ in function.next_functions)
+    if leaves:
+        torch.autograd.grad(outputs, leaves, [torch.ones_like(t) for t in outputs], allow_unused=True)
+
+
+def _kernels(executable: _C.Executable) -> list[Kernel]:
+    return [
+        Kernel(
+            name=kernel["name"],
+            source=kernel["source"],
+            loop_ir=kernel["loop_ir"],
+            provenance=tuple(kernel["provenance"]),
+            reads_bytes=str(kernel["reads_bytes"]),
+            writes_bytes=str(kernel["writes_bytes"]),
+            _executable=executable,
+            _index=index,
+        )
+        for index, kernel in enumerate(executable.kernels())
+    ]
+
+
+def _graph_text(report: dict[str, Any]) -> str:
+    lines = [f"=== {report.get('name', 'graph')} ==="]
+    for key, value in report.items():
+        if key == "name":
+            continue
+        title = key.replace("_", " ")
+        if isinstance(value, str) and "\n" in value.strip():
+            lines.append(f"{title}:\n{_indent(value)}")
+        elif isinstance(value, dict):
+            body = ", ".join(f"{k}: {v}" for k, v in value.items()) or "none"
+            lines.append(f"{title}: {body}")
+        elif isinstance(value, (list, tuple)):
+            body = "\n".join(map(str, value))
+            lines.append(f"{title}:\n{_indent(body)}" if value else f"{title}: none")
+        else:
+            lines.append(f"{title}: {value}")
+    return "\n".join(lines)
+
+
+def _fallback_text(fallbacks: dict[str, dict[str, Any]]) -> str:
+    return "\n".join(f"{name} x{entry['count']}: {entry['reason']}" for name, entry in sorted(fallbacks.items()))
+
+
+def _indent(text: str) -> str:
+    return "\n".join("  " + line for line in text.rstrip().splitlines())
