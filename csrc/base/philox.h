@@ -1,71 +1,64 @@
-// Random numbers by counter: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011). These are
-// the numbers that generated kernels draw: kernels/cpu/random.h is the same for vectors.
+// Philox 4x32-10, the counter-based generator of Salmon et al., "Parallel random numbers: as easy
+// as 1, 2, 3" (SC 2011), and the random numbers that kernels make of it, one element at a time.
 #pragma once
 
 #include <array>
 #include <cmath>
 #include <cstdint>
-#include <numbers>
 
 namespace ourjit {
 
-using PhiloxCounter = std::array<std::uint32_t, 4>;
-using PhiloxKey = std::array<std::uint32_t, 2>;
-
-/// Philox4x32 with ten rounds.
-inline PhiloxCounter philox4x32_10(PhiloxCounter counter, PhiloxKey key) {
+/// The four output words for a counter and a key.
+inline std::array<uint32_t, 4> philox4x32_10(std::array<uint32_t, 4> counter,
+                                             std::array<uint32_t, 2> key) {
   for (int round = 0; round < 10; ++round) {
-    const std::uint64_t product0 = std::uint64_t{0xD2511F53} * counter[0];
-    const std::uint64_t product1 = std::uint64_t{0xCD9E8D57} * counter[2];
-    counter = {static_cast<std::uint32_t>(product1 >> 32) ^ counter[1] ^ key[0],
-               static_cast<std::uint32_t>(product1),
-               static_cast<std::uint32_t>(product0 >> 32) ^ counter[3] ^ key[1],
-               static_cast<std::uint32_t>(product0)};
+    const uint64_t p0 = uint64_t{0xD2511F53} * counter[0], p1 = uint64_t{0xCD9E8D57} * counter[2];
+    counter = {static_cast<uint32_t>(p1 >> 32) ^ counter[1] ^ key[0], static_cast<uint32_t>(p1),
+               static_cast<uint32_t>(p0 >> 32) ^ counter[3] ^ key[1], static_cast<uint32_t>(p0)};
     key[0] += 0x9E3779B9;
     key[1] += 0xBB67AE85;
   }
   return counter;
 }
 
-/// The four words of element `index` of the stream `seed`.
-inline PhiloxCounter philox_words(std::int64_t seed, std::int64_t index) {
-  const auto key = static_cast<std::uint64_t>(seed);
-  const auto at = static_cast<std::uint64_t>(index);
-  return philox4x32_10({static_cast<std::uint32_t>(at), static_cast<std::uint32_t>(at >> 32), 0, 0},
-                       {static_cast<std::uint32_t>(key), static_cast<std::uint32_t>(key >> 32)});
+/// The words of element `index` of the stream `seed`.
+inline std::array<uint32_t, 4> philox_words(int64_t seed, int64_t index) {
+  const auto s = static_cast<uint64_t>(seed), i = static_cast<uint64_t>(index);
+  return philox4x32_10({static_cast<uint32_t>(i), static_cast<uint32_t>(i >> 32), 0, 0},
+                       {static_cast<uint32_t>(s), static_cast<uint32_t>(s >> 32)});
 }
 
-/// 53 bits of two words, in [0, 2^53).
-inline double philox_top53(std::uint32_t first, std::uint32_t second) {
-  return static_cast<double>(first >> 5) * 0x1p26 + static_cast<double>(second >> 6);
+/// 53 bits of two words.
+inline double philox_bits53(uint32_t high, uint32_t low) {
+  return static_cast<double>(((uint64_t{high} << 32) | low) >> 11);
 }
 
-/// Uniform in [0, 1) with 24 bits.
-inline float rand_uniform_f32(std::int64_t seed, std::int64_t index) {
+/// In [0, 1): the top 24 bits of word 0.
+inline float philox_uniform_f32(int64_t seed, int64_t index) {
   return static_cast<float>(philox_words(seed, index)[0] >> 8) * 0x1p-24f;
 }
 
-/// Uniform in [0, 1) with 53 bits.
-inline double rand_uniform_f64(std::int64_t seed, std::int64_t index) {
-  const PhiloxCounter words = philox_words(seed, index);
-  return philox_top53(words[0], words[1]) * 0x1p-53;
+/// In [0, 1): 53 bits of words 0 (high) and 1.
+inline double philox_uniform_f64(int64_t seed, int64_t index) {
+  const auto w = philox_words(seed, index);
+  return philox_bits53(w[0], w[1]) * 0x1p-53;
 }
 
-/// Standard normal by Box and Muller's method; equal to the kernels' up to a few units in the last place.
-inline float rand_normal_f32(std::int64_t seed, std::int64_t index) {
-  const PhiloxCounter words = philox_words(seed, index);
-  const double first = (static_cast<double>(words[0] >> 8) + 1) * 0x1p-24;
-  const double second = static_cast<double>(words[1] >> 8) * 0x1p-24;
-  return static_cast<float>(std::sqrt(-2 * std::log(first)) *
-                            std::cos(2 * std::numbers::pi * second));
+/// Box-Muller: sqrt(-2 log(u1)) cos(2 pi u2) with u1 in (0, 1], u2 in [0, 1).
+inline double box_muller(double u1, double u2) {
+  return std::sqrt(-2 * std::log(u1)) * std::cos(6.28318530717958647693 * u2);
 }
 
-/// Standard normal by Box and Muller's method; equal to the kernels' up to a few units in the last place.
-inline double rand_normal_f64(std::int64_t seed, std::int64_t index) {
-  const PhiloxCounter words = philox_words(seed, index);
-  const double first = (philox_top53(words[0], words[1]) + 1) * 0x1p-53;
-  const double second = philox_top53(words[2], words[3]) * 0x1p-53;
-  return std::sqrt(-2 * std::log(first)) * std::cos(2 * std::numbers::pi * second);
+/// Standard normal from words 0 and 1.
+inline float philox_normal_f32(int64_t seed, int64_t index) {
+  const auto w = philox_words(seed, index);
+  return static_cast<float>(box_muller(((w[0] >> 8) + 1) * 0x1p-24, (w[1] >> 8) * 0x1p-24));
+}
+
+/// Standard normal from words 0 to 3.
+inline double philox_normal_f64(int64_t seed, int64_t index) {
+  const auto w = philox_words(seed, index);
+  return box_muller((philox_bits53(w[0], w[1]) + 1) * 0x1p-53, philox_bits53(w[2], w[3]) * 0x1p-53);
 }
 
 }  // namespace ourjit
