@@ -1,7 +1,9 @@
 """placeholder"""
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
 
 class Block(nn.Module):
     """Pre-norm transformer block: causal attention, then a GELU MLP."""

@@ -19,7 +19,8 @@ def aot_autograd(**keywords: Any) -> Callable[..., Any]:
     """An `AotAutograd` instance: called with an FX module and inputs, it traces, partitions and compiles."""
     from torch._dynamo.backends.common import aot_autograd as make
 
-    return make(**keywords)
+    made: Callable[..., Any] = make(**keywords)
+    return made
 
 
 def recomputable_partition(is_cheap: Callable[[Any], bool]) -> Callable[..., Any]:
@@ -61,7 +62,7 @@ def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
     AotAutograd would also wrap what it returns in two Python functions that hide that from Dynamo: a cost at each call
     that a C++ executable does not need.
     """
-    hidden = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
+    hidden: Callable[..., Any] = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
     hidden._is_wrapped_bw_compiler = True  # type: ignore[attr-defined]
     return hidden
 
@@ -74,7 +75,7 @@ def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
         inputs.clear()
         return module.forward(*arguments)
 
-    hidden = torch.compiler.disable(run, reason="an FX graph that ourjit does not compile")
+    hidden: Callable[..., Any] = torch.compiler.disable(run, reason="an FX graph that ourjit does not compile")
     hidden._boxed_call = True  # type: ignore[attr-defined]
     return hidden
 

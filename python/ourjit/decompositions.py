@@ -25,7 +25,7 @@ _LONG_TAIL = """
     aten.binary_cross_entropy_with_logits.default aten.block_diag.default aten.celu.default
     aten.channel_shuffle.default aten.col2im.default aten.count_nonzero.default aten.cudnn_batch_norm.default
     aten.cudnn_batch_norm_backward.default aten.dist.default aten.dot.default
-    aten.elu_backward.default aten.expand_copy.default aten.eye.default aten.eye.m aten.fill.Scalar aten.fill.Tensor
+    aten.expand_copy.default aten.eye.default aten.eye.m aten.fill.Scalar aten.fill.Tensor
     aten.frac.default aten.glu.default aten.glu_backward.default aten.grid_sampler_2d.default
     aten.hardshrink.default aten.heaviside.default aten.im2col.default
     aten.index_add.default aten.index_copy.default aten.index_fill.int_Scalar aten.index_fill.int_Tensor
@@ -55,15 +55,13 @@ _LONG_TAIL = """
     aten.upsample_nearest1d.default aten.upsample_nearest2d.default aten.upsample_nearest3d.default
     aten.upsample_bilinear2d.vec aten.upsample_bilinear2d.default aten.upsample_linear1d.default
     aten.vdot.default aten.xlogy.Tensor aten.xlogy.Scalar_Other aten.xlogy.Scalar_Self
-    aten.std_mean.correction aten.lerp.Scalar aten.logical_not.default
+    aten.std_mean.correction
 """.split()
-# Primitive in the compiler, or expanded by its passes: torch's decomposition would only cost time.
-_KEPT_WHOLE = {"aten.logical_not.default", "aten.lerp.Scalar"}
 
 
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
-    table = decompositions_by_name(name for name in _LONG_TAIL if name not in _KEPT_WHOLE)
+    table = decompositions_by_name(_LONG_TAIL)
     if not fallback_random:
         random = _Random()
         for name, function in random.functions():
@@ -74,7 +72,7 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
 
 
 def _on_cpu(device: torch.device | str | None) -> bool:
-    return torch.device(device if device is not None else torch.get_default_device()).type == "cpu"
+    return bool(torch.device(device if device is not None else torch.get_default_device()).type == "cpu")
 
 
 class _Random:
@@ -122,18 +120,22 @@ class _Random:
         mask = self.draw(random_ops.uniform, x.shape, torch.float32) >= p
         return x * mask * (1.0 / (1.0 - p)), mask
 
-    def rand(self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Any:
+    def rand(
+        self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+    ) -> Any:
         return self.draw(random_ops.uniform, size, dtype) if _on_cpu(device) else NotImplemented
 
-    def randn(self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None) -> Any:
+    def randn(
+        self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
+    ) -> Any:
         return self.draw(random_ops.normal, size, dtype) if _on_cpu(device) else NotImplemented
 
-    def rand_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, memory_format: Any = None, **_: Any) -> Any:
+    def rand_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
         if not _on_cpu(device or x.device):
             return NotImplemented
         return self.draw(random_ops.uniform, x.shape, dtype or x.dtype)
 
-    def randn_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, memory_format: Any = None, **_: Any) -> Any:
+    def randn_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
         if not _on_cpu(device or x.device):
             return NotImplemented
         return self.draw(random_ops.normal, x.shape, dtype or x.dtype)
@@ -141,7 +143,9 @@ class _Random:
     def randint(self, high: int, size: Sequence[int], **keywords: Any) -> Any:
         return self.randint_low(0, high, size, **keywords)
 
-    def randint_low(self, low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
+    def randint_low(
+        self, low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any
+    ) -> Any:
         if not _on_cpu(device) or not high - low <= 2**53:
             return NotImplemented
         numbers = (self.draw(random_ops.uniform, size, torch.float64) * (high - low)).floor() + low

@@ -286,8 +286,8 @@ class Exporter:
 
 def _user_line(trace: str) -> str:
     best = ""
-    for line in trace.splitlines():
-        line = line.strip()
+    for raw in trace.splitlines():
+        line = raw.strip()
         if line.startswith('File "'):
             path, _, rest = line[6:].partition('", line ')
             if not path.startswith(TORCH_FOLDER) or not best:
