@@ -10,7 +10,7 @@ namespace ourjit::loop {
 
 /// No addresses; provenance is printed as leading comments only if asked.
 std::string print(const Kernel& k, bool with_provenance = false);
-/// Raises UserError with line and column on bad text.
+/// Raises UserError with line and column on bad text; also for what verify() refuses.
 Kernel parse_kernel(std::string_view text);
 /// The text with values, buffers, locals, loop variables and the kernel itself renamed in order of appearance
 /// and no provenance: equal for kernels that do the same thing. Size symbols are renamed too.
