@@ -549,7 +549,7 @@ Sym join_quotients(const Sym& x) {
       const SymAtom& m = *t.atoms[i];
       if (m.kind != SymAtomKind::Mod) continue;
       const Sym k = term_without(t, i);
-      const Sym quotient = k * m.b * make_op(SymAtomKind::FloorDiv, m.a, m.b);
+      const Sym quotient = k * m.b * floordiv(m.a, m.b);
       if (quotient.terms().size() != 1) continue;
       const SymTerm& wanted = quotient.terms()[0];
       for (const SymTerm& u : x.terms())

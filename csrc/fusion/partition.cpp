@@ -17,6 +17,7 @@ class UnitSet {
  public:
   explicit UnitSet(size_t n = 0) : words_((n + 63) / 64) {}
   void add(size_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
+  void remove(size_t i) { words_[i / 64] &= ~(uint64_t{1} << (i % 64)); }
   bool has(size_t i) const { return words_[i / 64] >> (i % 64) & 1; }
   void add_all(const UnitSet& o) {
     for (size_t i = 0; i < words_.size(); ++i) words_[i] |= o.words_[i];
@@ -71,6 +72,8 @@ class Partitioner {
   }
 
   void place(NodeId n);
+  void merge_into(int u, const std::set<int, std::greater<>>& others);
+  bool try_merge(int u, int w);
   int new_unit(NodeId n, const std::set<ValueId>& reads);
   bool try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why);
   bool shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const;
@@ -160,12 +163,80 @@ void Partitioner::place(NodeId n) {
     for (const auto* candidates : {&producers, &readers})
       for (const int u : *candidates) {
         std::string why;
-        if (try_join(n, u, reads, &why)) return;
+        if (try_join(n, u, reads, &why)) {
+          merge_into(u, producers);
+          merge_into(u, readers);
+          return;
+        }
         if (candidates == &producers)
           not_fused_.push_back({units_[static_cast<size_t>(u)].group.members.back(), n, why});
       }
   }
   new_unit(n, reads);
+}
+
+void Partitioner::merge_into(int u, const std::set<int, std::greater<>>& others) {
+  for (const int w : others)
+    if (w != u && !units_[static_cast<size_t>(w)].group.members.empty()) try_merge(u, w);
+}
+
+/// Makes one group of two that a new member of `u` has in common.
+bool Partitioner::try_merge(int u, int w) {
+  Unit &into = units_[static_cast<size_t>(u)], &from = units_[static_cast<size_t>(w)];
+  const auto i = static_cast<size_t>(u), j = static_cast<size_t>(w);
+  if (into.group.members.size() + from.group.members.size() >
+      static_cast<size_t>(options_.max_members))
+    return false;
+  std::set<ValueId> reads = into.reads;
+  reads.insert(from.reads.begin(), from.reads.end());
+  if (static_cast<int>(reads.size()) > options_.max_buffers) return false;
+  for (size_t x = 0; x < units_.size(); ++x) {
+    if (x == i || x == j) continue;
+    if ((ancestors_[x].has(i) && ancestors_[j].has(x)) ||
+        (ancestors_[x].has(j) && ancestors_[i].has(x)))
+      return false;
+  }
+  std::vector<NodeId> members = into.group.members;
+  members.insert(members.end(), from.group.members.begin(), from.group.members.end());
+  std::sort(members.begin(), members.end());
+  Group joined = into.group;
+  std::string why;
+  for (const NodeId n : from.group.members) {
+    Group next;
+    if (!shape_fits(joined, n, &next, &why)) return false;
+    if (node(n).op == Op::partial_reduce) next.sinks.push_back(n);
+    joined = std::move(next);
+  }
+  joined.members = members;
+  for (const NodeId n : from.group.members) unit_of_[static_cast<size_t>(n)] = u;
+  for (const NodeId n : members)
+    if (!reads_fit(joined, u, n, &why)) {
+      for (const NodeId m : from.group.members) unit_of_[static_cast<size_t>(m)] = w;
+      return false;
+    }
+  into.group = std::move(joined);
+  into.reads = std::move(reads);
+  from = Unit{};
+  UnitSet all = ancestors_[i];
+  all.add_all(ancestors_[j]);
+  all.remove(i);
+  all.remove(j);
+  for (size_t x = 0; x < units_.size(); ++x)
+    if (x == i || ancestors_[x].has(i) || ancestors_[x].has(j)) {
+      ancestors_[x].add_all(all);
+      if (x != i) ancestors_[x].add(i);
+    }
+  ancestors_[i].remove(j);
+  ancestors_[j] = UnitSet(g_.nodes.size());
+  for (auto& [v, units] : readers_) {
+    const auto at = std::find(units.begin(), units.end(), w);
+    if (at == units.end()) continue;
+    if (std::find(units.begin(), units.end(), u) == units.end())
+      *at = u;
+    else
+      units.erase(at);
+  }
+  return true;
 }
 
 bool Partitioner::try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why) {
@@ -433,8 +504,9 @@ bool Partitioner::worth_folding(NodeId n) const {
       if (o.value == x) return false;
     for (const NodeId w : users_[static_cast<size_t>(x)]) {
       if (is_folded(w)) {
+        const OpCategory category = op_category(this->node(w).op);
         const bool still = injective && this->node(w).op != Op::expand &&
-                           op_category(this->node(w).op) == OpCategory::View;
+                           (category == OpCategory::View || category == OpCategory::Join);
         if (!scan(this->node(w).results[0], still)) return false;
         continue;
       }
@@ -448,23 +520,30 @@ bool Partitioner::worth_folding(NodeId n) const {
   };
   if (!scan(v, true)) return false;
   if (used_by.empty() || used_by.count(u)) return false;
-  int64_t leaves_seen = 0;
-  bool small = true, in_memory = true;
-  const int64_t own = dtype_bytes(g_.type(v).dtype);
-  int64_t bytes = 0;
-  leaves(n, [&](ValueId x) {
-    ++leaves_seen;
-    const NodeId d = def(x);
-    if (d >= 0 && unit(d) == u) in_memory = false;
-    if (g_.type(x).numel() == g_.type(v).numel())
-      bytes += dtype_bytes(g_.type(x).dtype);
-    else if (g_.type(x).rank() != 0 && !(g_.type(x).numel().is_const() && g_.type(v).numel().is_const() &&
-               g_.type(x).numel().value() * 8 <= g_.type(v).numel().value()))
-      small = false;
-  });
+  bool in_memory = true;
+  leaves(n, [&](ValueId x) { in_memory &= def(x) < 0 || unit(def(x)) != u; });
   if (!in_memory) return false;
-  if (once && used_by.size() == 1) return leaves_seen <= 8;
-  return small && bytes <= own && leaves_seen <= 2;
+  int reads = 0;
+  int64_t bytes = 0;
+  bool small = true;
+  const std::function<void(const Node&)> weigh = [&](const Node& of) {
+    for (const ValueId x : of.operands) {
+      const NodeId d = def(x);
+      if (d >= 0 && is_folded(d) && is_pointwise(this->node(d).op)) {
+        weigh(this->node(d));
+        continue;
+      }
+      ++reads;
+      const Sym mine = g_.type(v).numel(), its = g_.type(x).numel();
+      if (its == mine)
+        bytes += dtype_bytes(g_.type(x).dtype);
+      else if (!its.is_const(1))
+        small &= its.is_const() && mine.is_const() && its.value() * 8 <= mine.value();
+    }
+  };
+  weigh(node);
+  if (once && used_by.size() == 1) return reads <= 8;
+  return small && bytes <= dtype_bytes(g_.type(v).dtype) && reads <= 2;
 }
 
 void Partitioner::fold_cheap_members() {

@@ -131,6 +131,13 @@ class GroupLowering {
   void stage_body(const Stage& s, int first_loop,
                   std::vector<std::pair<ValueId, loop::ValueId>>* results);
   void accumulate(NodeId sink);
+  /// Where the element at hand of the row at hand is kept in a local array.
+  Sym local_index() const {
+    Sym at = 0;
+    for (size_t i = 0; i < dims().size(); ++i)
+      if (plan_.group.reduced[i]) at = at * dims()[i] + at_[i];
+    return at * lanes_ + lane_;
+  }
   IndexVector partial_index(NodeId sink, const Sym& chunk) const;
   void init_partials(const std::vector<LoopDims>& inner);
 
@@ -142,6 +149,8 @@ class GroupLowering {
   IndexVector at_;  // each domain variable in terms of loop variables
   Sym extent_ = 1;
   Sym chunk_;  // index of the chunk that is open
+  int64_t lanes_ = 1;  // rows that are open side by side; each has its column in a local array
+  Sym lane_;           // which of them
   std::map<ValueId, std::string> locals_;
 };
 
@@ -213,7 +222,12 @@ void GroupLowering::lower_rows() {
   // The kept dim is contiguous: each of its elements is a lane, the reduction steps from outside.
   if (kept.size() == 1) {
     open_blocked(kept[0], kColumnBlock, "q");
+    lanes_ = kColumnBlock;
+    lane_ = Sym::symbol("q") - Sym::symbol("p") * kColumnBlock;
   } else {
+    const Sym columns = kept.back().extent;
+    lanes_ = columns.is_const() ? columns.value() : kMaxLocal;
+    lane_ = Sym::symbol("q");
     open_parallel({kept.begin(), kept.end() - 1});
     open(loop::LoopKind::Serial, "q", 0, kept.back().extent, kept.back().extent);
     decode(kept.back(), Sym::symbol("q"));
@@ -369,10 +383,7 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
   for (const ValueId v : s.locals) {
     const IndexVector index = at(v);
     const loop::ValueId x = e_.element(v, index);
-    Sym flat = 0;
-    for (size_t i = 0; i < dims().size(); ++i)
-      if (plan_.group.reduced[i]) flat = flat * dims()[i] + at_[i];
-    b_.store(locals_.at(v), flat, x);
+    b_.store(locals_.at(v), local_index(), x);
   }
   for (const ValueId v : s.stores) {
     const IndexVector index = at(v);
@@ -394,11 +405,12 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
 void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
   Sym row = 1;
   for (const LoopDims& l : inner) row *= l.extent;
-  const bool has_locals = !plan_.group.reduced.empty() && row.is_const() && row.value() <= kMaxLocal;
+  const bool has_locals = !plan_.group.reduced.empty() && row.is_const() &&
+                          row.value() * lanes_ <= kMaxLocal;
   const StagePlan stages = plan_stages(g_, f_, plan_.group, has_locals ? kMaxLocals : 0);
   for (const Stage& s : stages.stages)
     for (const ValueId v : s.locals)
-      locals_[v] = b_.add_local(compute_dtype(g_.type(v).dtype), row.value());
+      locals_[v] = b_.add_local(compute_dtype(g_.type(v).dtype), row.value() * lanes_);
   bool flat = false;
   for (const NodeId n : plan_.group.members) {
     const Node& node = g_.node(n);
@@ -427,11 +439,8 @@ void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
     // Kept values are read at the indices of this stage's loops.
     for (size_t earlier = 0; earlier < i; ++earlier)
       for (const ValueId v : stages.stages[earlier].locals) {
-        Sym at = 0;
-        for (size_t d = 0; d < dims().size(); ++d)
-          if (plan_.group.reduced[d]) at = at * dims()[d] + at_[d];
         e_.set_local(v, locals_.at(v), member_at(g_.values[static_cast<size_t>(v)].def),
-                     b_.bounds().simplify(at));
+                     b_.bounds().simplify(local_index()));
       }
     std::vector<std::pair<ValueId, loop::ValueId>> results;
     stage_body(s, first_loop, &results);

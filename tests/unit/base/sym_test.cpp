@@ -64,6 +64,8 @@ TEST(SymBounds, DecidesDivisions) {
   EXPECT_EQ(b.simplify(s("mod(r, s0)")), s("r"));
   EXPECT_EQ(b.simplify(s("floordiv(c, 64)")), s("floordiv(c, 64)"));
   EXPECT_EQ(b.simplify(s("floordiv(r, 16)*64 + mod(r, 16)*4")), s("r*4"));
+  EXPECT_EQ(b.simplify(s("floordiv(r, 1440)*1440 + mod(floordiv(r, 10), 144)*10 + mod(r, 10)")),
+            s("r"));
   EXPECT_EQ(b.simplify(s("floordiv(r*s1 + k, s1)")), s("r + floordiv(k, s1)"));
 }
 
