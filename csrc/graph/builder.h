@@ -20,14 +20,16 @@ class Builder {
   ValueId input(std::string name, TensorType type);
   void symbol_input(std::string symbol);
 
-  /// Any native operator. `name` hints at the result's name (made unique).
+  /// Any native operator. `name` hints at the result's name (made unique). Attributes with a default
+  /// may be left out: reduce's keepdim (false) and dtype (reduce_dtype), index_select's wrap (false).
   ValueId emit(Op op, std::vector<ValueId> operands, Attrs attrs = {}, std::string name = {});
-  /// A call with given result types (no inference); nullopt types are None results (id -1).
+  /// A call with given result types (no inference); nullopt types are None results (id -1). References
+  /// are renumbered: operand i of the node is the i-th reference in `args`.
   std::vector<ValueId> call(std::string target, std::vector<ValueId> operands, ArgList args,
                             const std::vector<std::optional<TensorType>>& results,
                             const std::vector<std::string>& names = {});
 
-  // Shorthand for what decompositions write.
+  // Shorthand for what decompositions write. Views that change nothing give `x` itself.
   ValueId constant(double value, DType dtype);
   ValueId constant(int64_t value, DType dtype);
   ValueId pointwise(ScalarOp op, std::vector<ValueId> operands);
@@ -46,16 +48,24 @@ class Builder {
 
   void output(GraphOutput o);
   /// Python line attached to nodes made from now on.
-  void set_loc(std::string loc) { loc_ = std::move(loc); }
+  void set_loc(std::string loc);
   /// Overrides the strides (layout pass).
   void set_strides(ValueId v, std::vector<Sym> strides);
+
+  /// Makes room for about as many nodes as `like` has.
+  void reserve(const Graph& like);
 
   const TensorType& type(ValueId v) const { return graph_.type(v); }
   const Graph& graph() const { return graph_; }
   Graph take() { return std::move(graph_); }
 
  private:
+  friend struct Rewriter;
+  std::string unique_name(std::string_view hint);
   ValueId new_value(std::string name, TensorType type, NodeId def, int result);
+  void check_operands(const std::vector<ValueId>& operands) const;
+  ValueId append(Op op, std::vector<ValueId> operands, Attrs attrs, TensorType type,
+                 std::string_view name);
   Graph graph_;
   std::string loc_;
   std::map<std::string, int, std::less<>> used_names_;
@@ -74,8 +84,9 @@ struct Rewriter {
   void replace(const Node& n, ValueId v, int i = 0);
 };
 
-/// Walks `g` in order calling `visit` for each node, which must `keep` or `replace` all results that
-/// are used later (a node for which it does neither vanishes), and returns the new graph.
+/// Walks `g` in order calling `visit` for each node (with the builder's loc set to the node's), which
+/// must `keep` or `replace` all results that are used later (a node for which it does neither
+/// vanishes), and returns the new graph.
 Graph rewrite(const Graph& g, const std::function<void(Rewriter&, const Node&)>& visit);
 
 }  // namespace ourjit
