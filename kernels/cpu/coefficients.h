@@ -4,8 +4,12 @@
 namespace oj {
 
 inline constexpr float expm1_f32[] = {
-    0x1.fffffep-2f, 0x1.5554d8p-3f, 0x1.5558bap-5f, 0x1.11ff74p-7f,
-    0x1.68ff1ap-10f,
+    0x1p-1f, 0x1.55552ap-3f, 0x1.5554fep-5f, 0x1.115764p-7f,
+    0x1.6d34e6p-10f, 0x1.3b41f4p-13f,
+};
+inline constexpr float tanh_f32[] = {
+    -0x1.55554ap-2f, 0x1.110ceep-3f, -0x1.b91e82p-5f, 0x1.58e558p-6f,
+    -0x1.992394p-8f,
 };
 inline constexpr float exp2_f32[] = {
     0x1.62e43p-1f, 0x1.ebfc88p-3f, 0x1.c6b02p-5f, 0x1.3aac5p-7f,
@@ -16,10 +20,15 @@ inline constexpr double expm1_f64[] = {
     0x1.6c16c16c119p-10, 0x1.a01a01b26a213p-13, 0x1.a01a01c303a0dp-16, 0x1.71ddf1d2e3d46p-19,
     0x1.27e499fcaa131p-22, 0x1.af6a314b65fcp-26, 0x1.1fd963d5bde9ap-29,
 };
+inline constexpr double tanh_f64[] = {
+    -0x1.5555555555555p-2, 0x1.111111111108p-3, -0x1.ba1ba1ba10e27p-5, 0x1.664f487f8e8ap-6,
+    -0x1.226e34cf7ca51p-7, 0x1.d6d3b1057d6d8p-9, -0x1.7da1041570e27p-10, 0x1.3539064c6e01fp-11,
+    -0x1.f34a158e415a8p-13, 0x1.88d94c68e59ddp-14, -0x1.11376b4b81e45p-15, 0x1.e4cfd726085c9p-18,
+};
 inline constexpr double exp2_f64[] = {
-    0x1.62e42fefa39efp-1, 0x1.ebfbdff82c628p-3, 0x1.c6b08d704a231p-5, 0x1.3b2ab6fb85c3ap-7,
-    0x1.5d87fe7859bd3p-10, 0x1.4309137dd91b4p-13, 0x1.ffcbfde609871p-17, 0x1.62be2a9ce2188p-20,
-    0x1.b521bfb9e251p-24, 0x1.eb9646b36f1a1p-28, 0x1.eed038e425928p-32, -0x1.bc936e644f895p-34,
+    0x1.62e42fefa39efp-1, 0x1.ebfbdff82c5adp-3, 0x1.c6b08d704a221p-5, 0x1.3b2ab6fb9e9f7p-7,
+    0x1.5d87fe785ec22p-10, 0x1.4309131388ffep-13, 0x1.ffcbfdc5ab0dfp-17, 0x1.62bfbbcb88f05p-20,
+    0x1.b52213205cceep-24, 0x1.e62fa31c72b7p-28, 0x1.ee3b8a3961482p-32,
 };
 inline constexpr float log_f32[] = {
     0x1.555546p-2f, -0x1.000002p-2f, 0x1.99a582p-3f, -0x1.555fp-3f,

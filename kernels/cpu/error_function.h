@@ -19,7 +19,7 @@ OJ_INLINE F erf(F x) {
 /// erfc(a) for a >= 0.
 OJ_INLINE D positive_erfc(D a) {
   D limited = at_most(a, 28.0);
-  D g = paired_polynomial((limited - 4) / (limited + 4), erfcx_f64) / mul_add(limited, 2.0, 1.0);
+  D g = polynomial((limited - 4) / (limited + 4), erfcx_f64) / mul_add(limited, 2.0, 1.0);
   Sum<D> square = two_product(limited, limited);
   D e = exp(-square.hi);
   return mul_add(e, -square.lo, e) * g;
@@ -36,7 +36,8 @@ OJ_INLINE D erf(D x) {
 }
 
 OJ_INLINE D erfc(D x) {
-  D result = positive_erfc(abs(x));
+  D a = abs(x);
+  D result = select(a < 0.5, 1 - small_erf(a), positive_erfc(a));
   return select(x < 0, 2 - result, result);
 }
 
@@ -50,9 +51,9 @@ OJ_INLINE D erfinv(D x) {
   D guess = __builtin_elementwise_sqrt(__builtin_elementwise_sqrt(c * c - l / 0.147) - c);
   D y = select(a < 0.1, series, guess);
 #pragma clang loop unroll(disable)
-  for (int step = 0; step < 2; ++step) {
+  for (int step = 0; step < 3; ++step) {
     // Halley's method for erf(y) = a, with the complements where erf is near 1
-    D error = select(a < 0.5, small_erf(y) - a, complement - positive_erfc(y));
+    D error = select(a < 0.75, small_erf(y) - a, complement - positive_erfc(y));
     D newton = error * exp(y * y) * 0x1.c5bf891b4ef6bp-1;
     y = y - newton / mul_add(y, newton, 1.0);
   }

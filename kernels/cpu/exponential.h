@@ -118,11 +118,22 @@ OJ_INLINE V moderate_expm1(V x) {
   return mul_add(power, e.expm1, power - 1);
 }
 
+/// An odd polynomial near 0 (where the other form would cancel), else 1 - 2 / (exp(2 x) + 1).
 template <class V>
 OJ_INLINE V tanh(V x) {
   V twice = at_most(abs(x), constant<V>(9.5f, 20.0)) * 2;
-  V e = moderate_expm1(twice);
-  return copysign(e / (e + 2), x);
+  Exponent<V> s = split_exponent(twice);
+  V power = power_of_two(s.biased);
+  V large = 1 - 2 / (mul_add(power, s.expm1, power) + 1);
+  V z = x * x;
+  V p;
+  if constexpr (sizeof(Scalar<V>) == 4) {
+    p = polynomial(z, tanh_f32);
+  } else {
+    p = polynomial(z, tanh_f64);
+  }
+  V small = mul_add(x * z, p, x);
+  return copysign(select(abs(x) < constant<V>(0.55f, 0.55), small, large), x);
 }
 
 /// 1 / (1 + exp(-x))

@@ -7,7 +7,7 @@ namespace oj {
 
 /// C's rules for pow(x, y), given the magnitude |x|^y of the ordinary case.
 template <class V>
-OJ_INLINE V with_pow_specials(V x, V y, V magnitude) {
+OJ_NOINLINE static V pow_specials(V x, V y, V magnitude) {
   constexpr Scalar<V> infinity = Format<V>::infinity;
   V a = abs(x);
   V half = y * Scalar<V>(0.5);
@@ -27,6 +27,17 @@ OJ_INLINE V with_pow_specials(V x, V y, V magnitude) {
   result = select(undefined, splat<V>(__builtin_nanf("")), result);
   result = select(is_nan(x) | is_nan(y), x + y, result);
   return select((y == 0) | (x == 1), splat<V>(1), result);
+}
+
+/// The same, where positive finite bases with finite exponents are the usual case.
+template <class V>
+OJ_INLINE V with_pow_specials(V x, V y, V magnitude) {
+  constexpr Scalar<V> infinity = Format<V>::infinity;
+  Int<V> ordinary = (x > 0) & (x < infinity) & (abs(y) < infinity);
+  if (__builtin_expect(any(~ordinary), 0)) {
+    return pow_specials(x, y, magnitude);
+  }
+  return magnitude;
 }
 
 /// |x|^y in double precision, to about 2^-36, for half of the lanes of a float vector.

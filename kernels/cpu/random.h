@@ -49,9 +49,9 @@ OJ_INLINE D low_word(U64 word, int shift) {
   return from_bits<D>(value | bits(splat<D>(0x1p52))) - 0x1p52;
 }
 
-/// 53 bits of two words as a double in [0, 2^53).
+/// The top 53 bits of two words, the first the higher, as a double in [0, 2^53).
 OJ_INLINE D top53(U64 first, U64 second) {
-  return mul_add(low_word(first, 5), 0x1p26, low_word(second, 6));
+  return mul_add(low_word(first, 0), 0x1p21, low_word(second, 11));
 }
 
 /// Uniform in [0, 1).

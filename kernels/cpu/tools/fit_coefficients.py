@@ -115,11 +115,22 @@ def erfcx(x):
 def fit_exponentials():
     half_ln2 = mp.log(2) / 2 * mp.mpf("1.01")
     half = mp.mpf("0.505")
-    for kind, degree in (("f32", 4), ("f64", 10)):
+    for kind, degree in (("f32", 5), ("f64", 10)):
         # expm1(r) = r + r^2 P(r)
         fit("expm1", kind, expm1_rest, lambda x: abs(x * x / mp.expm1(x)), -half_ln2, half_ln2, degree)
+        # tanh(x) = x + x^3 P(x^2) for |x| <= 0.55
+        fit(
+            "tanh",
+            kind,
+            lambda z: (mp.tanh(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+            lambda z: z * mp.sqrt(z) / mp.tanh(mp.sqrt(z)),
+            0,
+            mp.mpf("0.551") ** 2,
+            4 if kind == "f32" else 11,
+        )
         # 2^r = 1 + r P(r)
-        fit("exp2", kind, lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x), -half, half * mp.mpf("1.01"), degree + 1)
+        top = half * mp.mpf("1.01")
+        fit("exp2", kind, lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x), -half, top, degree)
     # log(1 + f) = f - f^2 / 2 + f^3 P(f)
     low, high = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
     low, high = low * mp.mpf("1.005"), high * mp.mpf("1.005")
