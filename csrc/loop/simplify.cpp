@@ -1,0 +1,85 @@
+#include "loop/simplify.h"
+
+#include "loop/visit.h"
+
+namespace ourjit::loop {
+namespace {
+
+/// True if no term of `x` can be negative when its symbols are not.
+bool nonnegative(const Sym& x) {
+  if (x.constant() < 0) return false;
+  for (const SymTerm& t : x.terms()) {
+    if (t.coefficient < 0) return false;
+    for (const auto& f : t.atoms)
+      if (f->kind != SymAtomKind::Symbol && !(nonnegative(f->a) && nonnegative(f->b))) return false;
+  }
+  return true;
+}
+
+bool mentions_variable(const Sym& x, const SymBounds& bounds) {
+  for (const std::string& name : x.symbols())
+    if (bounds.extent(name)) return true;
+  return false;
+}
+
+/// What a factor is at most; with `positive` unset only factors that do not vary have a bound that helps.
+std::optional<Sym> greatest_factor(const SymAtom& f, bool positive, const SymBounds& bounds) {
+  if (f.kind == SymAtomKind::Symbol) {
+    const auto extent = bounds.extent(f.name);
+    if (!extent) return Sym::symbol(f.name);
+    return positive ? std::optional(*extent - 1) : std::nullopt;
+  }
+  if (f.kind == SymAtomKind::Min && positive) {
+    const auto a = greatest(f.a, bounds), b = greatest(f.b, bounds);
+    if (!a || !b) return a ? a : b;
+    // Either is a bound: the shorter expression is the more useful one.
+    if (a->is_const() && b->is_const()) return min(*a, *b);
+    return a->str().size() <= b->str().size() ? a : b;
+  }
+  if (mentions_variable(f.a, bounds) || mentions_variable(f.b, bounds)) return std::nullopt;
+  switch (f.kind) {
+    case SymAtomKind::FloorDiv: return floordiv(f.a, f.b);
+    case SymAtomKind::Mod: return mod(f.a, f.b);
+    case SymAtomKind::Min: return min(f.a, f.b);
+    case SymAtomKind::Max: return max(f.a, f.b);
+    case SymAtomKind::Symbol: break;
+  }
+  return std::nullopt;
+}
+
+void simplify_block(std::vector<Node>& body, SymBounds bounds) {
+  for (Node& n : body) {
+    map_syms(n, [&](const Sym& s) { return bounds.simplify(s); });
+    if (const Bind* b = std::get_if<Bind>(&n.v)) bounds.set_extent(b->symbol, b->extent);
+    if (For* f = std::get_if<For>(&n.v)) {
+      SymBounds inside = bounds;
+      if (const auto extent = variable_extent(*f, bounds)) inside.set_extent(f->var, *extent);
+      simplify_block(f->body, std::move(inside));
+    }
+  }
+}
+
+}  // namespace
+
+std::optional<Sym> greatest(const Sym& x, const SymBounds& bounds) {
+  Sym sum = x.constant();
+  for (const SymTerm& t : x.terms()) {
+    Sym product = t.coefficient;
+    for (const auto& f : t.atoms) {
+      const std::optional<Sym> top = greatest_factor(*f, t.coefficient > 0, bounds);
+      if (!top) return std::nullopt;
+      product *= *top;
+    }
+    sum += product;
+  }
+  return sum;
+}
+
+std::optional<Sym> variable_extent(const For& f, const SymBounds& bounds) {
+  if (!nonnegative(f.begin)) return std::nullopt;
+  return greatest(f.end, bounds);
+}
+
+void simplify_indices(Kernel& k) { simplify_block(k.body, {}); }
+
+}  // namespace ourjit::loop

@@ -1,0 +1,20 @@
+// Index simplification by what the loops around an index say about their variables.
+#pragma once
+
+#include <optional>
+
+#include "loop/loop_ir.h"
+
+namespace ourjit::loop {
+
+/// E with 0 <= f.var < E, where `bounds` knows the variables around the loop; absent if the loop may
+/// start below zero.
+std::optional<Sym> variable_extent(const For& f, const SymBounds& bounds);
+
+/// Rewrites floordiv and mod that the loops' bounds decide, in all indices, bounds and extents.
+void simplify_indices(Kernel& k);
+
+/// An upper bound of `x` that mentions no variable of `bounds`, if one is found.
+std::optional<Sym> greatest(const Sym& x, const SymBounds& bounds);
+
+}  // namespace ourjit::loop
