@@ -22,15 +22,14 @@ std::optional<DType> combine(std::optional<DType> higher, std::optional<DType> l
   return category(*higher) >= category(*lower) ? higher : promote(*higher, *lower);
 }
 
-bool is_native_type(const TensorType& t) { return is_native(t.dtype); }
-
-bool all_native(const Graph& g, const Node& n) {
-  const auto native = [&](ValueId v) { return v < 0 || is_native_type(g.type(v)); };
-  return std::all_of(n.operands.begin(), n.operands.end(), native) &&
-         std::all_of(n.results.begin(), n.results.end(), native);
-}
-
 }  // namespace
+
+std::optional<DType> foreign_dtype(const Graph& g, const Node& n) {
+  for (const std::vector<ValueId>* values : {&n.operands, &n.results})
+    for (const ValueId v : *values)
+      if (v >= 0 && !is_native(g.type(v).dtype)) return g.type(v).dtype;
+  return std::nullopt;
+}
 
 void require(bool cond, std::string_view reason) {
   if (!cond) OURJIT_RAISE(Unsupported) << reason;
@@ -73,6 +72,14 @@ Expr AtenCall::expr(int i, DType t) {
   if (std::holds_alternative<OperandRef>(a.v)) return cast(expr(i), t);
   if (const auto* s = std::get_if<Sym>(&a.v)) return number(b, *s, t);
   return number(b, real(i), t);
+}
+
+Expr AtenCall::wide(int i) { return expr(i, compute()); }
+
+DType AtenCall::compute() const {
+  for (int k = 0; k < results(); ++k)
+    if (wanted(k)) return compute_dtype(out(k).dtype);
+  OURJIT_RAISE(Unsupported) << "no result is used";
 }
 
 std::vector<std::optional<ValueId>> AtenCall::tensors(int i) const {
@@ -265,19 +272,37 @@ const AtenRule* AtenRules::find(std::string_view target) const {
   return it != rules_.end() && it->target == target ? &*it : nullptr;
 }
 
+namespace {
+
+/// Applies `rule`; says why where it does not apply.
+std::optional<std::string> try_rule(Rewriter& r, const Node& n, const AtenRule& rule) {
+  try {
+    AtenCall c(r, n, rule);
+    rule.apply(c);
+    return std::nullopt;
+  } catch (const Unsupported& e) {
+    return e.what();
+  } catch (const UserError& e) {
+    return e.what();  // the builder cannot prove that symbolic shapes fit
+  }
+}
+
+}  // namespace
+
 Graph rewrite_calls(const Graph& g, const AtenRules& rules) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     const AtenRule* rule = n.op == Op::call ? rules.find(call_target(n)) : nullptr;
-    if (rule == nullptr || !all_native(g, n)) return r.keep(n);
-    try {
-      AtenCall c(r, n, *rule);
-      rule->apply(c);
-    } catch (const Unsupported&) {
-      r.keep(n);  // stays a call, which the compiler counts and reports
-    } catch (const UserError&) {
-      r.keep(n);  // the builder cannot prove that symbolic shapes fit
-    }
+    if (rule == nullptr || foreign_dtype(g, n) || try_rule(r, n, *rule)) r.keep(n);
   });
+}
+
+std::optional<std::string> why_unsupported(const Graph& g, const Node& n, const AtenRules& rules) {
+  const AtenRule* rule = rules.find(call_target(n));
+  if (rule == nullptr) return std::nullopt;
+  Rewriter scratch{g, Builder(g.name), std::vector<ValueId>(g.values.size(), -1)};
+  for (const ValueId v : n.operands)
+    if (scratch(v) < 0) scratch.map[static_cast<size_t>(v)] = scratch.b.input("x", g.type(v));
+  return try_rule(scratch, n, *rule);
 }
 
 }  // namespace ourjit

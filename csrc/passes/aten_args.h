@@ -24,6 +24,10 @@ struct AtenRule {
 /// Rewrites the calls that `rules` know; other nodes and calls stay.
 class AtenRules;
 Graph rewrite_calls(const Graph& g, const AtenRules& rules);
+/// Why the rule for call `n` of `g` leaves it as it is; nullopt if no rule is for it, or it does not.
+std::optional<std::string> why_unsupported(const Graph& g, const Node& n, const AtenRules& rules);
+/// A dtype of an operand or result that kernels cannot compute with, if there is one.
+std::optional<DType> foreign_dtype(const Graph& g, const Node& n);
 
 /// Arguments are counted in schema order. Accessors raise Unsupported if an argument is of another kind.
 class AtenCall {
@@ -44,6 +48,8 @@ class AtenCall {
   Expr expr(int i) const { return {&b, tensor(i)}; }
   /// A tensor argument cast to `t`, or a number as a 0-d constant of `t`.
   Expr expr(int i, DType t);
+  /// The same in the dtype in which kernels compute the first wanted result.
+  Expr wide(int i);
   /// Tensor list; nullopt where an element is None.
   std::vector<std::optional<ValueId>> tensors(int i) const;
   /// Type of a tensor argument with the strides that ATen gave it.
@@ -73,6 +79,8 @@ class AtenCall {
   bool wanted(int k) const;
   /// Type of result `k` as captured.
   const TensorType& out(int k = 0) const;
+  /// The dtype in which kernels compute the first wanted result: f32 for f16 and bf16.
+  DType compute() const;
 
   /// Result `k` is `v`, cast and broadcast to the captured type; a fresh tensor even where `v` is
   /// an operand or a view of one. It takes the captured strides.

@@ -3,11 +3,15 @@
 
 namespace ourjit {
 
-Graph canonicalize(const Graph& g, const PassContext&) {
+const AtenRules& canonicalize_rules() {
   static const AtenRules rules({unary_rules(), binary_rules(), ternary_rules(), view_rules(),
                                 reshaping_copy_rules(), creation_rules(), reduction_rules(),
                                 moment_rules(), indexing_rules(), scatter_rules()});
-  return rewrite_calls(g, rules);
+  return rules;
+}
+
+Graph canonicalize(const Graph& g, const PassContext&) {
+  return rewrite_calls(g, canonicalize_rules());
 }
 
 }  // namespace ourjit

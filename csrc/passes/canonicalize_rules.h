@@ -7,6 +7,9 @@
 
 namespace ourjit {
 
+/// All of them.
+const AtenRules& canonicalize_rules();
+
 std::vector<AtenRule> unary_rules();
 std::vector<AtenRule> binary_rules();
 std::vector<AtenRule> ternary_rules();
