@@ -1,0 +1,246 @@
+#include "codegen/llvm_values.h"
+
+#include <llvm/ADT/SmallVector.h>
+#include <llvm/IR/Intrinsics.h>
+
+#include <bit>
+#include <limits>
+
+#include "base/error.h"
+#include "codegen/llvm_module.h"
+
+namespace ourjit {
+
+unsigned lanes_of(const Value* v) {
+  const auto* t = llvm::dyn_cast<llvm::FixedVectorType>(v->getType());
+  return t ? t->getNumElements() : 1;
+}
+
+namespace {
+llvm::Type* with_lanes(llvm::Type* t, unsigned lanes) {
+  return lanes == 1 ? t : llvm::FixedVectorType::get(t, lanes);
+}
+}  // namespace
+
+ValueBuilder::ValueBuilder(llvm::IRBuilder<>& ir, llvm::Module& module, int vector_bits)
+    : ir_(ir), module_(module), vector_bits_(vector_bits) {}
+
+llvm::Type* ValueBuilder::type(DType t, unsigned lanes) {
+  return is_bool(t) ? with_lanes(ir_.getInt1Ty(), lanes) : memory_type(t, lanes);
+}
+
+llvm::Type* ValueBuilder::memory_type(DType t, unsigned lanes) {
+  const auto element = [&]() -> llvm::Type* {
+    switch (t) {
+      case DType::boolean:
+      case DType::u8:
+      case DType::i8: return ir_.getInt8Ty();
+      case DType::i16:
+      case DType::bf16: return ir_.getInt16Ty();
+      case DType::i32: return ir_.getInt32Ty();
+      case DType::i64: return ir_.getInt64Ty();
+      case DType::f16: return ir_.getHalfTy();
+      case DType::f32: return ir_.getFloatTy();
+      case DType::f64: return ir_.getDoubleTy();
+      default: break;
+    }
+    OURJIT_CHECK(false) << "kernels cannot compute with " << dtype_name(t);
+    return nullptr;
+  };
+  return with_lanes(element(), lanes);
+}
+
+llvm::Constant* ValueBuilder::constant(DType t, uint64_t bits) {
+  if (is_float(t)) {
+    llvm::APFloat number(std::bit_cast<double>(bits));
+    bool inexact = false;
+    const auto convert = [&](const llvm::fltSemantics& to) {
+      number.convert(to, llvm::APFloat::rmNearestTiesToEven, &inexact);
+    };
+    // 16-bit floats are rounded by way of f32, as casts are.
+    if (t != DType::f64) convert(llvm::APFloat::IEEEsingle());
+    if (t == DType::f16) convert(llvm::APFloat::IEEEhalf());
+    if (t == DType::bf16) {
+      convert(llvm::APFloat::BFloat());
+      return llvm::ConstantInt::get(ir_.getInt16Ty(), number.bitcastToAPInt());
+    }
+    return llvm::ConstantFP::get(module_.getContext(), number);
+  }
+  if (is_bool(t)) return ir_.getInt1(bits != 0);
+  auto* integer = llvm::cast<llvm::IntegerType>(type(t));
+  return llvm::ConstantInt::get(integer, llvm::APInt(64, bits).trunc(integer->getBitWidth()));
+}
+
+Value* ValueBuilder::like(const Value* v, double number) {
+  return llvm::ConstantFP::get(v->getType(), number);
+}
+
+Value* ValueBuilder::like_int(const Value* v, int64_t number) {
+  return llvm::ConstantInt::get(v->getType(), static_cast<uint64_t>(number), true);
+}
+
+Value* ValueBuilder::broadcast(Value* v, unsigned lanes) {
+  const unsigned have = lanes_of(v);
+  if (have == lanes) return v;
+  OURJIT_CHECK(have == 1) << "a value of " << have << " lanes among values of " << lanes;
+  return ir_.CreateVectorSplat(lanes, v);
+}
+
+void ValueBuilder::unify(std::vector<Value*>& values) {
+  unsigned lanes = 1;
+  for (const Value* v : values) lanes = std::max(lanes, lanes_of(v));
+  for (Value*& v : values) v = broadcast(v, lanes);
+}
+
+llvm::Constant* ValueBuilder::iota(unsigned lanes, unsigned bits, int64_t step) {
+  llvm::SmallVector<llvm::Constant*, 64> numbers;
+  for (unsigned i = 0; i < lanes; ++i)
+    numbers.push_back(llvm::ConstantInt::get(ir_.getIntNTy(bits),
+                                             static_cast<uint64_t>(step * static_cast<int64_t>(i)), true));
+  return llvm::ConstantVector::get(numbers);
+}
+
+Value* ValueBuilder::any(Value* v) { return lanes_of(v) == 1 ? v : ir_.CreateOrReduce(v); }
+
+Value* ValueBuilder::slice(Value* v, unsigned first, unsigned count) {
+  if (first == 0 && count == lanes_of(v)) return v;
+  if (count == 1) return ir_.CreateExtractElement(v, first);
+  llvm::SmallVector<int, 64> lanes;
+  for (unsigned i = 0; i < count; ++i) lanes.push_back(static_cast<int>(first + i));
+  return ir_.CreateShuffleVector(v, lanes);
+}
+
+Value* ValueBuilder::concat(const std::vector<Value*>& parts) {
+  if (parts.size() == 1) return parts[0];
+  std::vector<Value*> next;
+  const unsigned n = lanes_of(parts[0]);
+  llvm::SmallVector<int, 64> lanes;
+  for (unsigned i = 0; i < 2 * n; ++i) lanes.push_back(static_cast<int>(i));
+  OURJIT_CHECK(parts.size() % 2 == 0) << "lanes must be a power of two";
+  for (size_t i = 0; i < parts.size(); i += 2)
+    next.push_back(ir_.CreateShuffleVector(parts[i], parts[i + 1], lanes));
+  return concat(next);
+}
+
+Value* ValueBuilder::to_memory(Value* v, DType t) {
+  return is_bool(t) ? ir_.CreateZExt(v, memory_type(t, lanes_of(v))) : v;
+}
+
+Value* ValueBuilder::from_memory(Value* v, DType t) {
+  return is_bool(t) ? ir_.CreateICmpNE(v, like_int(v, 0)) : v;
+}
+
+// Truncates; out of range as cvttps2dq and its kin: the most negative i32 (i64 for i64), of which
+// narrower types keep the low bits. The poison of LLVM's own conversion is never selected.
+Value* ValueBuilder::float_to_int(Value* v, DType to) {
+  const bool wide = to == DType::i64;
+  const unsigned lanes = lanes_of(v);
+  llvm::Type* full = with_lanes(ir_.getIntNTy(wide ? 64 : 32), lanes);
+  const bool f64 = v->getType()->getScalarType()->isDoubleTy();
+  const double limit = wide ? 0x1p63 : 0x1p31;
+  // The first number too small: for f64 to i32 it lies between -2^31 - 1 and -2^31.
+  Value* above = !wide && f64 ? ir_.CreateFCmpOGT(v, like(v, -limit - 1))
+                              : ir_.CreateFCmpOGE(v, like(v, -limit));
+  Value* fits = ir_.CreateAnd(above, ir_.CreateFCmpOLT(v, like(v, limit)));
+  Value* lowest = llvm::ConstantInt::get(full, llvm::APInt::getSignedMinValue(wide ? 64 : 32));
+  Value* r = ir_.CreateSelect(fits, ir_.CreateFPToSI(v, full), lowest);
+  return ir_.CreateTrunc(r, type(to, lanes));
+}
+
+// Round to nearest even in integer arithmetic: vcvtneps2bf16 would flush denormals.
+Value* ValueBuilder::float_to_bf16(Value* v) {
+  const unsigned lanes = lanes_of(v);
+  Value* u = ir_.CreateBitCast(v, with_lanes(ir_.getInt32Ty(), lanes));
+  Value* odd = ir_.CreateAnd(ir_.CreateLShr(u, like_int(u, 16)), like_int(u, 1));
+  Value* rounded = ir_.CreateAdd(ir_.CreateAdd(u, like_int(u, 0x7FFF)), odd);
+  Value* high = ir_.CreateLShr(rounded, like_int(u, 16));
+  Value* r = ir_.CreateSelect(ir_.CreateFCmpUNO(v, v), like_int(u, 0x7FC0), high);
+  return ir_.CreateTrunc(r, with_lanes(ir_.getInt16Ty(), lanes));
+}
+
+Value* ValueBuilder::cast(Value* v, DType from, DType to) {
+  if (from == to) return v;
+  const unsigned lanes = lanes_of(v);
+  llvm::Type* f32 = type(DType::f32, lanes);
+  // 16-bit floats take part by way of f32.
+  if (from == DType::bf16) {
+    Value* wide = ir_.CreateZExt(v, with_lanes(ir_.getInt32Ty(), lanes));
+    return cast(ir_.CreateBitCast(ir_.CreateShl(wide, like_int(wide, 16)), f32), DType::f32, to);
+  }
+  if (from == DType::f16) return cast(ir_.CreateFPExt(v, f32), DType::f32, to);
+  if (to == DType::bf16) return float_to_bf16(cast(v, from, DType::f32));
+  if (to == DType::f16) return ir_.CreateFPTrunc(cast(v, from, DType::f32), type(to, lanes));
+
+  llvm::Type* target = type(to, lanes);
+  if (is_float(from)) {
+    if (is_bool(to)) return ir_.CreateFCmpUNE(v, like(v, 0));
+    return is_float(to) ? ir_.CreateFPCast(v, target) : float_to_int(v, to);
+  }
+  if (is_bool(to)) return ir_.CreateICmpNE(v, like_int(v, 0));
+  const bool is_signed = dtype_kind(from) == DTypeKind::Signed;
+  if (is_float(to)) {
+    // Of bits below 32 the conversion from i32 is exact and a single instruction.
+    if (dtype_bytes(from) < 4) v = ir_.CreateIntCast(v, with_lanes(ir_.getInt32Ty(), lanes), is_signed);
+    return ir_.CreateSIToFP(v, target);
+  }
+  return ir_.CreateIntCast(v, target, is_signed);
+}
+
+std::vector<Value*> ValueBuilder::registers(Value* v, unsigned native) {
+  const unsigned lanes = lanes_of(v);
+  if (lanes == 1) return {broadcast(v, native)};
+  std::vector<Value*> parts;
+  if (lanes < native) {
+    llvm::SmallVector<int, 64> fill;
+    for (unsigned i = 0; i < native; ++i) fill.push_back(static_cast<int>(std::min(i, lanes - 1)));
+    parts.push_back(ir_.CreateShuffleVector(v, fill));
+    return parts;
+  }
+  for (unsigned i = 0; i < lanes; i += native) parts.push_back(slice(v, i, native));
+  return parts;
+}
+
+Value* ValueBuilder::call_bitcode(std::string_view name, DType t, const std::vector<Value*>& args) {
+  const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
+  const unsigned lanes = lanes_of(args[0]);
+  llvm::Type* reg = type(t, native);
+  const std::vector<llvm::Type*> params(args.size(), reg);
+  const llvm::FunctionCallee callee = module_.getOrInsertFunction(
+      kBitcodePrefix + std::string(name) + "_" + std::string(dtype_name(t)),
+      llvm::FunctionType::get(reg, params, false));
+  std::vector<std::vector<Value*>> operands;
+  for (Value* a : args) operands.push_back(registers(a, native));
+  std::vector<Value*> results;
+  for (size_t i = 0; i < operands[0].size(); ++i) {
+    llvm::SmallVector<Value*, 4> call;
+    for (const auto& o : operands) call.push_back(o[i]);
+    results.push_back(ir_.CreateCall(callee, call));
+  }
+  Value* all = concat(results);
+  return lanes < native ? slice(all, 0, lanes) : all;
+}
+
+Value* ValueBuilder::call_random(std::string_view name, DType t, Value* seed, Value* index) {
+  OURJIT_CHECK(lanes_of(seed) == 1) << "the seed must be the same in all lanes";
+  const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
+  const unsigned half = static_cast<unsigned>(vector_bits_ / 64);
+  const unsigned lanes = lanes_of(index);
+  llvm::Type* reg = type(t, native);
+  llvm::Type* indices = type(DType::i64, half);
+  // One f32 register takes the indices of its lanes in two registers.
+  std::vector<llvm::Type*> params{ir_.getInt64Ty()};
+  params.resize(1 + native / half, indices);
+  const llvm::FunctionCallee callee = module_.getOrInsertFunction(
+      kBitcodePrefix + std::string(name) + "_" + std::string(dtype_name(t)),
+      llvm::FunctionType::get(reg, params, false));
+  std::vector<Value*> results;
+  for (Value* r : registers(index, native)) {
+    llvm::SmallVector<Value*, 4> call{seed};
+    for (unsigned i = 0; i < native; i += half) call.push_back(slice(r, i, half));
+    results.push_back(ir_.CreateCall(callee, call));
+  }
+  Value* all = concat(results);
+  return lanes < native ? slice(all, 0, lanes) : all;
+}
+
+}  // namespace ourjit
