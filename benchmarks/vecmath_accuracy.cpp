@@ -1,5 +1,6 @@
-// The largest error of each unary float function over every stride-th float, in units in the last place of the result,
-// against the C library in double precision. usage: vecmath_accuracy [stride (default 1: all floats) [function ...]]
+// The largest error of each unary float function over every stride-th float, in units in the last
+// place of the result, against the C library in double precision. usage: vecmath_accuracy [stride
+// (default 1: all floats) [function ...]]
 #include <algorithm>
 #include <bit>
 #include <cstdint>
@@ -55,8 +56,7 @@ void measure(const UnaryReference& reference, std::uint64_t stride) {
     for (std::size_t w = 0; w < widths.size(); ++w) {
       find(widths[w], reference.name)->apply(x.data(), nullptr, got.data(), kBlock);
       for (std::size_t i = 0; i < kBlock; ++i) {
-        const double distance =
-            ourjit::vecmath::ulp_distance(got[i], expected[i], reference.floor);
+        const double distance = ourjit::vecmath::ulp_distance(got[i], expected[i], reference.floor);
         if (distance > worst[w]) {
           worst[w] = distance;
           where[w] = x[i];

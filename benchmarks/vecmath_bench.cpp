@@ -1,4 +1,5 @@
-// Time of the vector maths per element, in the first-level cache, for each function and width that the processor has.
+// Time of the vector maths per element, in the first-level cache, for each function and width that
+// the processor has.
 #include <benchmark/benchmark.h>
 
 #include <cstddef>

@@ -1,4 +1,6 @@
-// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says what each fits.
+// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says
+// what each fits.
+// clang-format off
 #pragma once
 
 namespace oj {

@@ -1,15 +1,20 @@
 #include "cpu_bitcode.h"
 
 // The build defines OURJIT_BITCODE_128, _256 and _512 as the paths of the modules.
-#define OURJIT_EMBED(bits, path)                                   \
-  asm(".pushsection .rodata\n"                                     \
-      ".balign 16\n"                                               \
-      ".local ourjit_bitcode_" #bits "\n"                          \
-      "ourjit_bitcode_" #bits ":\n"                                \
-      ".incbin \"" path "\"\n"                                     \
-      ".local ourjit_bitcode_end_" #bits "\n"                      \
-      "ourjit_bitcode_end_" #bits ":\n"                            \
-      ".popsection\n");                                            \
+#define OURJIT_EMBED(bits, path)                                                       \
+  asm(".pushsection .rodata\n"                                                         \
+      ".balign 16\n"                                                                   \
+      ".local ourjit_bitcode_" #bits                                                   \
+      "\n"                                                                             \
+      "ourjit_bitcode_" #bits                                                          \
+      ":\n"                                                                            \
+      ".incbin \"" path                                                                \
+      "\"\n"                                                                           \
+      ".local ourjit_bitcode_end_" #bits                                               \
+      "\n"                                                                             \
+      "ourjit_bitcode_end_" #bits                                                      \
+      ":\n"                                                                            \
+      ".popsection\n");                                                                \
   extern "C" __attribute__((visibility("hidden"))) const char ourjit_bitcode_##bits[]; \
   extern "C" __attribute__((visibility("hidden"))) const char ourjit_bitcode_end_##bits[];
 

@@ -26,9 +26,7 @@ OJ_INLINE D positive_erfc(D a) {
 }
 
 /// erf(a) for 0 <= a <= 1.
-OJ_INLINE D small_erf(D a) {
-  return mul_add(a, paired_polynomial(a * a, erf_f64), a);
-}
+OJ_INLINE D small_erf(D a) { return mul_add(a, paired_polynomial(a * a, erf_f64), a); }
 
 OJ_INLINE D erf(D x) {
   D a = abs(x);
@@ -57,7 +55,8 @@ OJ_INLINE D erfinv(D x) {
     D newton = error * exp(y * y) * 0x1.c5bf891b4ef6bp-1;
     y = y - newton / mul_add(y, newton, 1.0);
   }
-  D result = select(a < 1, y, select(a == 1, splat<D>(__builtin_inf()), splat<D>(__builtin_nan(""))));
+  D result =
+      select(a < 1, y, select(a == 1, splat<D>(__builtin_inf()), splat<D>(__builtin_nan(""))));
   return copysign(select(is_nan(x), x, result), x);
 }
 

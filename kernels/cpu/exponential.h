@@ -6,8 +6,8 @@
 
 namespace oj {
 
-/// x = n ln 2 + r with |r| <= ln 2 / 2: n twice (in the low bits of `biased`, to which the exponent bias is added, and as
-/// a number) and expm1(r).
+/// x = n ln 2 + r with |r| <= ln 2 / 2: n twice (in the low bits of `biased`, to which the exponent
+/// bias is added, and as a number) and expm1(r).
 template <class V>
 struct Exponent {
   V biased;
@@ -50,22 +50,26 @@ OJ_INLINE V power_of_two(V biased) {
   return from_bits<V>(bits(biased) << Format<V>::mantissa_bits);
 }
 
-/// x * 2^n with one rounding, for n from twice the smallest to twice the largest exponent and x near 1.
+/// x * 2^n with one rounding, for n from twice the smallest to twice the largest exponent and x
+/// near 1.
 template <class V>
 OJ_INLINE V scale(V x, V biased, V n) {
 #if OURJIT_VECTOR_BITS == 512
   (void)biased;
   constexpr int current_rounding = 4;
   if constexpr (sizeof(Scalar<V>) == 4) {
-    return __builtin_ia32_scalefps512_mask(x, n, x, static_cast<unsigned short>(-1), current_rounding);
+    return __builtin_ia32_scalefps512_mask(x, n, x, static_cast<unsigned short>(-1),
+                                           current_rounding);
   } else {
-    return __builtin_ia32_scalefpd512_mask(x, n, x, static_cast<unsigned char>(-1), current_rounding);
+    return __builtin_ia32_scalefpd512_mask(x, n, x, static_cast<unsigned char>(-1),
+                                           current_rounding);
   }
 #else
   (void)n;
   // Both factors are normal numbers, and the first product is exact.
   Int<V> exponent = __builtin_bit_cast(Int<V>, bits(biased) - bits(splat<V>(Format<V>::rounder)));
-  Int<V> first = __builtin_bit_cast(Int<V>, __builtin_bit_cast(UInt<V>, exponent + Format<V>::bias) >> 1);
+  Int<V> first =
+      __builtin_bit_cast(Int<V>, __builtin_bit_cast(UInt<V>, exponent + Format<V>::bias) >> 1);
   Int<V> second = exponent + Format<V>::bias - first;
   return x * from_bits<V>(__builtin_bit_cast(UInt<V>, first << Format<V>::mantissa_bits)) *
          from_bits<V>(__builtin_bit_cast(UInt<V>, second << Format<V>::mantissa_bits));

@@ -13,7 +13,8 @@ OJ_INLINE D sin_pi(D a) {
   // |r| <= 1/2 in half turns is 2 r quadrants.
   D quadrants = __builtin_elementwise_roundeven(r * 2);
   D rest = mul_add(quadrants, -0.5, r) * half_pi<D>[0] * 2;
-  D sine = select(quadrants == 0, small_sin(rest, splat<D>(0)), copysign(small_cos(rest, splat<D>(0)), r));
+  D sine = select(quadrants == 0, small_sin(rest, splat<D>(0)),
+                  copysign(small_cos(rest, splat<D>(0)), r));
   D parity = mul_add(__builtin_elementwise_floor(nearest * 0.5), -2.0, nearest);
   return select(parity == 0, sine, -sine);
 }
@@ -34,13 +35,15 @@ static inline D positive_lgamma(D a) {
   I64 around_one = (a < 0.5) | ((a >= 1) & (a < 1.5));
   D around = select(around_one, splat<D>(1), splat<D>(2));
   D t = y - select(below_one, around - 1, around);
-  D near = t * select(around_one, paired_polynomial(t, lgamma1_f64), paired_polynomial(t, lgamma2_f64));
+  D near =
+      t * select(around_one, paired_polynomial(t, lgamma1_f64), paired_polynomial(t, lgamma2_f64));
   // From 8 up: Stirling's series.
   I64 far = a >= 8;
   D l = log(select(far | below_one, a, product));
   D inverse = 1 / a;
   static constexpr double stirling[] = {
-      1.0 / 12, -1.0 / 360, 1.0 / 1260, -1.0 / 1680, 1.0 / 1188, -691.0 / 360360, 1.0 / 156, -3617.0 / 122400,
+      1.0 / 12,   -1.0 / 360,      1.0 / 1260, -1.0 / 1680,
+      1.0 / 1188, -691.0 / 360360, 1.0 / 156,  -3617.0 / 122400,
   };
   D series = inverse * polynomial(inverse * inverse, stirling);
   D large = mul_add(a - 0.5, l - 1, series + 0x1.acfe390c97d69p-2);  // log(2 pi) / 2 - 1 / 2
@@ -50,7 +53,8 @@ static inline D positive_lgamma(D a) {
 static inline D lgamma(D x) {
   D a = abs(x);
   D positive = positive_lgamma(a);
-  // gamma(x) gamma(-x) = -pi / (x sin(pi x)); for tiny x the positive branch is right for both signs.
+  // gamma(x) gamma(-x) = -pi / (x sin(pi x)); for tiny x the positive branch is right for both
+  // signs.
   I64 reflect = (x < 0) & (a > 0x1p-60);
   if (!any(reflect)) {
     return positive;
@@ -61,7 +65,8 @@ static inline D lgamma(D x) {
   return select(reflect, select(pole, splat<D>(__builtin_inf()), reflected), positive);
 }
 
-/// As ATen's calc_digamma (after Cephes' psi): recurrence up to 10, then the asymptotic series; poles below zero are NaN.
+/// As ATen's calc_digamma (after Cephes' psi): recurrence up to 10, then the asymptotic series;
+/// poles below zero are NaN.
 static inline D digamma(D x) {
   I64 reflect = x < 0;
   D y = select(reflect, 1 - x, x);
@@ -83,7 +88,8 @@ static inline D digamma(D x) {
   D sine = select(abs(angle) > 0.8, shifted_sin(angle, 0), small_sin(angle, splat<D>(0)));
   D cosine = select(abs(angle) > 0.8, shifted_sin(angle, 1), small_cos(angle, splat<D>(0)));
   D reflected = result - 0x1.921fb54442d18p+1 * cosine / sine;
-  reflected = select((nearest == x) | (x == -__builtin_inf()), splat<D>(__builtin_nan("")), reflected);
+  reflected =
+      select((nearest == x) | (x == -__builtin_inf()), splat<D>(__builtin_nan("")), reflected);
   result = select(x == 0, copysign(splat<D>(__builtin_inf()), -x), result);
   return select(reflect, reflected, result);
 }

@@ -109,7 +109,8 @@ OJ_INLINE V finite_log1p(V x) {
   UInt<V> biased = biased_exponent(x + 1);
   V k = exponent_value<V>(biased);
   // 2^-k by way of 2^(2-k), which is a normal number for every k.
-  V shrink = from_bits<V>((2 * Format<V>::bias + 2 - biased) << Format<V>::mantissa_bits) * Scalar<V>(0.25);
+  V shrink = from_bits<V>((2 * Format<V>::bias + 2 - biased) << Format<V>::mantissa_bits) *
+             Scalar<V>(0.25);
   // (1 + x) 2^-k - 1, which is x itself where k = 0
   V f = mul_add(x, shrink, shrink - 1);
   V tail = log_tail(f, k * ln2_lo<V>);

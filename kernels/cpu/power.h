@@ -67,7 +67,8 @@ OJ_INLINE Sum<D> multiply(Sum<D> a, Sum<D> b) {
   return quick_two_sum(p.hi, p.lo + mul_add(a.hi, b.lo, a.lo * b.hi));
 }
 
-/// log(a) for positive finite a to about 2^-68: 2 atanh(s), s = f / (2 + f), with the leading terms as sums of two.
+/// log(a) for positive finite a to about 2^-68: 2 atanh(s), s = f / (2 + f), with the leading terms
+/// as sums of two.
 OJ_INLINE Sum<D> precise_log(D a) {
   Mantissa<D> m = split_mantissa(a);
   Sum<D> denominator = two_sum(splat<D>(2), m.f);
@@ -102,7 +103,8 @@ static inline D pow(D x, D y) {
   return with_pow_specials(x, y, exp_of_sum(product));
 }
 
-/// The remainder of one lane by long division, for finite x and y != 0: 8 bits of the quotient a step.
+/// The remainder of one lane by long division, for finite x and y != 0: 8 bits of the quotient a
+/// step.
 template <class S, class U, int mantissa_bits>
 static inline S long_fmod(S x, S y) {
   constexpr U hidden = U(1) << mantissa_bits;
@@ -146,7 +148,8 @@ static inline S long_fmod(S x, S y) {
       rest <<= 1;
       exponent -= 1;
     }
-    result = rest < hidden ? rest : (static_cast<U>(exponent) << mantissa_bits) | (rest & (hidden - 1));
+    result =
+        rest < hidden ? rest : (static_cast<U>(exponent) << mantissa_bits) | (rest & (hidden - 1));
   }
   return __builtin_bit_cast(S, sign | result);
 }

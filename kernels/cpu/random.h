@@ -1,5 +1,5 @@
-// Random numbers by counter: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1, 2, 3", SC 2011).
-// csrc/base/philox.h states the same numbers for scalars.
+// Random numbers by counter: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as 1,
+// 2, 3", SC 2011). csrc/base/philox.h states the same numbers for scalars.
 #pragma once
 
 #include "logarithm.h"
@@ -7,12 +7,14 @@
 
 namespace oj {
 
-/// The four output words of a lane, each in the low half of an element whose high half is arbitrary.
+/// The four output words of a lane, each in the low half of an element whose high half is
+/// arbitrary.
 struct PhiloxWords {
   U64 word[4];
 };
 
-/// Philox4x32-10 of the counter (low half of index, high half of index, 0, 0) and the key (low and high half of seed).
+/// Philox4x32-10 of the counter (low half of index, high half of index, 0, 0) and the key (low and
+/// high half of seed).
 OJ_INLINE PhiloxWords philox(long seed, I64 index) {
   constexpr unsigned long low = 0xffffffff;
   U64 c0 = __builtin_bit_cast(U64, index);

@@ -1,8 +1,8 @@
 // sin, cos, tan, asin, acos, atan, atan2.
 #pragma once
 
-#include "vector.h"
 #include "coefficients.h"
+#include "vector.h"
 
 namespace oj {
 
@@ -26,8 +26,8 @@ inline constexpr Scalar<V> half_pi[] = {
     constant<V>(-0x1.ee59dap-50f, -0x1.f1976b7ed8fbcp-110),
 };
 
-/// The reduction for |x| <= moderate_limit. The first step is exact: the difference has no bit below the last one of
-/// x and of the first part of pi / 2, and it is smaller than both.
+/// The reduction for |x| <= moderate_limit. The first step is exact: the difference has no bit
+/// below the last one of x and of the first part of pi / 2, and it is smaller than both.
 template <class V>
 OJ_INLINE Reduced<V> reduce_moderate(V x) {
   constexpr Scalar<V> two_over_pi = constant<V>(0x1.45f306p-1f, 0x1.45f306dc9c883p-1);
@@ -108,8 +108,8 @@ struct ReducedLane {
   unsigned long quadrant;
 };
 
-/// Reduces a finite |x| >= moderate_limit by the method of Payne and Hanek: x = m 2^e with an integer m of 53 bits, and
-/// only those bits of 2 / pi matter whose product with x is below 4.
+/// Reduces a finite |x| >= moderate_limit by the method of Payne and Hanek: x = m 2^e with an
+/// integer m of 53 bits, and only those bits of 2 / pi matter whose product with x is below 4.
 static inline ReducedLane reduce_large(double x) {
   unsigned long pattern = __builtin_bit_cast(unsigned long, __builtin_fabs(x));
   unsigned long m = (pattern & 0xffffffffffffful) | 0x10000000000000ul;
@@ -182,9 +182,7 @@ OJ_NOINLINE static D large_sin(D x, unsigned long quadrants) {
   return reduced_sin(r);
 }
 
-OJ_NOINLINE static D large_tan(D x) {
-  return reduced_tan(reduce_any(x));
-}
+OJ_NOINLINE static D large_tan(D x) { return reduced_tan(reduce_any(x)); }
 
 /// sin(x + quadrants * pi / 2)
 OJ_INLINE D shifted_sin(D x, unsigned long quadrants) {
@@ -245,9 +243,7 @@ OJ_INLINE D first_quadrant_angle(D y, D x) {
   return select(is_nan(y) | is_nan(x), y + x, angle);
 }
 
-OJ_INLINE D atan(D x) {
-  return copysign(first_quadrant_angle(abs(x), splat<D>(1)), x);
-}
+OJ_INLINE D atan(D x) { return copysign(first_quadrant_angle(abs(x), splat<D>(1)), x); }
 
 OJ_INLINE D atan2(D y, D x) {
   D angle = first_quadrant_angle(abs(y), abs(x));
@@ -257,9 +253,7 @@ OJ_INLINE D atan2(D y, D x) {
 }
 
 /// asin(sqrt(z)) / sqrt(z) - 1 for 0 <= z <= 1/4
-OJ_INLINE D asin_tail(D z) {
-  return z * paired_polynomial(z, asin_f64);
-}
+OJ_INLINE D asin_tail(D z) { return z * paired_polynomial(z, asin_f64); }
 
 OJ_INLINE D asin(D x) {
   D a = abs(x);

@@ -54,16 +54,14 @@ void random_f64(long seed, const long* index, void* out, std::size_t count) {
   }
 }
 
-#define OJ_ENTRY(name, operands)                                     \
-  {#name, false, operands, apply##operands<F, oj_##name##_f32>},     \
+#define OJ_ENTRY(name, operands)                                 \
+  {#name, false, operands, apply##operands<F, oj_##name##_f32>}, \
       {#name, true, operands, apply##operands<D, oj_##name##_f64>},
 
 const ourjit::VecmathFunction functions[] = {
 #define OJ_UNARY_ENTRY(name) OJ_ENTRY(name, 1)
 #define OJ_BINARY_ENTRY(name) OJ_ENTRY(name, 2)
-    OJ_UNARY_FUNCTIONS(OJ_UNARY_ENTRY)
-    OJ_BINARY_FUNCTIONS(OJ_BINARY_ENTRY)
-};
+    OJ_UNARY_FUNCTIONS(OJ_UNARY_ENTRY) OJ_BINARY_FUNCTIONS(OJ_BINARY_ENTRY)};
 
 const ourjit::VecmathRandom randoms[] = {
     {"rand_uniform", false, random_f32<oj_rand_uniform_f32>},
@@ -85,6 +83,4 @@ const ourjit::VecmathTable table = {
 #define OURJIT_TABLE_NAME_OF(bits) ourjit_vecmath_table_##bits
 #define OURJIT_TABLE_NAME(bits) OURJIT_TABLE_NAME_OF(bits)
 
-extern "C" const ourjit::VecmathTable* OURJIT_TABLE_NAME(OURJIT_VECTOR_BITS)() {
-  return &table;
-}
+extern "C" const ourjit::VecmathTable* OURJIT_TABLE_NAME(OURJIT_VECTOR_BITS)() { return &table; }

@@ -5,8 +5,8 @@
 
 namespace ourjit {
 
-/// One function of the vector maths. `apply` computes out[i] = f(a[i], b[i]) for `count` elements, a multiple of 16, of float
-/// or double; unary functions ignore b.
+/// One function of the vector maths. `apply` computes out[i] = f(a[i], b[i]) for `count` elements,
+/// a multiple of 16, of float or double; unary functions ignore b.
 struct VecmathFunction {
   const char* name;
   bool is_double;
@@ -14,7 +14,8 @@ struct VecmathFunction {
   void (*apply)(const void* a, const void* b, void* out, std::size_t count);
 };
 
-/// One random distribution: out[i] = number of the stream `seed` at index[i], for `count` elements, a multiple of 16.
+/// One random distribution: out[i] = number of the stream `seed` at index[i], for `count` elements,
+/// a multiple of 16.
 struct VecmathRandom {
   const char* name;
   bool is_double;
@@ -30,7 +31,8 @@ struct VecmathTable {
   std::size_t random_count;
 };
 
-/// The table of a width; call its functions only where the processor has the instructions of that width.
+/// The table of a width; call its functions only where the processor has the instructions of that
+/// width.
 extern "C" const VecmathTable* ourjit_vecmath_table_128();
 extern "C" const VecmathTable* ourjit_vecmath_table_256();
 extern "C" const VecmathTable* ourjit_vecmath_table_512();

@@ -3,8 +3,9 @@
 
     python3 tools/fit_coefficients.py > coefficients.h        (needs mpmath)
 
-Each polynomial minimises the largest weighted error over its interval (Remez exchange). Coefficients are rounded
-from the lowest up, and what remains is fitted again after each rounding, so that the rounded ones stay near-minimax.
+Each polynomial minimises the largest weighted error over its interval (Remez exchange). The leading
+coefficients are rounded from the lowest up, and what remains is fitted again after each rounding, so
+that the rounded ones stay near-minimax.
 """
 
 import struct
@@ -24,10 +25,12 @@ def round_to(value, kind):
 
 
 def remez(target, weight, lo, hi, powers, rounds=12):
-    """Coefficients for x**p, p in powers, that minimise max |weight(x) * (polynomial(x) - target(x))|."""
+    """Coefficients of x**p, p in powers, that minimise the largest weighted distance to target."""
     count = len(powers)
     mid, half = (lo + hi) / 2, (hi - lo) / 2
-    points = [mid + half * mp.cos(mp.pi * (2 * i + 1) / (2 * count + 2)) for i in range(count, -1, -1)]
+    points = [
+        mid + half * mp.cos(mp.pi * (2 * i + 1) / (2 * count + 2)) for i in range(count, -1, -1)
+    ]
     grid = [mid - half * mp.cos(mp.pi * i / (24 * count)) for i in range(24 * count + 1)]
     grid = [x if x != 0 else half / 10**6 for x in grid]
     samples = [(x, target(x), weight(x)) for x in grid]
@@ -65,10 +68,10 @@ def remez(target, weight, lo, hi, powers, rounds=12):
     return coefficients, best
 
 
-def fit(name, kind, target, weight, lo, hi, degree, fixed=()):
-    """Prints the rounded coefficients of 1, x, .. x**degree; `fixed` are leading coefficients given from outside."""
+def fit(name, kind, target, weight, lo, hi, degree):
+    """Prints the rounded coefficients of 1, x, .. x**degree."""
     lo, hi = mp.mpf(lo), mp.mpf(hi)
-    done = [round_to(mp.mpf(c), kind) for c in fixed]
+    done = []
     while len(done) <= degree:
         powers = list(range(len(done), degree + 1))
 
@@ -76,7 +79,7 @@ def fit(name, kind, target, weight, lo, hi, degree, fixed=()):
             return target(x) - sum(c * x**i for i, c in enumerate(done))
 
         coefficients, error = remez(rest, weight, lo, hi, powers)
-        if len(done) == len(fixed):
+        if not done:
             print(f"{name}_{kind}: weighted error 2^{float(mp.log(error, 2)):.1f}", file=sys.stderr)
         # Only the leading three matter for the error of rounding; the others are rounded together.
         take = 1 if len(done) < 3 else len(coefficients)
@@ -117,7 +120,15 @@ def fit_exponentials():
     half = mp.mpf("0.505")
     for kind, degree in (("f32", 5), ("f64", 10)):
         # expm1(r) = r + r^2 P(r)
-        fit("expm1", kind, expm1_rest, lambda x: abs(x * x / mp.expm1(x)), -half_ln2, half_ln2, degree)
+        fit(
+            "expm1",
+            kind,
+            expm1_rest,
+            lambda x: abs(x * x / mp.expm1(x)),
+            -half_ln2,
+            half_ln2,
+            degree,
+        )
         # tanh(x) = x + x^3 P(x^2) for |x| <= 0.55
         fit(
             "tanh",
@@ -130,7 +141,15 @@ def fit_exponentials():
         )
         # 2^r = 1 + r P(r)
         top = half * mp.mpf("1.01")
-        fit("exp2", kind, lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x), -half, top, degree)
+        fit(
+            "exp2",
+            kind,
+            lambda x: mp.expm1(x * mp.log(2)) / x,
+            lambda x: abs(x),
+            -half,
+            top,
+            degree,
+        )
     # log(1 + f) = f - f^2 / 2 + f^3 P(f)
     low, high = mp.sqrt(mp.mpf(1) / 2) - 1, mp.sqrt(2) - 1
     low, high = low * mp.mpf("1.005"), high * mp.mpf("1.005")
@@ -141,22 +160,63 @@ def fit_exponentials():
     # the same for pow, whose leading term 2/3 is carried in two doubles: P(z) = 2/3 + z Q(z)
     fit("pow_log", "f64", lambda z: (atanh_rest(z) - mp.mpf(2) / 3) / z, lambda z: z * z, 0, top, 8)
 
-
     # powf in doubles: log2(1 + f) = f P(f), 2^r = 1 + r P(r)
-    fit("pow_log2", "f64", lambda f: mp.log1p(f) / (f * mp.log(2)), lambda f: f / mp.log1p(f), low, high, 13)
-    fit("pow_exp2", "f64", lambda x: mp.expm1(x * mp.log(2)) / x, lambda x: abs(x), -half, half * mp.mpf("1.01"), 5)
+    fit(
+        "pow_log2",
+        "f64",
+        lambda f: mp.log1p(f) / (f * mp.log(2)),
+        lambda f: f / mp.log1p(f),
+        low,
+        high,
+        13,
+    )
+    fit(
+        "pow_exp2",
+        "f64",
+        lambda x: mp.expm1(x * mp.log(2)) / x,
+        lambda x: abs(x),
+        -half,
+        half * mp.mpf("1.01"),
+        5,
+    )
 
 
 def fit_trigonometric():
     top = (mp.pi / 4 * mp.mpf("1.02")) ** 2
     for kind, degree in (("f32", 2), ("f64", 5)):
         # sin(x) = x + x^3 P(x^2);  cos(x) = 1 - x^2 / 2 + x^4 P(x^2)
-        fit("sin", kind, lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, top, degree)
-        fit("cos", kind, lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2, lambda z: z * z, 0, top, degree)
+        fit(
+            "sin",
+            kind,
+            lambda z: (mp.sin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+            lambda z: z,
+            0,
+            top,
+            degree,
+        )
+        fit(
+            "cos",
+            kind,
+            lambda z: (mp.cos(mp.sqrt(z)) - 1 + z / 2) / z**2,
+            lambda z: z * z,
+            0,
+            top,
+            degree,
+        )
     # atan(t) = t + t^3 P(t^2) for |t| <= tan(pi/8);  asin(x) = x + x^3 P(x^2) for |x| <= 1/2
     top = mp.mpf("0.4145") ** 2
-    fit("atan", "f64", lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, top, 10)
-    fit("asin", "f64", lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, mp.mpf("0.2501"), 12)
+    fit(
+        "atan", "f64", lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, top, 10
+    )
+    fit(
+        "asin",
+        "f64",
+        lambda z: (mp.asin(mp.sqrt(z)) / mp.sqrt(z) - 1) / z,
+        lambda z: z,
+        0,
+        mp.mpf("0.2501"),
+        12,
+    )
 
 
 def fit_error_function():
@@ -195,7 +255,11 @@ def fit_gamma():
 
 
 def main():
-    print("// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says what each fits.")
+    print(
+        "// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says"
+    )
+    print("// what each fits.")
+    print("// clang-format off")
     print("#pragma once")
     print()
     print("namespace oj {")

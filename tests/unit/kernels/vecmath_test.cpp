@@ -96,7 +96,8 @@ void pad(std::vector<T>& values) {
   }
 }
 
-/// Specials, every exponent of both signs, multiples of pi / 2 and their neighbours, and random numbers of a range.
+/// Specials, every exponent of both signs, multiples of pi / 2 and their neighbours, and random
+/// numbers of a range.
 template <class T>
 std::vector<T> unary_samples(double low, double high) {
   std::vector<T> samples = special_values<T>();
@@ -112,7 +113,8 @@ std::vector<T> unary_samples(double low, double high) {
   }
   for (int i = 1; i < 5000; ++i) {
     const T near = static_cast<T>(i * std::numbers::pi / 2);
-    samples.insert(samples.end(), {near, std::nextafter(near, T(0)), -std::nextafter(near, T(1e9))});
+    samples.insert(samples.end(),
+                   {near, std::nextafter(near, T(0)), -std::nextafter(near, T(1e9))});
   }
   for (int i = -2000; i < 2000; ++i) {
     samples.insert(samples.end(), {static_cast<T>(i), static_cast<T>(i * 0.125)});
@@ -185,13 +187,14 @@ INSTANTIATE_TEST_SUITE_P(All, VecmathUnary, ::testing::ValuesIn(kUnaryReferences
                          [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Vecmath, EveryUnaryFunctionHasAReference) {
-  for (const VecmathTable* table : {ourjit_vecmath_table_128(), ourjit_vecmath_table_256(),
-                                    ourjit_vecmath_table_512()}) {
+  for (const VecmathTable* table :
+       {ourjit_vecmath_table_128(), ourjit_vecmath_table_256(), ourjit_vecmath_table_512()}) {
     for (std::size_t i = 0; i < table->function_count; ++i) {
       const VecmathFunction& function = table->functions[i];
-      const bool known = std::any_of(
-          std::begin(kUnaryReferences), std::end(kUnaryReferences),
-          [&](const UnaryReference& reference) { return reference.name == std::string(function.name); });
+      const bool known = std::any_of(std::begin(kUnaryReferences), std::end(kUnaryReferences),
+                                     [&](const UnaryReference& reference) {
+                                       return reference.name == std::string(function.name);
+                                     });
       EXPECT_EQ(known, function.operands == 1) << function.name;
     }
   }
@@ -208,7 +211,8 @@ struct Pairs {
   }
 };
 
-/// All pairs of special values, pairs of any two bit patterns, and pairs of random numbers of ranges.
+/// All pairs of special values, pairs of any two bit patterns, and pairs of random numbers of
+/// ranges.
 template <class T>
 Pairs<T> binary_samples(double a_low, double a_high, double b_low, double b_high) {
   Pairs<T> pairs;
@@ -259,22 +263,28 @@ void check_binary(const char* name, const Pairs<T>& pairs, Reference reference, 
 }
 
 TEST(Vecmath, PowIsWithinItsBound) {
-  check_binary("pow", binary_samples<float>(0, 50, -25, 25),
-               [](float x, float y) { return std::pow(double(x), double(y)); }, 0.75);
-  check_binary("pow", binary_samples<double>(0, 50, -180, 180),
-               [](double x, double y) { return std::pow((long double)x, (long double)y); }, 1.25);
+  check_binary(
+      "pow", binary_samples<float>(0, 50, -25, 25),
+      [](float x, float y) { return std::pow(double(x), double(y)); }, 0.75);
+  check_binary(
+      "pow", binary_samples<double>(0, 50, -180, 180),
+      [](double x, double y) { return std::pow((long double)x, (long double)y); }, 1.25);
   // Bases near 1 with large exponents are the hard case for the logarithm.
-  check_binary("pow", binary_samples<float>(0.999, 1.001, -80000, 80000),
-               [](float x, float y) { return std::pow(double(x), double(y)); }, 0.75);
-  check_binary("pow", binary_samples<double>(0.999, 1.001, -7e5, 7e5),
-               [](double x, double y) { return std::pow((long double)x, (long double)y); }, 1.25);
+  check_binary(
+      "pow", binary_samples<float>(0.999, 1.001, -80000, 80000),
+      [](float x, float y) { return std::pow(double(x), double(y)); }, 0.75);
+  check_binary(
+      "pow", binary_samples<double>(0.999, 1.001, -7e5, 7e5),
+      [](double x, double y) { return std::pow((long double)x, (long double)y); }, 1.25);
 }
 
 TEST(Vecmath, Atan2IsWithinItsBound) {
-  check_binary("atan2", binary_samples<float>(-5, 5, -5, 5),
-               [](float y, float x) { return std::atan2(double(y), double(x)); }, 0.51);
-  check_binary("atan2", binary_samples<double>(-5, 5, -5, 5),
-               [](double y, double x) { return std::atan2((long double)y, (long double)x); }, 3);
+  check_binary(
+      "atan2", binary_samples<float>(-5, 5, -5, 5),
+      [](float y, float x) { return std::atan2(double(y), double(x)); }, 0.51);
+  check_binary(
+      "atan2", binary_samples<double>(-5, 5, -5, 5),
+      [](double y, double x) { return std::atan2((long double)y, (long double)x); }, 3);
 }
 
 TEST(Vecmath, FmodIsExact) {
@@ -290,13 +300,16 @@ TEST(Philox, KnownAnswers) {
   using Words = std::array<std::uint32_t, 4>;
   EXPECT_EQ(philox4x32_10({0, 0, 0, 0}, {0, 0}),
             (Words{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}));
-  EXPECT_EQ(philox4x32_10({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
-            (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
-  EXPECT_EQ(philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
-            (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
+  EXPECT_EQ(
+      philox4x32_10({0xffffffff, 0xffffffff, 0xffffffff, 0xffffffff}, {0xffffffff, 0xffffffff}),
+      (Words{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}));
+  EXPECT_EQ(
+      philox4x32_10({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}),
+      (Words{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}));
 }
 
-const VecmathRandom& random_named(const VecmathTable& table, const std::string& name, bool is_double) {
+const VecmathRandom& random_named(const VecmathTable& table, const std::string& name,
+                                  bool is_double) {
   for (std::size_t i = 0; i < table.random_count; ++i) {
     if (table.randoms[i].name == name && table.randoms[i].is_double == is_double) {
       return table.randoms[i];
@@ -372,11 +385,13 @@ TEST(VecmathRandom, MomentsAreThoseOfTheDistributions) {
     return std::pair(mean, square - mean * mean);
   };
   for (const VecmathTable* table : tables()) {
-    random_named(*table, "rand_uniform", true).apply(7, indices.data(), values.data(), values.size());
+    random_named(*table, "rand_uniform", true)
+        .apply(7, indices.data(), values.data(), values.size());
     const auto [uniform_mean, uniform_variance] = moments();
     EXPECT_NEAR(uniform_mean, 0.5, 0.003);
     EXPECT_NEAR(uniform_variance, 1.0 / 12, 0.001);
-    random_named(*table, "rand_normal", true).apply(7, indices.data(), values.data(), values.size());
+    random_named(*table, "rand_normal", true)
+        .apply(7, indices.data(), values.data(), values.size());
     const auto [normal_mean, normal_variance] = moments();
     EXPECT_NEAR(normal_mean, 0, 0.01);
     EXPECT_NEAR(normal_variance, 1, 0.02);
