@@ -131,11 +131,12 @@ Step step_of(const Sym& index, const Varying& v) {
   return linear && linear->first.is_const(1) ? Step::Next : Step::Far;
 }
 
-bool can_vectorize(const For& f, const std::optional<Sym>& extent) {
+bool can_vectorize(const For& f, const std::optional<Sym>& extent,
+                   const std::set<std::string>& own) {
   const Varying v = varying_in(f);
   if (!inner_loops_fit(f.body, v)) return false;
   for (const auto& [name, a] : collect_accesses(f.body)) {
-    if (a.stores.empty()) continue;
+    if (a.stores.empty() || own.contains(name)) continue;
     for (const Sym& s : a.stores) {
       if (!tells_apart(s, v)) return false;
       if (!same_or_disjoint(s, a.stores[0], v, extent)) return false;
@@ -153,6 +154,15 @@ std::set<std::string> shared_locals(const Kernel& k, const For& f) {
     if (const Store* s = std::get_if<Store>(&n.v))
       if (is_local(k, s->buffer) && !v.mentioned(s->index)) out.insert(s->buffer);
   });
+  if (out.empty()) return out;
+  std::map<std::string, int> uses;  // in the kernel less those in the loop
+  const auto count = [&uses](const std::vector<Node>& body, int weight) {
+    for (const auto& [name, a] : collect_accesses(body))
+      uses[name] += weight * static_cast<int>(a.loads.size() + a.stores.size());
+  };
+  count(k.body, 1);
+  count(f.body, -1);
+  std::erase_if(out, [&](const std::string& name) { return uses[name] != 0; });
   return out;
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 #include <set>
 
 #include "loop/visit.h"
@@ -166,7 +167,9 @@ class Bytes {
       if (const Bind* b = std::get_if<Bind>(&n.v)) bound_[b->symbol] = loops_.size();
       if (const For* f = std::get_if<For>(&n.v)) {
         const bool once = f->kind == LoopKind::Parallel && !whole_;
-        loops_.push_back({f->var, once ? 1 : trips(*f, values_)});
+        std::set<size_t> depths = depths_of(f->begin);
+        depths.merge(depths_of(f->end));
+        loops_.push_back({f->var, once ? 1 : trips(*f, values_), std::move(depths)});
         block(f->body);
         loops_.pop_back();
       }
@@ -176,24 +179,37 @@ class Bytes {
   double read = 0, written = 0;
 
  private:
+  struct Loop {
+    std::string var;
+    double trips;
+    std::set<size_t> depths;  // loops that its bounds depend on
+  };
+
+  /// Loops that `s` depends on: by itself, by the bounds of others, or by a symbol bound in them.
+  std::set<size_t> depths_of(const Sym& s) const {
+    std::set<size_t> out;
+    for (const std::string& name : s.symbols()) {
+      for (size_t i = 0; i < loops_.size(); ++i)
+        if (loops_[i].var == name) {
+          out.insert(i);
+          out.insert(loops_[i].depths.begin(), loops_[i].depths.end());
+        }
+      if (const auto b = bound_.find(name); b != bound_.end())
+        for (size_t i = 0; i < b->second; ++i) out.insert(i);
+    }
+    return out;
+  }
+
   double access(const std::string& name, const Sym& index, bool write) {
     if (is_local(k_, name)) return 0;
     double elements = 1;
     std::string key = name + (write ? ">" : "<");
-    // Loops that the index depends on, by itself or by a symbol bound in them.
-    std::set<size_t> depths;
-    for (const std::string& s : index.symbols()) {
-      for (size_t i = 0; i < loops_.size(); ++i)
-        if (loops_[i].first == s) depths.insert(i);
-      if (const auto b = bound_.find(s); b != bound_.end())
-        for (size_t i = 0; i < b->second; ++i) depths.insert(i);
-    }
-    for (const size_t i : depths) elements *= std::max(0.0, loops_[i].second);
+    for (const size_t i : depths_of(index)) elements *= std::max(0.0, loops_[i].trips);
     // The same element read in two stages of a row comes from cache the second time; loop
     // variables are numbered so that stages look alike.
     key += index.substitute([&](std::string_view s) -> std::optional<Sym> {
       for (size_t i = 0; i < loops_.size(); ++i)
-        if (loops_[i].first == s) return Sym::symbol("at" + std::to_string(i));
+        if (loops_[i].var == s) return Sym::symbol("at" + std::to_string(i));
       return std::nullopt;
     }).str();
     if (!seen_.insert(key).second) return 0;
@@ -203,7 +219,7 @@ class Bytes {
   const Kernel& k_;
   const SymEnv& values_;
   bool whole_;
-  std::vector<std::pair<std::string, double>> loops_;
+  std::vector<Loop> loops_;
   std::map<std::string, size_t> bound_;  // symbol -> depth of its Bind
   std::set<std::string> seen_;
 };

@@ -1,0 +1,222 @@
+#include <algorithm>
+
+#include "base/error.h"
+#include "loop/simplify.h"
+#include "loop/visit.h"
+#include "schedule/access.h"
+#include "schedule/cost.h"
+#include "schedule/schedule.h"
+#include "schedule/transform.h"
+
+namespace ourjit::loop {
+namespace {
+
+constexpr int64_t kLeastPart = 8;       // parts of a divided loop shorter than this are not worth a loop
+constexpr int64_t kLeastTile = 16;      // shorter loops are not tiled
+constexpr int64_t kOuterTile = 64;      // of the loop that is not vectorized
+constexpr int64_t kLocalBytes = 128 * 1024;  // what lanes' own copies of locals may take
+constexpr double kShortLoop = 4;        // iterations below which vectors must pay clearly
+constexpr double kClearly = 1.5;
+constexpr double kHideLatency = 4;      // cycles of one accumulating add
+
+class Scheduler {
+ public:
+  Scheduler(Kernel k, const Target& target)
+      : k_(std::move(k)), width_(target.vector_bits / 32), values_(guesses(k_)) {}
+
+  Kernel run() {
+    simplify_indices(k_);
+    split_divided(k_.body);
+    tile_transposes(k_.body, {});
+    values_ = guesses(k_);
+    choose_in(k_.body, {});
+    simplify_indices(k_);
+    return std::move(k_);
+  }
+
+ private:
+  // --- loops whose variable is divided ---
+
+  /// A part m of the loop for which an index in it has floordiv(.., m) or mod(.., m) of its variable.
+  static int64_t wanted_part(const Sym& s, const std::string& var) {
+    for (const SymTerm& t : s.terms())
+      for (const auto& f : t.atoms) {
+        if (f->kind == SymAtomKind::Symbol) continue;
+        if (const int64_t inner = wanted_part(f->a, var)) return inner;
+        if (f->kind != SymAtomKind::FloorDiv && f->kind != SymAtomKind::Mod) continue;
+        const auto linear = f->a.linear_in(var);
+        if (!linear || !linear->first.is_const() || !f->b.is_const()) continue;
+        const int64_t step = linear->first.value(), divisor = f->b.value();
+        if (step > 0 && divisor % step == 0 && divisor / step >= kLeastPart) return divisor / step;
+      }
+    return 0;
+  }
+
+  static int64_t wanted_part(const For& f) {
+    int64_t part = 0;
+    for_each_node(f.body, [&](const Node& n) {
+      if (part) return;
+      if (const Load* l = std::get_if<Load>(&n.v)) part = wanted_part(l->index, f.var);
+      if (const Store* s = std::get_if<Store>(&n.v)) part = wanted_part(s->index, f.var);
+      if (const Index* i = std::get_if<Index>(&n.v)) part = wanted_part(i->expr, f.var);
+    });
+    return part;
+  }
+
+  /// Serial loops become two where that frees indices of floordiv and mod.
+  void split_divided(std::vector<Node>& body) {
+    for (Node& n : body) {
+      For* f = std::get_if<For>(&n.v);
+      if (!f) continue;
+      for (int rounds = 0; f->kind == LoopKind::Serial && rounds < 4; ++rounds) {
+        const int64_t part = wanted_part(*f);
+        if (!part) break;
+        const std::string outer = fresh_name(k_, f->var + "_o"), inner = fresh_name(k_, f->var + "_i");
+        std::optional<For> two = split(k_, *f, part, outer, inner);
+        if (!two) break;
+        *f = std::move(*two);
+        simplify_indices(k_);
+      }
+      split_divided(f->body);
+    }
+  }
+
+  // --- transposes ---
+
+  static bool is_pure(const Node& n) {
+    return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<For>(n.v);
+  }
+
+  /// The inner loop of a nest of two that holds all effects of the outer one; null if it is not like that.
+  static For* inner_of(For& outer) {
+    if (outer.kind != LoopKind::Serial || !outer.reductions.empty() || outer.body.empty())
+      return nullptr;
+    For* inner = std::get_if<For>(&outer.body.back().v);
+    if (!inner || inner->kind != LoopKind::Serial || !inner->reductions.empty()) return nullptr;
+    if (!std::all_of(outer.body.begin(), outer.body.end() - 1, is_pure)) return nullptr;
+    return inner;
+  }
+
+  bool long_enough(const For& f) const { return trips(f, values_) >= kLeastTile; }
+
+  /// One access runs along the outer loop and jumps along the inner one, and another the other way round.
+  static bool is_transpose(const For& outer, const For& inner) {
+    const Varying o = varying_in(outer), i = varying_in(inner);
+    bool along_outer = false, along_inner = false;
+    const auto look = [&](const Sym& index) {
+      const Step a = step_of(index, o), b = step_of(index, i);
+      along_outer |= a == Step::Next && b == Step::Far;
+      along_inner |= a != Step::Next && b == Step::Next;
+    };
+    for_each_node(inner.body, [&](const Node& n) {
+      if (const Load* l = std::get_if<Load>(&n.v)) look(l->index);
+      if (const Store* s = std::get_if<Store>(&n.v)) look(s->index);
+    });
+    return along_outer && along_inner;
+  }
+
+  /// `for o { for i }` becomes `for i_b { for o_b { for o { for i } } }`: lines that are read across stay
+  /// in cache until all of them is used.
+  void tile_transposes(std::vector<Node>& body, const SymBounds& bounds) {
+    for (Node& n : body) {
+      For* f = std::get_if<For>(&n.v);
+      if (!f) continue;
+      SymBounds inside = bounds;
+      if (const auto extent = variable_extent(*f, bounds)) inside.set_extent(f->var, *extent);
+      For* inner = inner_of(*f);
+      if (inner && long_enough(*f) && long_enough(*inner) && !inner->begin.mentions(f->var) &&
+          !inner->end.mentions(f->var) && is_transpose(*f, *inner) &&
+          can_vectorize(*f, inside.extent(f->var)) &&
+          can_vectorize(*inner, variable_extent(*inner, inside))) {
+        tile(*f);
+        continue;
+      }
+      tile_transposes(f->body, inside);
+    }
+  }
+
+  void tile(For& outer) {
+    For& inner = std::get<For>(outer.body.back().v);
+    const std::string name = inner.var;
+    For blocks = tiled(k_, std::move(inner), width_, fresh_name(k_, name + "_b"));
+    inner = std::move(std::get<For>(blocks.body.back().v));
+    blocks.body.clear();
+    if (trips(outer, values_) > kOuterTile)
+      outer = tiled(k_, std::move(outer), kOuterTile, fresh_name(k_, outer.var + "_b"));
+    blocks.body.push_back({std::move(outer)});
+    outer = std::move(blocks);
+  }
+
+  // --- vectors ---
+
+  void choose_in(std::vector<Node>& body, const SymBounds& bounds) {
+    for (Node& n : body)
+      if (For* f = std::get_if<For>(&n.v)) choose(*f, bounds);
+  }
+
+  /// Vectorizes `f` or the best loops in it.
+  void choose(For& f, const SymBounds& bounds) {
+    const std::optional<Sym> extent = variable_extent(f, bounds);
+    const std::set<std::string> own = shared_locals(k_, f);
+    std::optional<For> vector;
+    if (f.kind == LoopKind::Serial && copies_fit(f, own) && can_vectorize(f, extent, own))
+      vector = vectorized(f);
+    SymBounds inside = bounds;
+    if (extent) inside.set_extent(f.var, *extent);
+    choose_in(f.body, inside);
+    if (!vector) return;
+    const double factor = trips(f, values_) < kShortLoop ? kClearly : 1;
+    if (factor * loop_cycles(*vector, values_) >= loop_cycles(f, values_)) return;
+    f = std::move(*vector);
+    if (!own.empty()) give_copies(f, own);
+  }
+
+  /// `f` as a vector loop, with all loops in it serial.
+  For vectorized(const For& f) const {
+    For v = f;
+    v.kind = LoopKind::Vector;
+    v.width = width_;
+    v.unroll = accumulators(v);
+    return v;
+  }
+
+  bool copies_fit(const For& f, const std::set<std::string>& own) const {
+    if (own.empty()) return true;
+    int64_t bytes = 0;
+    for (const Local& l : k_.locals)
+      bytes += l.size * dtype_bytes(l.dtype) * (own.contains(l.name) ? width_ : 1);
+    return bytes <= kLocalBytes && !has_positions(f);
+  }
+
+  /// Gives the lanes of vector loop `f` their own copies of locals; it becomes a loop over single vectors.
+  void give_copies(For& f, const std::set<std::string>& own) {
+    f.kind = LoopKind::Serial;
+    f.width = f.unroll = 1;
+    const std::string outer = fresh_name(k_, f.var + "_b");
+    For blocks = tiled(k_, std::move(f), width_, outer);
+    For& lanes = std::get<For>(blocks.body.back().v);
+    lanes.kind = LoopKind::Vector;
+    lanes.width = width_;
+    privatize(k_, lanes, own, lanes.begin, width_);
+    f = std::move(blocks);
+  }
+
+  /// Enough accumulators to hide the latency of an add, but not more than there are vectors.
+  int accumulators(const For& v) const {
+    if (v.reductions.empty()) return 1;
+    const double cycles = body_cycles(v, values_), vectors = trips(v, values_) / v.width;
+    int unroll = 4;
+    while (unroll > 1 && (cycles * unroll > 2 * kHideLatency || vectors < unroll)) unroll /= 2;
+    return unroll;
+  }
+
+  Kernel k_;
+  int width_;
+  SymEnv values_;
+};
+
+}  // namespace
+
+Kernel schedule_cpu(Kernel k, const Target& target) { return Scheduler(std::move(k), target).run(); }
+
+}  // namespace ourjit::loop

@@ -1,0 +1,94 @@
+#include "schedule/transform.h"
+
+#include "base/error.h"
+#include "loop/visit.h"
+
+namespace ourjit::loop {
+namespace {
+
+/// Wraps `inner` in `outer`, which takes over its reductions.
+For wrap(Kernel& k, For outer, For inner) {
+  for (Reduction& r : inner.reductions) {
+    const Reduction whole{r.op, r.dtype, static_cast<ValueId>(k.types.size()), r.result};
+    k.types.push_back(r.dtype);
+    r.result = whole.value;
+    outer.reductions.push_back(whole);
+  }
+  outer.body.push_back({std::move(inner)});
+  return outer;
+}
+
+/// s / m if that is exact; minima divide piece by piece.
+std::optional<Sym> divided(const Sym& s, int64_t m) {
+  if (const auto q = exact_div(s, m)) return q;
+  if (s.constant() != 0 || s.terms().size() != 1) return std::nullopt;
+  const SymTerm& t = s.terms()[0];
+  if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
+    return std::nullopt;
+  const auto a = divided(t.atoms[0]->a, m), b = divided(t.atoms[0]->b, m);
+  if (!a || !b) return std::nullopt;
+  return min(*a, *b);
+}
+
+}  // namespace
+
+bool has_positions(const For& f) {
+  for (const Reduction& r : f.reductions)
+    if (r.op == ReduceOp::argmax || r.op == ReduceOp::argmin) return true;
+  return false;
+}
+
+For tiled(Kernel& k, For f, int64_t tile, const std::string& outer) {
+  OURJIT_CHECK(!has_positions(f)) << "the loop " << f.var << " yields a position";
+  const Sym length = f.end - f.begin;
+  For over;
+  over.kind = f.kind;
+  f.kind = LoopKind::Serial;
+  over.var = outer;
+  over.begin = 0;
+  over.end = ceildiv(length, tile);
+  const Sym from = f.begin + Sym::symbol(outer) * tile;
+  f.end = exact_div(length, tile) ? from + tile : min(f.end, from + tile);
+  f.begin = from;
+  return wrap(k, std::move(over), std::move(f));
+}
+
+std::optional<For> split(Kernel& k, const For& f, int64_t m, const std::string& outer,
+                         const std::string& inner) {
+  const auto begin = divided(f.begin, m), end = divided(f.end, m);
+  if (!begin || !end || has_positions(f)) return std::nullopt;
+  For over;
+  over.kind = f.kind;
+  over.var = outer;
+  over.begin = *begin;
+  over.end = *end;
+  For under = f;
+  under.kind = LoopKind::Serial;
+  under.var = inner;
+  under.begin = 0;
+  under.end = m;
+  const Sym v = Sym::symbol(outer) * m + Sym::symbol(inner);
+  map_syms(under.body, [&](const Sym& s) {
+    if (!s.mentions(f.var)) return s;
+    return s.substitute([&](std::string_view name) -> std::optional<Sym> {
+      if (name == f.var) return v;
+      return std::nullopt;
+    });
+  });
+  return wrap(k, std::move(over), std::move(under));
+}
+
+void privatize(Kernel& k, For& f, const std::set<std::string>& names, const Sym& origin,
+               int lanes) {
+  for (Local& l : k.locals)
+    if (names.contains(l.name)) l.size *= lanes;
+  const Sym lane = Sym::symbol(f.var) - origin;
+  for_each_node(f.body, [&](Node& n) {
+    if (Load* l = std::get_if<Load>(&n.v); l && names.contains(l->buffer))
+      l->index = l->index * lanes + lane;
+    if (Store* s = std::get_if<Store>(&n.v); s && names.contains(s->buffer))
+      s->index = s->index * lanes + lane;
+  });
+}
+
+}  // namespace ourjit::loop
