@@ -1,0 +1,97 @@
+#include "backend/llvm_host.h"
+
+#include <llvm/ADT/StringMap.h>
+#include <llvm/MC/TargetRegistry.h>
+#include <llvm/Support/TargetSelect.h>
+#include <llvm/TargetParser/Host.h>
+#include <unistd.h>
+
+#include <map>
+
+#include "backend/cpu_backend.h"
+#include "base/error.h"
+
+namespace ourjit {
+
+namespace {
+
+int best_vector_bits(const llvm::StringMap<bool>& features) {
+  const auto all = [&](std::initializer_list<const char*> names) {
+    for (const char* n : names)
+      if (!features.lookup(n)) return false;
+    return true;
+  };
+  if (all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "f16c", "fma", "bmi2"})) return 512;
+  if (all({"avx2", "fma", "f16c", "bmi2", "lzcnt"})) return 256;
+  if (all({"sse4.2", "popcnt"})) return 128;
+  return 0;
+}
+
+int64_t cache_bytes(int name, int64_t otherwise) {
+  const int64_t bytes = sysconf(name);
+  return bytes > 0 ? bytes : otherwise;
+}
+
+}  // namespace
+
+void initialize_llvm() {
+  [[maybe_unused]] static const bool done = [] {
+    LLVMInitializeX86TargetInfo();
+    LLVMInitializeX86Target();
+    LLVMInitializeX86TargetMC();
+    LLVMInitializeX86AsmPrinter();
+    return true;
+  }();
+}
+
+HostCpu detect_host(int max_vector_bits) {
+  const llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  const int best = best_vector_bits(features);
+  if (best == 0)
+    OURJIT_RAISE(BackendError) << "this CPU (" << llvm::sys::getHostCPUName().str()
+                               << ") lacks SSE 4.2, which compiled kernels need";
+  HostCpu host;
+  host.target.vector_bits = max_vector_bits > 0 ? std::min(best, max_vector_bits) : best;
+  const int64_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, host.target.l1_bytes);
+  host.target.l1_bytes = l1;
+  host.target.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, host.target.l2_bytes);
+  host.name = llvm::sys::getHostCPUName().str();
+  std::map<std::string, bool> sorted;
+  for (const auto& f : features) sorted[f.getKey().str()] = f.getValue();
+  for (const auto& [name, on] : sorted) {
+    if (!host.features.empty()) host.features += ",";
+    host.features += (on ? "+" : "-") + name;
+  }
+  return host;
+}
+
+TargetMachinePool::TargetMachinePool(std::string cpu, std::string features)
+    : cpu_(std::move(cpu)), features_(std::move(features)) {}
+
+TargetMachinePool::Lease::~Lease() {
+  const std::lock_guard lock(pool_.mutex_);
+  pool_.idle_.push_back(std::move(machine_));
+}
+
+TargetMachinePool::Lease TargetMachinePool::lease() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (!idle_.empty()) {
+      auto machine = std::move(idle_.back());
+      idle_.pop_back();
+      return {*this, std::move(machine)};
+    }
+  }
+  const std::string triple = llvm::sys::getProcessTriple();
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target) OURJIT_RAISE(BackendError) << "LLVM has no target for " << triple << ": " << error;
+  llvm::TargetOptions options;
+  // Only what the vector maths asks for is fused.
+  options.AllowFPOpFusion = llvm::FPOpFusion::Standard;
+  return {*this, std::unique_ptr<llvm::TargetMachine>(target->createTargetMachine(
+                     triple, cpu_, features_, options, llvm::Reloc::PIC_, llvm::CodeModel::Small,
+                     llvm::CodeGenOptLevel::Default, /*JIT=*/true))};
+}
+
+}  // namespace ourjit
