@@ -94,6 +94,11 @@ class InstanceCache {
     const std::lock_guard lock(mutex_);
     return entries_.size();
   }
+  /// The entry used last; there must be one.
+  std::shared_ptr<T> latest() const {
+    const std::lock_guard lock(mutex_);
+    return entries_.front().second;
+  }
 
  private:
   const size_t capacity_;

@@ -1,0 +1,116 @@
+#include "adapter/call_frame.h"
+
+#include <ATen/Parallel.h>
+#include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/impl/LocalDispatchKeySet.h>
+
+
+#include <optional>
+
+#include "adapter/dtypes.h"
+#include "base/error.h"
+
+namespace ourjit {
+
+namespace {
+
+/// Library calls run below autograd and autocast: the captured graph has both worked in already.
+struct BelowAutograd {
+  at::AutoDispatchBelowADInplaceOrView below;
+  c10::impl::ExcludeDispatchKeyGuard no_autocast{c10::autocast_dispatch_keyset};
+  UseProcessCache memory;
+};
+
+}  // namespace
+
+CallFrame::CallFrame(const PlanInstance& instance)
+    : instance_(instance),
+      frame_(instance),
+      borrowed_(instance),
+      calls_(instance.steps.size()),
+      storages_(instance.buffer_bytes.size()),
+      held_(instance.buffer_bytes.size()) {}
+
+std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool& arenas) {
+  struct Clear {
+    CallFrame& frame;
+    ~Clear() { frame.clear(); }
+  } clear_at_end{*this};
+  inputs_.swap(inputs);
+  const std::vector<PlanBuffer>& buffers = instance_.plan->buffers;
+  for (size_t b = 0; b < buffers.size(); ++b)
+    if (buffers[b].kind == BufferKind::Input)
+      frame_.buffers[b] = inputs_[static_cast<size_t>(buffers[b].input)].tensor.data_ptr();
+  {
+    std::optional<BelowAutograd> guard;
+    if (instance_.has_calls) guard.emplace();
+    ourjit::run(instance_, frame_, arenas, *this);
+  }
+  const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
+  std::vector<CallValue> outputs(plan_outputs.size());
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (plan_outputs[i].tensor >= 0) {
+      // One tensor returned twice is one object.
+      for (size_t j = 0; j < i && !outputs[i].tensor.defined(); ++j)
+        if (plan_outputs[j].tensor == plan_outputs[i].tensor) outputs[i].tensor = outputs[j].tensor;
+      if (!outputs[i].tensor.defined()) outputs[i].tensor = output(plan_outputs[i].tensor);
+    } else {
+      outputs[i].number = instance_.numbers[i];
+    }
+  }
+  return outputs;
+}
+
+/// A tensor that leaves the call: over memory allocated for it, of a library call's result or of an input.
+at::Tensor CallFrame::output(int tensor) {
+  const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
+  const auto b = static_cast<size_t>(t.buffer);
+  const PlanBuffer& buffer = instance_.plan->buffers[b];
+  if (buffer.kind == BufferKind::Output)
+    return make_tensor(storages_[b], to_torch(t.dtype), t.sizes, t.strides, t.byte_offset);
+  OURJIT_CHECK(buffer.kind != BufferKind::Temp) << buffer.name << " is temporary";
+  const at::Tensor& base = buffer.kind == BufferKind::Input
+                               ? inputs_[static_cast<size_t>(buffer.input)].tensor
+                               : held_[b];
+  OURJIT_CHECK(base.defined()) << buffer.name << " is not there any more";
+  const bool itself = t.byte_offset == 0 && base.scalar_type() == to_torch(t.dtype) &&
+                      base.sizes() == c10::IntArrayRef(t.sizes) &&
+                      same_strides(t.sizes, base.strides(), t.strides);
+  if (itself) return base;
+  const int64_t start = base.storage_offset() * static_cast<int64_t>(base.element_size());
+  return make_tensor(base.storage(), to_torch(t.dtype), t.sizes, t.strides, start + t.byte_offset);
+}
+
+void CallFrame::clear() {
+  for (CallValue& v : inputs_) v.tensor.reset();
+  for (c10::Storage& s : storages_) s = c10::Storage();
+  for (at::Tensor& t : held_) t.reset();
+  inputs_.clear();
+}
+
+void CallFrame::parallel_for(int64_t n, int64_t grain, TaskFunction task, void* context) {
+  at::parallel_for(0, n, grain,
+                   [task, context](int64_t begin, int64_t end) { task(context, begin, end); });
+}
+
+void CallFrame::call(int step, void** buffers) {
+  auto& c = calls_[static_cast<size_t>(step)];
+  if (!c) c = std::make_unique<LibraryCall>(instance_, step, borrowed_);
+  c->run(buffers, borrowed_, held_);
+}
+
+void* CallFrame::allocate(int buffer, int64_t bytes) {
+  c10::Storage& s = storages_[static_cast<size_t>(buffer)];
+  s = new_storage(bytes);
+  return s.mutable_data();
+}
+
+void CallFrame::release(int buffer) {
+  const PlanBuffer& b = instance_.plan->buffers[static_cast<size_t>(buffer)];
+  if (b.kind == BufferKind::Input)
+    inputs_[static_cast<size_t>(b.input)].tensor.reset();
+  else
+    held_[static_cast<size_t>(buffer)].reset();
+}
+
+}  // namespace ourjit

@@ -1,0 +1,41 @@
+// The state of one running call: where buffers are, prepared library calls, what is held until its last use.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <memory>
+#include <vector>
+
+#include "adapter/executable.h"
+#include "adapter/library_call.h"
+#include "runtime/executor.h"
+
+namespace ourjit {
+
+/// Kept between calls, so that a call of static shapes allocates nothing but its outputs.
+class CallFrame final : public Host {
+ public:
+  explicit CallFrame(const PlanInstance& instance);
+
+  /// Runs the plan over checked inputs, which it takes.
+  std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas);
+
+  void parallel_for(int64_t n, int64_t grain, TaskFunction task, void* context) override;
+  void call(int step, void** buffers) override;
+  void* allocate(int buffer, int64_t bytes) override;
+  void release(int buffer) override;
+
+ private:
+  at::Tensor output(int tensor);
+  void clear();
+
+  const PlanInstance& instance_;
+  Frame frame_;
+  BorrowedTensors borrowed_;
+  std::vector<std::unique_ptr<LibraryCall>> calls_;  // by step; null until first made
+  std::vector<CallValue> inputs_;
+  std::vector<c10::Storage> storages_;  // by buffer: Output
+  HeldResults held_;                    // by buffer: CallResult
+};
+
+}  // namespace ourjit

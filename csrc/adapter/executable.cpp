@@ -1,0 +1,177 @@
+#include "adapter/executable.h"
+
+#include "adapter/call_frame.h"
+#include "adapter/dtypes.h"
+#include "base/error.h"
+
+namespace ourjit {
+
+namespace {
+
+/// Dispatch keys of tensors that are plain memory on the CPU. Everything else (sparse, quantized, conjugate or
+/// negated views, subclasses with a Python dispatch, functorch wrappers) needs more than its address.
+bool is_plain(const at::Tensor& t) {
+  static const c10::DispatchKeySet plain =
+      c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
+                           c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutocastCPU});
+  return (t.key_set() - plain).empty() && t.has_storage();
+}
+
+std::string shape(const std::vector<int64_t>& sizes) {
+  std::string s = "[";
+  for (size_t i = 0; i < sizes.size(); ++i) s += (i ? ", " : "") + std::to_string(sizes[i]);
+  return s + "]";
+}
+
+std::string type_of(const CallValue& v) {
+  if (v.number) return "the number " + std::to_string(*v.number);
+  if (!v.tensor.defined()) return "None";
+  const at::Tensor& t = v.tensor;
+  std::string s = std::string(c10::toString(t.scalar_type())) + shape(t.sizes().vec()) + " on " +
+                  t.device().str();
+  if (t.layout() != c10::kStrided) return "a tensor of another layout, " + s;
+  return is_plain(t) || !t.device().is_cpu() ? s : "a tensor subclass or a lazy view, " + s;
+}
+
+}  // namespace
+
+Executable::Sized::~Sized() = default;
+
+Executable::Executable(std::shared_ptr<Session> session,
+                       std::shared_ptr<const CompiledGraph> graph, std::vector<at::Tensor> constants)
+    : session_(std::move(session)), graph_(std::move(graph)), constants_(std::move(constants)) {
+  OURJIT_CHECK(constants_.size() <= graph_->plan.inputs.size()) << graph_->plan.name;
+  install_allocator();
+}
+
+Executable::~Executable() = default;
+
+std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
+  if (inputs.size() != this->inputs())
+    OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
+                            << inputs.size();
+  for (const at::Tensor& c : constants_) inputs.push_back({c, std::nullopt});
+  const std::shared_ptr<Sized> s = sized(bind_symbols(inputs));
+  check_inputs(*s->instance, inputs);
+
+  std::unique_ptr<CallFrame> frame;
+  {
+    const std::lock_guard lock(s->mutex);
+    if (!s->idle.empty()) {
+      frame = std::move(s->idle.back());
+      s->idle.pop_back();
+    }
+  }
+  if (!frame) frame = std::make_unique<CallFrame>(*s->instance);
+  // After an error the frame is not used again: a library call may have left it in any state.
+  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas);
+  const std::lock_guard lock(s->mutex);
+  s->idle.push_back(std::move(frame));
+  return outputs;
+}
+
+std::vector<int64_t> Executable::bind_symbols(const std::vector<CallValue>& inputs) const {
+  const Plan& plan = graph_->plan;
+  std::vector<int64_t> values;
+  for (const SymbolSource& s : plan.symbols) {
+    const CallValue& v = inputs[static_cast<size_t>(s.input)];
+    if (s.dim < 0 && v.number) {
+      values.push_back(*v.number);
+    } else if (s.dim >= 0 && v.tensor.defined() && s.dim < v.tensor.dim()) {
+      values.push_back(v.tensor.size(s.dim));
+    } else {
+      OURJIT_RAISE(UserError) << plan.name << ": input " << s.input << " ("
+                              << plan.inputs[static_cast<size_t>(s.input)].name << ") must be "
+                              << (s.dim < 0 ? std::string("a number")
+                                            : "a tensor with at least " + std::to_string(s.dim + 1) +
+                                                  " dimensions")
+                              << ", but got " << type_of(v);
+    }
+  }
+  return values;
+}
+
+std::shared_ptr<Executable::Sized> Executable::sized(const std::vector<int64_t>& symbol_values) {
+  return instances_.get(symbol_values, [&](const std::vector<int64_t>& values) {
+    auto s = std::make_shared<Sized>();
+    s->instance = instantiate(graph_->plan, values);
+    return s;
+  });
+}
+
+void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValue>& inputs) const {
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const InstanceInput& expected = instance.inputs[i];
+    CallValue& v = inputs[i];
+    if (expected.is_number) {
+      if (!v.number) wrong_input(instance, i, v);
+      continue;
+    }
+    at::Tensor& t = v.tensor;
+    if (!t.defined() || !t.device().is_cpu() || t.scalar_type() != to_torch(expected.dtype) ||
+        t.layout() != c10::kStrided)
+      wrong_input(instance, i, v);
+    if (!is_plain(t)) {
+      if (graph_->plan.inputs[i].written) wrong_input(instance, i, v);
+      // Lazy conjugation and negation become memory; what is left then is a subclass.
+      t = t.resolve_conj().resolve_neg();
+      if (!is_plain(t)) wrong_input(instance, i, v);
+    }
+    if (t.sizes() != c10::IntArrayRef(expected.sizes)) wrong_input(instance, i, v);
+    if (!same_strides(expected.sizes, t.strides(), expected.strides)) fit_strides(instance, i, t);
+  }
+}
+
+/// Kernels were compiled for certain strides; a tensor with others is copied.
+void Executable::fit_strides(const PlanInstance& instance, size_t i, at::Tensor& t) const {
+  const PlanInput& input = graph_->plan.inputs[i];
+  const InstanceInput& expected = instance.inputs[i];
+  if (input.written)
+    OURJIT_RAISE(UserError) << graph_->plan.name << ": input " << i << " (" << input.name
+                            << ") is modified in place and must have strides "
+                            << shape(expected.strides) << ", but has " << shape(t.strides().vec());
+  session_->compiler.add_guard_miss();
+  at::Tensor copy = new_tensor(t.scalar_type(), expected.sizes, expected.strides);
+  copy.copy_(t.detach());
+  t = std::move(copy);
+}
+
+void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const {
+  const PlanInput& input = graph_->plan.inputs[i];
+  std::string symbols;
+  for (size_t k = 0; k < graph_->plan.symbols.size(); ++k)
+    symbols += (k ? ", " : " where ") + graph_->plan.symbols[k].symbol + " = " +
+               std::to_string(instance.symbol_values[k]);
+  std::string expected = "a number";
+  if (!input.is_number)
+    expected = std::string(c10::toString(to_torch(input.dtype))) + shape(instance.inputs[i].sizes) +
+               " on cpu" + symbols;
+  OURJIT_RAISE(UserError) << graph_->plan.name << ": input " << i << " (" << input.name
+                          << ") must be " << expected << ", but got " << type_of(got);
+}
+
+std::vector<std::string> Executable::guards() const {
+  const auto list = [](const std::vector<Sym>& xs) {
+    std::string s = "[";
+    for (size_t i = 0; i < xs.size(); ++i) s += (i ? ", " : "") + xs[i].str();
+    return s + "]";
+  };
+  std::vector<std::string> lines;
+  for (const PlanInput& in : graph_->plan.inputs)
+    lines.push_back(in.name + (in.is_number ? " is a number"
+                                            : " is " + std::string(dtype_name(in.dtype)) +
+                                                  list(in.sizes) + " on cpu, strides " +
+                                                  list(in.strides) +
+                                                  (in.written ? "" : " (others are copied)")));
+  return lines;
+}
+
+std::string Executable::memory_report() {
+  if (!graph_->plan.symbols.empty() && instances_.size() == 0)
+    return "known after the first call, as sizes are symbolic\n";
+  const std::shared_ptr<Sized> s =
+      graph_->plan.symbols.empty() ? sized({}) : instances_.latest();
+  return print_memory(*s->instance);
+}
+
+}  // namespace ourjit

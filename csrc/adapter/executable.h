@@ -1,0 +1,81 @@
+// A compiled graph as a function over tensors: checks inputs, runs the plan, makes outputs.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "adapter/operators.h"
+#include "adapter/tensors.h"
+#include "compiler.h"
+#include "runtime/arena_pool.h"
+#include "runtime/instance.h"
+
+namespace ourjit {
+
+/// A compiler and what all its executables share. Stays alive as long as one of them does.
+struct Session {
+  explicit Session(Options options) : compiler(std::move(options), calls) {}
+
+  AtenCallInfo calls;
+  Compiler compiler;
+  ArenaPool arenas;
+};
+
+/// A tensor or a number; an output may be neither (None).
+struct CallValue {
+  at::Tensor tensor;
+  std::optional<int64_t> number;
+};
+
+class CallFrame;
+
+/// Thread-safe and reentrant: calls that run at the same time have frames and arenas of their own.
+class Executable {
+ public:
+  /// `constants` are the last inputs of the graph; they are the same at each call.
+  Executable(std::shared_ptr<Session> session, std::shared_ptr<const CompiledGraph> graph,
+             std::vector<at::Tensor> constants);
+  ~Executable();
+
+  /// Number of inputs that a caller gives.
+  size_t inputs() const { return graph_->plan.inputs.size() - constants_.size(); }
+  const CompiledGraph& graph() const { return *graph_; }
+  Session& session() const { return *session_; }
+
+  /// Runs the graph. `inputs` is emptied at once, and each tensor dropped after its last use. Raises
+  /// UserError for inputs of the wrong number, kind, dtype, device or shape. Needs no GIL.
+  std::vector<CallValue> run(std::vector<CallValue>& inputs);
+
+  /// What is checked at each call, one line for each input.
+  std::vector<std::string> guards() const;
+  /// The memory of the graph in text; for symbolic sizes of the call made last.
+  std::string memory_report();
+
+ private:
+  /// An instance and its idle frames.
+  struct Sized {
+    std::unique_ptr<const PlanInstance> instance;
+    std::mutex mutex;
+    std::vector<std::unique_ptr<CallFrame>> idle;
+    ~Sized();
+  };
+
+  std::vector<int64_t> bind_symbols(const std::vector<CallValue>& inputs) const;
+  std::shared_ptr<Sized> sized(const std::vector<int64_t>& symbol_values);
+  void check_inputs(const PlanInstance& instance, std::vector<CallValue>& inputs) const;
+  void fit_strides(const PlanInstance& instance, size_t i, at::Tensor& t) const;
+  [[noreturn]] void wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const;
+
+  const std::shared_ptr<Session> session_;
+  const std::shared_ptr<const CompiledGraph> graph_;
+  const std::vector<at::Tensor> constants_;
+  InstanceCache<Sized> instances_;
+};
+
+}  // namespace ourjit

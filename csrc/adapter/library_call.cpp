@@ -1,0 +1,187 @@
+#include "adapter/library_call.h"
+
+#include <ATen/core/List.h>
+#include <ATen/ops/addmm_cpu_dispatch.h>
+#include <ATen/ops/baddbmm_cpu_dispatch.h>
+#include <ATen/ops/bmm_cpu_dispatch.h>
+#include <ATen/ops/mm_cpu_dispatch.h>
+
+#include <algorithm>
+
+#include "adapter/dtypes.h"
+#include "adapter/operators.h"
+#include "base/error.h"
+#include "runtime/memory_plan.h"
+
+namespace ourjit {
+
+namespace {
+
+using Arguments = std::vector<c10::IValue>;
+
+void direct_mm(const Arguments& a, at::Tensor& out) {
+  at::cpu::mm_out(out, a[0].toTensor(), a[1].toTensor());
+}
+void direct_bmm(const Arguments& a, at::Tensor& out) {
+  at::cpu::bmm_out(out, a[0].toTensor(), a[1].toTensor());
+}
+void direct_addmm(const Arguments& a, at::Tensor& out) {
+  at::cpu::addmm_out(out, a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3].toScalar(),
+                     a[4].toScalar());
+}
+void direct_baddbmm(const Arguments& a, at::Tensor& out) {
+  at::cpu::baddbmm_out(out, a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3].toScalar(),
+                       a[4].toScalar());
+}
+
+std::string shape(c10::IntArrayRef sizes) {
+  std::string s = "[";
+  for (size_t i = 0; i < sizes.size(); ++i) s += (i ? ", " : "") + std::to_string(sizes[i]);
+  return s + "]";
+}
+
+}  // namespace
+
+BorrowedTensors::BorrowedTensors(const PlanInstance& instance)
+    : instance_(instance), tensors_(instance.tensors.size()) {}
+
+const at::Tensor& BorrowedTensors::get(int tensor) {
+  auto& slot = tensors_[static_cast<size_t>(tensor)];
+  if (!slot) {
+    const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
+    slot = std::make_unique<BorrowedTensor>(to_torch(t.dtype), t.sizes, t.strides);
+  }
+  return slot->tensor();
+}
+
+void BorrowedTensors::bind(int tensor, void* const* buffers) {
+  const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
+  tensors_[static_cast<size_t>(tensor)]->bind(
+      static_cast<char*>(buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset);
+}
+
+LibraryCall::Direct LibraryCall::find_direct(const std::string& target) {
+  struct Row {
+    const char* target;
+    Direct call;
+  };
+  static constexpr Row kRows[] = {{"aten.mm.default", direct_mm},
+                                  {"aten.bmm.default", direct_bmm},
+                                  {"aten.addmm.default", direct_addmm},
+                                  {"aten.baddbmm.default", direct_baddbmm}};
+  for (const Row& r : kRows)
+    if (target == r.target) return r.call;
+  return nullptr;
+}
+
+LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors& tensors)
+    : instance_(instance), step_(std::get<CallStep>(instance.plan->steps[static_cast<size_t>(step)])) {
+  is_seed_ = is_rng_seed(step_.target);
+  for (int t : step_tensors(step_)) {
+    tensors.get(t);
+    if (std::find(bound_.begin(), bound_.end(), t) == bound_.end()) bound_.push_back(t);
+  }
+  if (is_seed_) return;
+  const c10::OperatorHandle functional = find_operator(step_.target);
+  arguments_ = make_arguments(functional, step_.args,
+                              {[&](const Sym& s) { return instance.eval(s); },
+                               [&](int t) { return tensors.get(t); }});
+  foreign_ = !step_.target.starts_with("aten.");
+  if (step_.into_results) {
+    direct_ = find_direct(step_.target);
+    op_ = find_out_variant(step_.target);
+    OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
+    for (int t : step_.results) {
+      OURJIT_CHECK(t >= 0) << step_.target << ": a result without memory";
+      arguments_.emplace_back(tensors.get(t));
+    }
+  } else {
+    op_ = functional;
+    // Results that the plan wants copied into memory of its own need not be bound: keep() does it.
+    std::erase_if(bound_, [&](int t) {
+      const int b = instance.tensors[static_cast<size_t>(t)].buffer;
+      return instance.plan->buffers[static_cast<size_t>(b)].kind == BufferKind::CallResult &&
+             std::find(step_.results.begin(), step_.results.end(), t) != step_.results.end();
+    });
+  }
+}
+
+/// Replaces borrowed tensors on the stack by copies that own their memory.
+void LibraryCall::own_operands() {
+  const auto own = [](const at::Tensor& t) {
+    if (!t.defined() || !is_borrowed(t)) return t;
+    at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), t.strides());
+    copy.copy_(t);
+    return copy;
+  };
+  for (c10::IValue& v : stack_) {
+    if (v.isTensor()) {
+      v = own(v.toTensor());
+    } else if (v.isTensorList()) {
+      c10::List<at::Tensor> copies;
+      for (const at::Tensor& t : v.toTensorVector()) copies.push_back(own(t));
+      v = copies;
+    } else if (v.isOptionalTensorList()) {
+      c10::List<std::optional<at::Tensor>> copies;
+      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector())
+        copies.push_back(t ? std::optional(own(*t)) : std::nullopt);
+      v = copies;
+    }
+  }
+}
+
+void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& held) {
+  for (int t : bound_) tensors.bind(t, buffers);
+  if (is_seed_) {
+    *const_cast<at::Tensor&>(tensors.get(step_.results[0])).mutable_data_ptr<int64_t>() =
+        draw_seed();
+    return;
+  }
+  if (direct_) {
+    at::Tensor out = tensors.get(step_.results[0]);
+    direct_(arguments_, out);
+    return;
+  }
+  stack_ = arguments_;
+  if (foreign_) own_operands();
+  op_->callBoxed(stack_);
+  if (step_.into_results) {
+    stack_.clear();
+    return;
+  }
+  std::vector<at::Tensor> results = flatten_results(stack_);
+  for (size_t i = 0; i < step_.results.size(); ++i) {
+    if (step_.results[i] < 0) continue;
+    OURJIT_CHECK(i < results.size() && results[i].defined())
+        << step_.target << " returned no tensor as result " << i;
+    keep(std::move(results[i]), step_.results[i], buffers, tensors, held);
+  }
+}
+
+/// Brings a result where the plan expects it, with the strides that it expects.
+void LibraryCall::keep(at::Tensor result, int tensor, void** buffers, BorrowedTensors& tensors,
+                       HeldResults& held) const {
+  const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
+  if (result.sizes() != c10::IntArrayRef(t.sizes) || result.scalar_type() != to_torch(t.dtype))
+    OURJIT_RAISE(InternalError) << step_.target << " returned " << c10::toString(result.scalar_type())
+                                << shape(result.sizes()) << " but was traced to return "
+                                << dtype_name(t.dtype) << shape(t.sizes)
+                                << (step_.loc.empty() ? "" : " at ") << step_.loc;
+  const auto buffer = static_cast<size_t>(t.buffer);
+  if (instance_.plan->buffers[buffer].kind != BufferKind::CallResult) {
+    const at::Tensor& place = tensors.get(tensor);
+    if (place.data_ptr() != result.data_ptr()) place.copy_(result);
+    return;
+  }
+  const bool as_expected = same_strides(t.sizes, result.strides(), t.strides);
+  // A result that is a view of plan memory would change under our hands, and may not leave the call.
+  if (!as_expected || is_borrowed(result)) {
+    at::Tensor copy = new_tensor(result.scalar_type(), t.sizes, t.strides);
+    copy.copy_(result);
+    result = std::move(copy);
+  }
+  buffers[buffer] = static_cast<char*>(result.data_ptr()) - t.byte_offset;
+  held[buffer] = std::move(result);
+}
+
+}  // namespace ourjit

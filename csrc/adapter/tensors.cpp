@@ -1,0 +1,142 @@
+#include "adapter/tensors.h"
+
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/StorageImpl.h>
+#include <pthread.h>
+
+#include <mutex>
+
+namespace ourjit {
+
+namespace {
+
+const c10::Device kCpu(c10::DeviceType::CPU);
+
+void lock_cache() { process_cache().lock(); }
+void unlock_cache() { process_cache().unlock(); }
+
+void free_block(void* block) { process_cache().free(static_cast<BlockCache::Block*>(block)); }
+
+c10::DataPtr new_data(size_t bytes) {
+  if (bytes == 0) return {nullptr, kCpu};
+  BlockCache::Block* block = process_cache().allocate(bytes);
+  return {block->data, block, &free_block, kCpu};
+}
+
+/// The allocator that our storages name, so that they can be resized.
+class CacheAllocator final : public c10::Allocator {
+ public:
+  c10::DataPtr allocate(size_t bytes) override { return new_data(bytes); }
+  void copy_data(void* dest, const void* src, std::size_t count) const override {
+    default_copy_data(dest, src, count);
+  }
+};
+
+CacheAllocator& cache_allocator() {
+  static CacheAllocator* const allocator = new CacheAllocator;
+  return *allocator;
+}
+
+thread_local bool use_cache = false;
+
+/// Asks process_cache() on threads that want it, else the allocator that was installed before.
+class SwitchingAllocator final : public c10::Allocator {
+ public:
+  explicit SwitchingAllocator(c10::Allocator* other) : other_(other) {}
+  c10::DataPtr allocate(size_t bytes) override {
+    return use_cache ? new_data(bytes) : other_->allocate(bytes);
+  }
+  bool is_simple_data_ptr(const c10::DataPtr& p) const override {
+    return other_->is_simple_data_ptr(p);
+  }
+  c10::DeleterFnPtr raw_deleter() const override {
+    return other_->raw_deleter();
+  }
+  void copy_data(void* dest, const void* src, std::size_t count) const override {
+    other_->copy_data(dest, src, count);
+  }
+
+ private:
+  c10::Allocator* const other_;
+};
+
+}  // namespace
+
+BlockCache& process_cache() {
+  static BlockCache* const cache = [] {
+    auto* c = new BlockCache;
+    pthread_atfork(lock_cache, unlock_cache, unlock_cache);
+    return c;
+  }();
+  return *cache;
+}
+
+c10::Storage new_storage(int64_t bytes) {
+  const auto n = static_cast<size_t>(bytes);
+  return c10::Storage(c10::make_intrusive<c10::StorageImpl>(
+      c10::StorageImpl::use_byte_size_t{}, n, new_data(n), &cache_allocator(), /*resizable=*/true));
+}
+
+at::Tensor make_tensor(c10::Storage storage, c10::ScalarType dtype, c10::IntArrayRef sizes,
+                       c10::IntArrayRef strides, int64_t byte_offset) {
+  const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
+  at::Tensor t = at::detail::make_tensor<c10::TensorImpl>(
+      std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
+  t.unsafeGetTensorImpl()->set_sizes_and_strides(
+      sizes, strides, byte_offset / static_cast<int64_t>(type.itemsize()));
+  return t;
+}
+
+at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
+  return make_tensor(new_storage(span_bytes(dtype, sizes, strides)), dtype, sizes, strides, 0);
+}
+
+int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
+  int64_t last = 0;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] == 0) return 0;
+    last += (sizes[i] - 1) * strides[i];
+  }
+  return (last + 1) * static_cast<int64_t>(c10::elementSize(dtype));
+}
+
+bool same_strides(c10::IntArrayRef sizes, c10::IntArrayRef a, c10::IntArrayRef b) {
+  bool same = true;
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    if (sizes[i] == 0) return true;
+    same &= sizes[i] == 1 || a[i] == b[i];
+  }
+  return same;
+}
+
+BorrowedTensor::BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes,
+                               c10::IntArrayRef strides)
+    : tensor_(make_tensor(
+          c10::Storage(c10::Storage::use_byte_size_t{},
+                       static_cast<size_t>(span_bytes(dtype, sizes, strides)),
+                       c10::DataPtr(nullptr, kCpu), nullptr, /*resizable=*/false),
+          dtype, sizes, strides, 0)) {}
+
+void BorrowedTensor::bind(void* data) {
+  if (data == data_) return;
+  tensor_.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(c10::DataPtr(data, kCpu));
+  data_ = data;
+}
+
+bool is_borrowed(const at::Tensor& t) {
+  const c10::DataPtr& p = t.storage().data_ptr();
+  return p.get() != nullptr && p.get_context() == nullptr;
+}
+
+void install_allocator() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    // With the lowest priority: an allocator that somebody else insists on stays.
+    c10::SetCPUAllocator(new SwitchingAllocator(c10::GetCPUAllocator()), 0);
+  });
+}
+
+UseProcessCache::UseProcessCache() : before_(use_cache) { use_cache = true; }
+UseProcessCache::~UseProcessCache() { use_cache = before_; }
+
+}  // namespace ourjit

@@ -1,0 +1,169 @@
+// The Python module ourjit._C.
+#include <torch/csrc/autograd/python_variable.h>
+#include <torch/csrc/utils/pybind.h>
+
+#include <map>
+#include <memory>
+#include <string>
+
+#include "adapter/aten_interpreter.h"
+#include "adapter/executable.h"
+#include "base/error.h"
+#include "base/options.h"
+#include "bindings/errors.h"
+#include "bindings/fx_import.h"
+#include "bindings/py_executable.h"
+#include "graph/text.h"
+#include "graph/verify.h"
+#include "passes/passes.h"
+
+namespace py = pybind11;
+
+namespace ourjit {
+namespace {
+
+OptionValue option_value(const std::string& name, const py::handle& o) {
+  if (py::isinstance<py::bool_>(o)) return o.cast<bool>();
+  if (py::isinstance<py::int_>(o)) return o.cast<int64_t>();
+  if (py::isinstance<py::str>(o)) return o.cast<std::string>();
+  OURJIT_RAISE(UserError) << "option '" << name << "' must be a bool, an int or a str, not a "
+                          << Py_TYPE(o.ptr())->tp_name;
+}
+
+Options options_of(const py::dict& given) {
+  std::map<std::string, OptionValue> values;
+  for (const auto& [key, value] : given) {
+    const std::string name = py::str(key);
+    values.emplace(name, option_value(name, value));
+  }
+  return make_options(values);
+}
+
+py::dict options_dict(const Options& options) {
+  py::dict d;
+#define X(name, type, default_value, environment, affects_code, help) d[#name] = options.name;
+#include "ourjit/options.def"
+#undef X
+  return d;
+}
+
+py::list option_rows() {
+  py::list rows;
+  for (const OptionInfo& o : option_table())
+    rows.append(py::make_tuple(o.name, o.type, std::visit([](const auto& v) { return py::cast(v); }, o.default_value),
+                               o.environment, o.affects_code, o.help));
+  return rows;
+}
+
+py::dict stats_dict(const Stats& s) {
+  py::dict d, library, fallbacks;
+  for (const auto& [target, count] : s.library_calls) library[target.c_str()] = count;
+  for (const auto& [target, f] : s.fallbacks) {
+    py::dict entry;
+    entry["count"] = f.count;
+    entry["reason"] = f.reason;
+    fallbacks[target.c_str()] = entry;
+  }
+  d["graphs"] = s.graphs;
+  d["kernels_compiled"] = s.kernels_compiled;
+  d["kernels_loaded"] = s.kernels_loaded;
+  d["backend_seconds"] = s.backend_seconds;
+  d["library_calls"] = library;
+  d["fallbacks"] = fallbacks;
+  d["guard_misses"] = s.guard_misses;
+  return d;
+}
+
+std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
+  std::vector<at::Tensor> tensors;
+  for (const py::handle& o : objects) {
+    if (!THPVariable_Check(o.ptr())) OURJIT_RAISE(UserError) << "constants must be tensors";
+    tensors.push_back(THPVariable_Unpack(o.ptr()));
+  }
+  return tensors;
+}
+
+py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
+                   const py::object& data, const py::sequence& constants) {
+  std::vector<at::Tensor> tensors = tensors_of(constants);
+  Graph graph = import_graph(data.ptr());
+  std::unique_ptr<Executable> executable;
+  {
+    const py::gil_scoped_release released;
+    executable = std::make_unique<Executable>(session, session->compiler.compile(std::move(graph)),
+                                              std::move(tensors));
+  }
+  return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
+}
+
+/// Graph text, or the data that fx_export makes.
+Graph graph_of(const py::object& o) {
+  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>()) : import_graph(o.ptr());
+}
+
+py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
+  std::vector<CallValue> values;
+  for (const py::handle& o : inputs) {
+    if (THPVariable_Check(o.ptr()))
+      values.push_back({THPVariable_Unpack(o.ptr()), std::nullopt});
+    else
+      values.push_back({{}, o.cast<int64_t>()});
+  }
+  py::list outputs;
+  for (CallValue& v : interpret(graph_of(graph), values)) {
+    if (v.tensor.defined())
+      outputs.append(py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(v.tensor))));
+    else
+      outputs.append(v.number ? py::object(py::int_(*v.number)) : py::none());
+  }
+  return outputs;
+}
+
+std::string run_named_passes(const py::object& graph, const std::vector<std::string>& names) {
+  Graph g = graph_of(graph);
+  verify(g);
+  for (const std::string& name : names) {
+    const Pass* pass = find_pass(name);
+    if (!pass) OURJIT_RAISE(UserError) << "there is no pass '" << name << "'";
+    g = pass->run(g, {});
+    verify(g);
+  }
+  return print(g);
+}
+
+}  // namespace
+}  // namespace ourjit
+
+PYBIND11_MODULE(_C, m) {
+  using namespace ourjit;
+  if (!add_error_types(m.ptr())) throw py::error_already_set();
+  py::register_local_exception_translator([](std::exception_ptr p) {
+    try {
+      if (p) std::rethrow_exception(p);
+    } catch (const Error&) {
+      set_python_error();
+    }
+  });
+  const auto executable_type = py::reinterpret_steal<py::object>(make_executable_type());
+  if (!executable_type) throw py::error_already_set();
+  m.attr("Executable") = executable_type;
+  m.def("option_table", option_rows);
+  py::class_<Session, std::shared_ptr<Session>>(m, "Compiler", "Compiles graphs with one set of options.")
+      .def(py::init([](const py::dict& options) {
+             return std::make_shared<Session>(options_of(options));
+           }),
+           py::arg("options"))
+      .def("options", [](const Session& s) { return options_dict(s.compiler.options()); })
+      .def(
+          "compile",
+          [executable_type](const std::shared_ptr<Session>& s, const py::object& graph,
+                            const py::sequence& constants) {
+            return compile(s, executable_type, graph, constants);
+          },
+          py::arg("graph"), py::arg("constants") = py::tuple())
+      .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
+      .def("reset", [](Session& s) { s.compiler.reset(); });
+  m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
+  m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));
+  m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph)); });
+}
