@@ -1,5 +1,6 @@
 #include "loop/interpret.h"
 
+#include <algorithm>
 #include <cstring>
 #include <unordered_map>
 
@@ -16,17 +17,44 @@ struct Memory {
   int64_t size;
 };
 
+/// What differs between the lanes of a vector loop; outside of one there is a single lane.
+struct Lane {
+  std::vector<Scalar> values;
+  std::vector<std::pair<std::string, int64_t>> symbols;
+
+  Scalar& value(ValueId id) { return values.at(static_cast<size_t>(id)); }
+  bool enabled(ValueId mask) { return mask == kNone || value(mask).truth(); }
+
+  int64_t eval(const Sym& s) const {
+    if (s.is_const()) return s.value();
+    return s.eval([&](std::string_view name) -> std::optional<int64_t> {
+      for (auto it = symbols.rbegin(); it != symbols.rend(); ++it)
+        if (it->first == name) return it->second;
+      return std::nullopt;
+    });
+  }
+};
+
+/// One result of a loop on its way.
+struct Accumulator {
+  Scalar best;
+  int64_t index = 0;
+  bool any = false;
+};
+
 class Interpreter {
  public:
   Interpreter(const Kernel& k, const std::vector<void*>& buffers, const std::vector<int64_t>& sizes)
-      : k_(k), values_(k.types.size()) {
+      : k_(k) {
     OURJIT_CHECK(buffers.size() == k.buffers.size() && sizes.size() == k.sizes.size())
         << "@" << k.name << " takes " << k.buffers.size() << " buffers and " << k.sizes.size()
         << " sizes";
-    for (size_t i = 0; i < sizes.size(); ++i) symbols_.emplace_back(k.sizes[i], sizes[i]);
+    lanes_.resize(1);
+    lanes_[0].values.resize(k.types.size());
+    for (size_t i = 0; i < sizes.size(); ++i) lanes_[0].symbols.emplace_back(k.sizes[i], sizes[i]);
     for (size_t i = 0; i < buffers.size(); ++i)
       memories_[k.buffers[i].name] = {k.buffers[i].dtype, static_cast<std::byte*>(buffers[i]),
-                                      eval(k.buffers[i].size)};
+                                      lanes_[0].eval(k.buffers[i].size)};
     local_data_.resize(k.locals.size());
     for (size_t i = 0; i < k.locals.size(); ++i) {
       const Local& l = k.locals[i];
@@ -47,18 +75,6 @@ class Interpreter {
     for (auto& data : local_data_) std::memset(data.data(), 0xFF, data.size());
   }
 
-  int64_t eval(const Sym& s) const {
-    if (s.is_const()) return s.value();
-    return s.eval([&](std::string_view name) -> std::optional<int64_t> {
-      for (auto it = symbols_.rbegin(); it != symbols_.rend(); ++it)
-        if (it->first == name) return it->second;
-      return std::nullopt;
-    });
-  }
-
-  Scalar& value(ValueId id) { return values_.at(static_cast<size_t>(id)); }
-  bool enabled(ValueId mask) { return mask == kNone || value(mask).truth(); }
-
   void record(Status s) {
     if (status_ == Status::Ok) status_ = s;
   }
@@ -69,75 +85,78 @@ class Interpreter {
     return it->second;
   }
 
-  std::byte* address(const Memory& m, const std::string& name, const Sym& index) const {
-    const int64_t i = eval(index);
+  std::byte* address(const Memory& m, const std::string& name, const Sym& index,
+                     const Lane& lane) const {
+    const int64_t i = lane.eval(index);
     OURJIT_CHECK(i >= 0 && i < m.size) << "@" << k_.name << ": " << name << "[" << index.str()
                                        << "] is element " << i << " of " << m.size;
     return m.data + i * dtype_bytes(m.dtype);
   }
 
+  /// Runs each statement in all lanes before the next one.
   void block(const std::vector<Node>& body) {
-    for (const Node& n : body)
-      std::visit(
-          Overloaded{
-              [&](const Const& c) { value(c.result) = Scalar::from_bits(c.dtype, c.bits); },
-              [&](const Index& i) {
-                value(i.result) = Scalar::integer(DType::i64, eval(i.expr));
-              },
-              [&](const Compute& c) { compute(c); },
-              [&](const Load& l) {
-                const Memory& m = memory(l.buffer);
-                value(l.result) = enabled(l.mask)
-                                      ? load_scalar(m.dtype, address(m, l.buffer, l.index))
-                                      : Scalar::integer(m.dtype, 0);
-              },
-              [&](const Store& s) { store(s); },
-              [&](const Bind& b) { bind(b); },
-              [&](const For& f) { loop(f); },
-          },
-          n.v);
+    for (const Node& n : body) {
+      if (const For* f = std::get_if<For>(&n.v)) {
+        loop(*f);
+        continue;
+      }
+      for (size_t i = 0; i < active_; ++i) statement(n, lanes_[i]);
+    }
   }
 
-  void compute(const Compute& c) {
+  void statement(const Node& n, Lane& lane) {
+    std::visit(Overloaded{
+                   [&](const Const& c) { lane.value(c.result) = Scalar::from_bits(c.dtype, c.bits); },
+                   [&](const Index& i) {
+                     lane.value(i.result) = Scalar::integer(DType::i64, lane.eval(i.expr));
+                   },
+                   [&](const Compute& c) { compute(c, lane); },
+                   [&](const Load& l) {
+                     const Memory& m = memory(l.buffer);
+                     lane.value(l.result) =
+                         lane.enabled(l.mask)
+                             ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane))
+                             : Scalar::integer(m.dtype, 0);
+                   },
+                   [&](const Store& s) { store(s, lane); },
+                   [&](const Bind& b) { bind(b, lane); },
+                   [](const For&) {},
+               },
+               n.v);
+  }
+
+  void compute(const Compute& c, Lane& lane) {
     args_.clear();
-    for (const ValueId a : c.args) args_.push_back(value(a));
+    for (const ValueId a : c.args) args_.push_back(lane.value(a));
     const Evaluated e = eval_scalar(c.op, c.dtype, args_);
     if (e.zero_division) record(Status::ZeroDivisionError);
-    value(c.result) = e.value;
+    lane.value(c.result) = e.value;
   }
 
-  void store(const Store& s) {
-    if (!enabled(s.mask)) return;
+  void store(const Store& s, Lane& lane) {
+    if (!lane.enabled(s.mask)) return;
     const Memory& m = memory(s.buffer);
-    std::byte* p = address(m, s.buffer, s.index);
-    const Scalar& x = value(s.value);
+    std::byte* p = address(m, s.buffer, s.index, lane);
+    const Scalar& x = lane.value(s.value);
     OURJIT_CHECK(x.dtype == m.dtype) << "a " << dtype_name(x.dtype) << " is stored to " << s.buffer;
     store_scalar(p, s.accumulate ? reduce_combine(ReduceOp::sum, load_scalar(m.dtype, p), x) : x);
   }
 
-  void bind(const Bind& b) {
+  void bind(const Bind& b, Lane& lane) {
     int64_t i = 0;
-    if (enabled(b.mask)) {
-      const int64_t extent = eval(b.extent);
-      i = value(b.value).i;
+    if (lane.enabled(b.mask)) {
+      const int64_t extent = lane.eval(b.extent);
+      i = lane.value(b.value).i;
       if (b.wrap && i < 0) i += extent;
       if (i < 0 || i >= extent) {
         record(Status::IndexError);
         i = 0;
       }
     }
-    symbols_.emplace_back(b.symbol, i);
+    lane.symbols.emplace_back(b.symbol, i);
   }
 
-  /// One result of a loop on its way.
-  struct Accumulator {
-    Scalar best;
-    int64_t index = 0;
-    bool any = false;
-  };
-
-  void combine(const Reduction& r, Accumulator& a, int64_t iteration) {
-    const Scalar& x = value(r.value);
+  static void combine(const Reduction& r, Accumulator& a, const Scalar& x, int64_t iteration) {
     OURJIT_CHECK(x.dtype == r.dtype) << "a reduction of " << dtype_name(r.dtype) << " gets "
                                      << dtype_name(x.dtype);
     if (r.op == ReduceOp::argmax || r.op == ReduceOp::argmin) {
@@ -151,31 +170,69 @@ class Interpreter {
     }
   }
 
+  static Scalar result(const Reduction& r, const Accumulator& a) {
+    const bool position = r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
+    return position ? Scalar::integer(DType::i64, a.index) : a.best;
+  }
+
+  static std::vector<Accumulator> identities(const For& f) {
+    std::vector<Accumulator> out;
+    for (const Reduction& r : f.reductions) out.push_back({reduce_identity(r.op, r.dtype)});
+    return out;
+  }
+
   void loop(const For& f) {
-    const int64_t begin = eval(f.begin), end = eval(f.end);
-    std::vector<Accumulator> accumulators;
-    for (const Reduction& r : f.reductions)
-      accumulators.push_back({reduce_identity(r.op, r.dtype)});
-    const size_t scope = symbols_.size();
+    const int64_t begin = lanes_[0].eval(f.begin), end = lanes_[0].eval(f.end);
+    if (f.kind == LoopKind::Vector)
+      vector_loop(f, begin, end);
+    else
+      scalar_loop(f, begin, end);
+  }
+
+  /// All lanes of a vector loop around it take each iteration together.
+  void scalar_loop(const For& f, int64_t begin, int64_t end) {
+    std::vector<std::vector<Accumulator>> accumulators(active_, identities(f));
+    const size_t scope = lanes_[0].symbols.size();
     for (int64_t i = begin; i < end; ++i) {
       if (f.kind == LoopKind::Parallel) forget_locals();
-      symbols_.emplace_back(f.var, i);
+      for (size_t l = 0; l < active_; ++l) lanes_[l].symbols.emplace_back(f.var, i);
       block(f.body);
-      for (size_t r = 0; r < accumulators.size(); ++r)
-        combine(f.reductions[r], accumulators[r], i - begin);
-      symbols_.resize(scope);
+      for (size_t l = 0; l < active_; ++l) {
+        for (size_t r = 0; r < f.reductions.size(); ++r)
+          combine(f.reductions[r], accumulators[l][r], lanes_[l].value(f.reductions[r].value),
+                  i - begin);
+        lanes_[l].symbols.resize(scope);
+      }
     }
-    for (size_t r = 0; r < accumulators.size(); ++r) {
-      const bool arg =
-          f.reductions[r].op == ReduceOp::argmax || f.reductions[r].op == ReduceOp::argmin;
-      value(f.reductions[r].result) =
-          arg ? Scalar::integer(DType::i64, accumulators[r].index) : accumulators[r].best;
+    for (size_t l = 0; l < active_; ++l)
+      for (size_t r = 0; r < f.reductions.size(); ++r)
+        lanes_[l].value(f.reductions[r].result) = result(f.reductions[r], accumulators[l][r]);
+  }
+
+  void vector_loop(const For& f, int64_t begin, int64_t end) {
+    std::vector<Accumulator> accumulators = identities(f);
+    const Lane outside = lanes_[0];
+    const auto width = static_cast<size_t>(f.width);
+    for (int64_t i = begin; i < end; i += f.width) {
+      active_ = std::min(width, static_cast<size_t>(end - i));
+      lanes_.assign(active_, outside);
+      for (size_t l = 0; l < active_; ++l)
+        lanes_[l].symbols.emplace_back(f.var, i + static_cast<int64_t>(l));
+      block(f.body);
+      for (size_t l = 0; l < active_; ++l)
+        for (size_t r = 0; r < f.reductions.size(); ++r)
+          combine(f.reductions[r], accumulators[r], lanes_[l].value(f.reductions[r].value),
+                  i + static_cast<int64_t>(l) - begin);
     }
+    active_ = 1;
+    lanes_.assign(1, outside);
+    for (size_t r = 0; r < f.reductions.size(); ++r)
+      lanes_[0].value(f.reductions[r].result) = result(f.reductions[r], accumulators[r]);
   }
 
   const Kernel& k_;
-  std::vector<Scalar> values_;
-  std::vector<std::pair<std::string, int64_t>> symbols_;
+  std::vector<Lane> lanes_;
+  size_t active_ = 1;
   std::unordered_map<std::string, Memory> memories_;
   std::vector<std::vector<std::byte>> local_data_;
   std::vector<Scalar> args_;
