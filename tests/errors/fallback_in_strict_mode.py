@@ -1,0 +1,11 @@
+"""An operator that is not compiled, in strict mode: the error names it and the line."""
+
+import torch
+
+ERROR = "RuntimeError"
+MESSAGE = "linalg_inv"
+
+
+def run() -> None:
+    f = torch.compile(lambda x: torch.linalg.inv(x).sin(), backend="ourjit", options={"strict": True})
+    f(torch.eye(3))

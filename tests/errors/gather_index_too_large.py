@@ -1,0 +1,10 @@
+"""A gather index beyond the size."""
+
+import torch
+
+ERROR = "RuntimeError"
+MESSAGE = "out of bounds"
+
+
+def run() -> None:
+    torch.compile(lambda x, i: x.gather(0, i) + 1, backend="ourjit")(torch.ones(5), torch.tensor([1, 7]))

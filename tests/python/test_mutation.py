@@ -1,0 +1,110 @@
+"""Mutated inputs, aliases and views: what eager leaves behind, the compiled function leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+from check import check_function, compiled
+from torch import Tensor
+
+
+def add_in_place(x: Tensor) -> Tensor:
+    x.add_(1)
+    return x * 2
+
+
+def swap_halves(x: Tensor) -> None:
+    low = x[:2].clone()
+    x[:2] = x[2:]
+    x[2:] = low
+
+
+def through_a_view(x: Tensor) -> Tensor:
+    y = x.t()
+    y[0].mul_(3)
+    return x.sum(dim=0)
+
+
+def read_after_write(x: Tensor, y: Tensor) -> Tensor:
+    before = x + y
+    x.copy_(before * 2)
+    return before + x
+
+
+def two_inputs(x: Tensor, y: Tensor) -> Tensor:
+    x.add_(y)
+    y.sub_(x)
+    return x * y
+
+
+def to_itself_transposed(x: Tensor) -> None:
+    x.copy_(x.t().clone() + 1)
+
+
+@pytest.mark.parametrize(
+    "fn", [add_in_place, swap_halves, through_a_view, read_after_write, two_inputs, to_itself_transposed]
+)
+def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
+    args = [torch.randn(4, 4) for _ in range(fn.__code__.co_argcount)]
+    check_function(fn, *args)
+
+
+def test_output_is_input() -> None:
+    x = torch.randn(3)
+    got = compiled(lambda x: (x, x + 1))(x)
+    assert got[0] is x or got[0].data_ptr() == x.data_ptr()
+
+
+def test_output_is_view_of_input() -> None:
+    x = torch.randn(4, 6)
+    view, _ = compiled(lambda x: (x[1:].t(), x + 1))(x)
+    assert view.untyped_storage().data_ptr() == x.untyped_storage().data_ptr()
+    assert torch.equal(view, x[1:].t()) and view.stride() == x[1:].t().stride()
+
+
+def test_outputs_share_memory_as_in_eager() -> None:
+    def f(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x + 1
+        return y, y.view(-1)[1:]
+
+    x = torch.randn(3, 4)
+    a, b = compiled(f)(x)
+    assert torch.equal(a, f(x)[0]) and torch.equal(b, f(x)[1])
+    a.fill_(5)
+    assert torch.equal(b, torch.full((11,), 5.0))
+
+
+def test_same_output_twice() -> None:
+    check_function(lambda x: ((y := x.exp()), y, y + 1), torch.randn(5, requires_grad=True))
+
+
+def test_results_of_two_calls_are_apart() -> None:
+    f = compiled(lambda x: x * 2)
+    first = f(torch.ones(1000))
+    second = f(torch.zeros(1000))
+    assert torch.all(first == 2) and torch.all(second == 0)
+
+
+def test_saved_activations_of_two_calls_are_apart() -> None:
+    f = compiled(lambda x: (x.sin().exp() * x).sum())
+    x, y = torch.randn(100, requires_grad=True), torch.randn(100, requires_grad=True)
+    a, b = f(x), f(y)
+    b.backward()
+    a.backward()
+    for t in (x, y):
+        s = t.detach().clone().requires_grad_()
+        (s.sin().exp() * s).sum().backward()
+        torch.testing.assert_close(t.grad, s.grad)
+
+
+@pytest.mark.parametrize("offset", [0, 1, 3, 8])
+def test_storage_offset_is_not_compiled_in(offset: int) -> None:
+    """A kernel compiled for an aligned tensor serves one at any offset."""
+    f = compiled(lambda x, y: x * y + 1)
+    base, other = torch.randn(2, 300)
+    f(base[:256], other[:256])
+    got = f(base[offset : offset + 256], other[:256])
+    assert torch.equal(got, base[offset : offset + 256] * other[:256] + 1)

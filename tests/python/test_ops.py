@@ -1,0 +1,356 @@
+"""Single operators and short chains, forward and backward, against eager in strict mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+import torch.nn.functional as F
+from check import assert_no_fallbacks, assert_same, check_function, compiled
+from torch import Tensor
+
+UNARY: dict[str, Callable[[Tensor], Tensor]] = {
+    name: getattr(torch, name)
+    for name in (
+        "abs acos asin atan ceil cos cosh erf erfc exp exp2 expm1 floor frac lgamma digamma log log10 log1p log2 neg "
+        "reciprocal relu round rsqrt sigmoid sign sin sinh sqrt square tan tanh trunc atanh asinh acosh erfinv"
+    ).split()
+} | {
+    name: getattr(F, name)
+    for name in (
+        "silu mish gelu elu celu selu leaky_relu softplus softsign hardtanh hardswish hardsigmoid relu6 logsigmoid "
+        "tanhshrink hardshrink softshrink"
+    ).split()
+}
+# Where a function is defined, if not around zero.
+DOMAIN = {name: (0.1, 3.0) for name in "log log10 log2 rsqrt sqrt reciprocal lgamma digamma".split()}
+DOMAIN |= {name: (-0.9, 0.9) for name in "acos asin atanh erfinv log1p".split()} | {"acosh": (1.1, 4.0)}
+
+
+@pytest.mark.parametrize("name", UNARY)
+def test_unary(name: str) -> None:
+    low, high = DOMAIN.get(name, (-3.0, 3.0))
+    x = (torch.rand(5, 37) * (high - low) + low).requires_grad_()
+    check_function(UNARY[name], x)
+
+
+@pytest.mark.parametrize(
+    "fn",
+    [torch.add, torch.sub, torch.mul, torch.div, torch.atan2, torch.maximum, torch.minimum, torch.fmod, torch.remainder,
+     torch.hypot, torch.copysign, torch.logaddexp, lambda x, y: x.abs() ** y],
+    ids=["add", "sub", "mul", "div", "atan2", "maximum", "minimum", "fmod", "remainder", "hypot", "copysign",
+         "logaddexp", "pow"],
+)  # fmt: skip
+@pytest.mark.parametrize("shapes", [((7, 33), (7, 33)), ((7, 33), (33,)), ((7, 1), (1, 33)), ((), (3, 5))], ids=str)
+def test_binary_broadcast(fn: Callable[..., Tensor], shapes: tuple[tuple[int, ...], tuple[int, ...]]) -> None:
+    x, y = ((torch.rand(shape) + 0.2).requires_grad_() for shape in shapes)
+    check_function(fn, x, y)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64], ids=str)
+def test_float_dtypes(dtype: torch.dtype) -> None:
+    def f(x: Tensor, w: Tensor) -> Tensor:
+        return F.layer_norm(F.gelu(x) * w, (64,)).softmax(dim=-1).sum(dim=0)
+
+    tol = {torch.bfloat16: 2e-2, torch.float16: 3e-3, torch.float64: 1e-9}[dtype]
+    check_function(f, torch.randn(9, 64, dtype=dtype, requires_grad=True), torch.randn(64, dtype=dtype), tol=tol)
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8], ids=str)
+def test_integers(dtype: torch.dtype) -> None:
+    x, y = torch.randint(0, 50, (6, 21)).to(dtype), torch.randint(1, 9, (6, 21)).to(dtype)
+    check_function(lambda x, y: (x * y + 3 - x, x // y, x % y, x & y, x | y, x ^ y, x > y, -x, x.abs()), x, y)
+    check_function(lambda x, y: (x.sum(), x.amax(0), y.amin(1), x.prod(1), x.argmax(1), x.float() / y), x, y)
+
+
+def test_integer_division_and_shifts_of_negative_numbers() -> None:
+    x, y = torch.randint(-50, 50, (100,)), torch.tensor([-7, -3, 2, 5]).repeat(25)
+    check_function(lambda x, y: (x // y, x % y, torch.div(x, y, rounding_mode="trunc"), torch.fmod(x, y)), x, y)
+    check_function(lambda x: (x << 3, x >> 2, ~x), x)
+
+
+def test_mixed_dtypes_and_scalars() -> None:
+    x, i, h = torch.randn(4, 5), torch.arange(5), torch.randn(4, 5, dtype=torch.bfloat16)
+    check_function(
+        lambda x, i, h: (x + i, x * 2, i * 2.5, i / 2, h + x, h * 3.14159, i > 2.5, x.to(torch.int32)), x, i, h
+    )
+
+
+def test_special_values() -> None:
+    x = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-42, -1e38, 3e38])
+    check_function(lambda x: (x.exp(), x.tanh(), x.sigmoid(), x.log(), x.sqrt(), x.abs(), x * 2, 1 / x), x)
+    check_function(lambda x: (x.isnan(), x.isinf(), x.isfinite(), torch.nan_to_num(x), x.sign(), x.relu()), x)
+    check_function(lambda x: (x.amax(), x.amin(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.sum()), x)
+
+
+COMPARE = {
+    "where": lambda x, y: torch.where(x > y, x, y * 2),
+    "masked_fill": lambda x, y: x.masked_fill(y > 0, -1.0),
+    "clamp": lambda x, y: x.clamp(-0.5, 0.5) + y.clamp(min=0) + x.clamp(max=0.1),
+    "lerp": lambda x, y: torch.lerp(x, y, 0.3),
+    "addcmul": lambda x, y: torch.addcmul(x, x, y, value=0.5),
+    "addcdiv": lambda x, y: torch.addcdiv(x, x, y.abs() + 1, value=0.5),
+    "logical": lambda x, y: ((x > 0) & (y > 0)) | ~(x < y),
+    "threshold": lambda x, y: F.threshold(x, 0.1, 20) + y,
+    "glu": lambda x, y: F.glu(x[:, :20]) + y[:, :10],
+}
+
+
+@pytest.mark.parametrize("name", COMPARE)
+def test_selecting(name: str) -> None:
+    check_function(COMPARE[name], torch.randn(7, 21, requires_grad=True), torch.randn(7, 21, requires_grad=True))
+
+
+REDUCE: dict[str, Callable[[Tensor], Any]] = {
+    "sum": lambda x: x.sum(),
+    "sum_rows": lambda x: x.sum(dim=-1),
+    "sum_columns": lambda x: x.sum(dim=0),
+    "sum_middle": lambda x: x.sum(dim=1, keepdim=True),
+    "sum_outer_inner": lambda x: x.sum(dim=(0, 2)),
+    "mean": lambda x: x.mean(dim=(1, 2)),
+    "var": lambda x: x.var(dim=-1),
+    "var_biased": lambda x: x.var(dim=(0, 1), correction=0, keepdim=True),
+    "std": lambda x: x.std(dim=1),
+    "var_mean": lambda x: torch.var_mean(x, dim=2),
+    "amax": lambda x: x.amax(dim=-1),
+    "amin": lambda x: x.amin(dim=(0, 1)),
+    "max": lambda x: x.max(),
+    "max_dim": lambda x: x.max(dim=1),
+    "min_dim": lambda x: x.min(dim=2),
+    "prod": lambda x: x.prod(dim=1),
+    "argmax": lambda x: (x.argmax(), x.argmax(dim=1), x.argmin(dim=0, keepdim=True)),
+    "any_all": lambda x: ((x > 1).any(), (x > -3).all(dim=1), (x > 0).any(dim=(0, 2))),
+    "logsumexp": lambda x: x.logsumexp(dim=-1),
+    "norm": lambda x: x.norm(),
+    "norm_dim": lambda x: (torch.linalg.vector_norm(x, dim=1), torch.linalg.vector_norm(x, ord=1, dim=2)),
+    "softmax": lambda x: x.softmax(dim=-1),
+    "softmax_middle": lambda x: x.softmax(dim=1),
+    "log_softmax": lambda x: x.log_softmax(dim=0),
+    "normalize": lambda x: F.normalize(x, dim=1),
+}
+
+
+@pytest.mark.parametrize("shape", [(3, 5, 7), (4, 64, 48), (1, 1, 1000), (2, 3000, 3)], ids=str)
+@pytest.mark.parametrize("name", REDUCE)
+def test_reductions(name: str, shape: tuple[int, ...]) -> None:
+    if name in ("var", "std", "var_mean") and 1 in shape:
+        shape = tuple(size + 1 for size in shape)
+    check_function(REDUCE[name], torch.randn(shape, requires_grad=True))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_large_sums_are_accurate(dtype: torch.dtype) -> None:
+    x = torch.rand(3, 1_000_000).to(dtype)
+    f = compiled(lambda x: (x.sum(), x.mean(dim=1), x.sum(dim=0).sum()))
+    for got, exact in zip(f(x), (x.double().sum(), x.double().mean(dim=1), x.double().sum()), strict=True):
+        torch.testing.assert_close(got.double(), exact, rtol=1e-2 if dtype == torch.bfloat16 else 1e-6, atol=0)
+    assert_no_fallbacks()
+
+
+NORM: dict[str, Callable[[Tensor, Tensor, Tensor], Any]] = {
+    "layer_norm": lambda x, w, b: F.layer_norm(x, (48,), w, b),
+    "layer_norm_plain": lambda x, w, b: F.layer_norm(x, (48,)) * w + b,
+    "layer_norm_two_dims": lambda x, w, b: F.layer_norm(x, (10, 48)) + w,
+    "rms_norm": lambda x, w, b: F.rms_norm(x, (48,), w) + b,
+    "layer_norm_gelu": lambda x, w, b: F.gelu(F.layer_norm(x, (48,), w, b), approximate="tanh"),
+    "residual": lambda x, w, b: x + F.layer_norm(x.sin(), (48,), w, b).relu(),
+    "group_norm": lambda x, w, b: F.group_norm(x, 5) * w + b,
+    "batch_norm": lambda x, w, b: F.batch_norm(x.transpose(1, 2), None, None, w, b, training=True),
+    "instance_norm": lambda x, w, b: F.instance_norm(x) + w,
+}
+
+
+@pytest.mark.parametrize("name", NORM)
+def test_norms(name: str) -> None:
+    x, w, b = (torch.randn(shape, requires_grad=True) for shape in ((6, 10, 48), (48,), (48,)))
+    check_function(NORM[name], x, w, b, tol=2e-4)
+
+
+def test_batch_norm_updates_its_statistics() -> None:
+    def f(x: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+        return F.batch_norm(x, mean, var, training=True, momentum=0.2).relu()
+
+    check_function(f, torch.randn(8, 5, 9, 9, requires_grad=True), torch.randn(5), torch.rand(5))
+
+
+LOSS: dict[str, Callable[[Tensor, Tensor], Tensor]] = {
+    "cross_entropy": F.cross_entropy,
+    "cross_entropy_sum": lambda x, t: F.cross_entropy(x, t, reduction="sum"),
+    "cross_entropy_none": lambda x, t: F.cross_entropy(x, t, reduction="none"),
+    "cross_entropy_ignore": lambda x, t: F.cross_entropy(x, t, ignore_index=3),
+    "cross_entropy_smooth": lambda x, t: F.cross_entropy(x, t, label_smoothing=0.1),
+    "cross_entropy_weight": lambda x, t: F.cross_entropy(x, t, weight=torch.arange(1.0, 12.0)),
+    "mse": lambda x, t: F.mse_loss(x, F.one_hot(t, 11).float()),
+    "l1": lambda x, t: F.l1_loss(x, F.one_hot(t, 11).float()),
+    "smooth_l1": lambda x, t: F.smooth_l1_loss(x, F.one_hot(t, 11).float(), beta=0.5),
+    "huber": lambda x, t: F.huber_loss(x, F.one_hot(t, 11).float(), delta=0.7),
+    "bce": lambda x, t: F.binary_cross_entropy(x.sigmoid(), F.one_hot(t, 11).float()),
+    "bce_logits": lambda x, t: F.binary_cross_entropy_with_logits(x, F.one_hot(t, 11).float()),
+    "kl_div": lambda x, t: F.kl_div(x.log_softmax(1), x.detach().softmax(1), reduction="batchmean"),
+}
+
+
+@pytest.mark.parametrize("name", LOSS)
+def test_losses(name: str) -> None:
+    check_function(LOSS[name], torch.randn(40, 11, requires_grad=True), torch.randint(0, 11, (40,)))
+
+
+VIEW: dict[str, Callable[[Tensor], Any]] = {
+    "transpose": lambda x: x.transpose(0, 2) + 1,
+    "permute_contiguous": lambda x: x.permute(2, 0, 1).contiguous(),
+    "reshape": lambda x: x.reshape(8, -1).exp().reshape(2, 3, -1),
+    "transpose_reshape": lambda x: (x.transpose(1, 2).reshape(x.shape[0], -1) * 2).sum(dim=1),
+    "slice": lambda x: x[1:, ::2, -5:] * 2,
+    "slice_steps": lambda x: x[:, 1::3].relu() + x[:, :1],
+    "select": lambda x: x[2] - x[:, 3].sum(),
+    "expand": lambda x: x[:, :1].expand(-1, 6, -1) + x[:, :, :1],
+    "unsqueeze": lambda x: x.unsqueeze(1) * x.unsqueeze(2),
+    "flip": lambda x: x.flip(0, 2).sin(),
+    "cat": lambda x: torch.cat([x, x * 2, x[:, :1]], dim=1),
+    "cat_inner": lambda x: torch.cat([x.sin(), x.cos()], dim=-1) + 1,
+    "stack": lambda x: torch.stack([x, x.exp()], dim=2),
+    "split": lambda x: [t * i for i, t in enumerate(x.split(3, dim=1))],
+    "chunk": lambda x: x.chunk(3, dim=2)[1].tanh(),
+    "unbind": lambda x: x.unbind(1)[0] * x.unbind(1)[1],
+    "pad": lambda x: F.pad(x, (1, 2, 0, 3), value=0.5),
+    "pad_negative": lambda x: F.pad(x, (-1, 2)),
+    "repeat": lambda x: x.repeat(2, 1, 3) + 1,
+    "repeat_interleave": lambda x: x.repeat_interleave(2, dim=1) * 2,
+    "roll": lambda x: x.roll(2, 1) + x,
+    "tril_triu": lambda x: x.tril(1) + x.triu(-1),
+    "unfold": lambda x: x.unfold(1, 3, 2) * 2,
+    "diagonal": lambda x: x[:, :6, :6].diagonal(dim1=1, dim2=2) * 3,
+    "channels_last": lambda x: x[None].contiguous(memory_format=torch.channels_last) * 2,
+    "movedim": lambda x: x.movedim(0, -1).flatten(1) / 2,
+    "squeeze": lambda x: x.sum(1, keepdim=True).squeeze(1) + x[:, 0],
+    "as_strided": lambda x: x.as_strided((3, 5), (2, 1)) + 1,
+}
+
+
+@pytest.mark.parametrize("name", VIEW)
+def test_views(name: str) -> None:
+    check_function(VIEW[name], torch.randn(4, 6, 9, requires_grad=True))
+
+
+@pytest.mark.parametrize("name", ["transpose", "reshape", "slice", "cat", "pad", "permute_contiguous"])
+def test_views_of_strided_inputs(name: str) -> None:
+    base = torch.randn(9, 12, 6)
+    x = base.permute(2, 1, 0)[:4, ::2].detach().requires_grad_()
+    check_function(VIEW[name], x)
+
+
+INDEX: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "embedding": lambda x, i: F.embedding(i, x) * 2,
+    "embedding_padding": lambda x, i: F.embedding(i, x, padding_idx=0),
+    "index_select": lambda x, i: x.index_select(0, i[0]) + x.index_select(1, i[1] % 8)[:1].sum(),
+    "index": lambda x, i: x[i].sum(dim=1),
+    "index_negative": lambda x, i: x[i - 3],
+    "index_two": lambda x, i: x[i, i % 8] + 1,
+    "index_slice": lambda x, i: x[:, i[0] % 8],
+    "gather": lambda x, i: x.gather(0, i[:, :8]) + 1,
+    "gather_inner": lambda x, i: x[:5].gather(1, i % 8),
+    "take_along": lambda x, i: torch.take_along_dim(x, i[:, :8], dim=0),
+    "scatter": lambda x, i: x.scatter(0, i[:, :8] * 0 + torch.arange(5)[:, None], x[:5] * 2),
+    "scatter_add": lambda x, i: x.scatter_add(0, i[:, :8], x[:5]),
+    "index_add": lambda x, i: x.index_add(0, i[0], x[:9] * 2),
+    "index_put_accumulate": lambda x, i: x.index_put((i[0],), x[:9] * 2, accumulate=True),
+    "index_put": lambda x, i: x.index_put((torch.arange(5),), x[5:10] * 2),
+    "one_hot": lambda x, i: F.one_hot(i, 12).sum(dim=1),
+    "assign": lambda x, i: torch.cat([x[:3] * 0, x[3:]]),
+}
+
+
+@pytest.mark.parametrize("name", INDEX)
+def test_indexing(name: str) -> None:
+    check_function(INDEX[name], torch.randn(12, 8, requires_grad=True), torch.randint(0, 12, (5, 9)))
+
+
+def test_embedding_gradient_of_repeated_rows() -> None:
+    index = torch.randint(0, 3, (1000,))
+    check_function(lambda w, i: F.embedding(i, w).sin(), torch.randn(3, 17, requires_grad=True), index)
+
+
+CREATE: dict[str, Callable[[Tensor], Any]] = {
+    "arange": lambda x: x + torch.arange(7) * 2,
+    "arange_float": lambda x: x * torch.arange(0, 3.5, 0.5),
+    "full": lambda x: torch.full((3, 7), 2.5) * x,
+    "zeros_ones": lambda x: torch.zeros(7) + torch.ones_like(x) + x.new_zeros(7),
+    "eye": lambda x: torch.eye(7) @ x[0] + x,
+    "linspace": lambda x: torch.linspace(-1, 1, 7) * x,
+    "scalar_tensor": lambda x: x * torch.tensor(3.0),
+}
+
+
+@pytest.mark.parametrize("name", CREATE)
+def test_creation(name: str) -> None:
+    check_function(CREATE[name], torch.randn(3, 7, requires_grad=True))
+
+
+LIBRARY: dict[str, Callable[[Tensor, Tensor], Any]] = {
+    "linear_gelu": lambda x, w: F.gelu(x @ w.t()).sum(dim=0),
+    "linear_bias": lambda x, w: F.linear(x, w, w[:, 0]).relu(),
+    "bmm": lambda x, w: torch.bmm(x[None].expand(3, -1, -1), w.t()[None].expand(3, -1, -1)) + 1,
+    "matmul_broadcast": lambda x, w: (x[None, None] @ w.t()).tanh(),
+    "mv": lambda x, w: x @ w[0] + 1,
+    "einsum": lambda x, w: torch.einsum("ij,kj->ki", x, w) * 2,
+    "attention": lambda x, w: F.scaled_dot_product_attention(*(x.view(1, 2, 10, 16) * s for s in (1, 2, 3))) + w[0, 0],
+}
+
+
+@pytest.mark.parametrize("name", LIBRARY)
+def test_library_work(name: str) -> None:
+    x, w = torch.randn(20, 16, requires_grad=True), torch.randn(12, 16, requires_grad=True)
+    check_function(LIBRARY[name], x, w, tol=2e-4)
+
+
+def test_convolution_and_pooling() -> None:
+    def f(x: Tensor, w: Tensor, b: Tensor) -> Tensor:
+        y = F.conv2d(x, w, b, stride=2, padding=1).relu()
+        return F.adaptive_avg_pool2d(F.max_pool2d(y, 2), 1).flatten(1) + F.avg_pool2d(y, 3).mean(dim=(2, 3))
+
+    x, w, b = (torch.randn(s, requires_grad=True) for s in ((2, 3, 16, 16), (8, 3, 3, 3), (8,)))
+    check_function(f, x, w, b, tol=2e-4)
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0, 4)], ids=str)
+def test_empty_tensors(shape: tuple[int, ...]) -> None:
+    check_function(lambda x: (x.sin() + 1, x.sum(), x * x.sum(dim=-1, keepdim=True)), torch.randn(shape))
+
+
+@pytest.mark.parametrize("size", [1, 2, 15, 16, 17, 31, 33, 63, 64, 65, 1023, 4097])
+def test_tails_of_vectors(size: int) -> None:
+    check_function(
+        lambda x: (x.exp() * 2, x.softmax(0), (x > 0).float(), x.sum()), torch.randn(size, requires_grad=True)
+    )
+
+
+@pytest.mark.parametrize("name", ["softmax", "sum_columns", "layer_norm", "cat", "reshape", "embedding"])
+def test_dynamic_shapes(name: str) -> None:
+    """One compilation serves several sizes, forward and backward."""
+    fns: dict[str, Callable[[Tensor], Tensor]] = {
+        "softmax": lambda x: x.softmax(dim=-1) * 2,
+        "sum_columns": lambda x: x.sin().sum(dim=0),
+        "layer_norm": lambda x: F.layer_norm(x, (x.shape[-1],)).relu(),
+        "cat": lambda x: torch.cat([x, x.exp()], dim=0),
+        "reshape": lambda x: x.reshape(-1, 2).tanh(),
+        "embedding": lambda x: F.embedding(torch.arange(x.shape[0]), x) + x.shape[1],
+    }
+    f = compiled(fns[name], dynamic=True)
+    for shape in ((4, 6), (5, 8), (17, 130), (3, 2)):
+        x = torch.randn(shape, requires_grad=True)
+        y = x.detach().clone().requires_grad_()
+        expected, got = fns[name](x), f(y)
+        expected.sin().sum().backward()
+        got.sin().sum().backward()
+        assert_same(expected, got, what="output")
+        assert_same(x.grad, y.grad, what="gradient")
+    assert_no_fallbacks()
+
+
+def test_sizes_as_numbers() -> None:
+    f = compiled(lambda x: (x.sum() / x.shape[0], x.shape[0] * 2, x.new_ones(x.shape[0] + 1)), dynamic=True)
+    for n in (5, 9):
+        got = f(torch.ones(n, 3))
+        assert got[0].item() == 3 and got[1] == 2 * n and got[2].shape == (n + 1,)

@@ -1,0 +1,111 @@
+"""Random numbers: reproducible from torch.manual_seed, fresh at each call, the same in forward and backward."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+
+import pytest
+import torch
+import torch.nn.functional as F
+from check import assert_no_fallbacks, compiled
+from models import CASES
+from torch import Tensor
+
+
+def dropout(x: Tensor) -> Tensor:
+    return F.dropout(x, 0.25)
+
+
+def test_dropout_is_reproducible_and_fresh() -> None:
+    f = compiled(dropout)
+    x = torch.ones(64, 1000)
+    torch.manual_seed(7)
+    first, second = f(x), f(x)
+    torch.manual_seed(7)
+    again = f(x)
+    assert torch.equal(first, again)
+    assert not torch.equal(first, second)
+    assert_no_fallbacks()
+
+
+def test_dropout_keeps_the_right_share_and_scales() -> None:
+    y = compiled(dropout)(torch.ones(1000, 1000))
+    kept = y != 0
+    assert abs(kept.double().mean().item() - 0.75) < 0.002
+    assert torch.all(y[kept] == torch.tensor(1.0) / 0.75) or torch.allclose(y[kept], torch.tensor(1 / 0.75))
+    assert abs(kept.double().mean(dim=0) - 0.75).max() < 0.1
+    # Neighbours are independent.
+    pairs = (kept[:, 1:] & kept[:, :-1]).double().mean().item()
+    assert abs(pairs - 0.75**2) < 0.003
+
+
+def test_backward_sees_the_mask_of_the_forward() -> None:
+    x = torch.ones(100, 100, requires_grad=True)
+    y = compiled(lambda x: F.dropout(x.sin() * 0 + x, 0.5))(x)
+    y.sum().backward()
+    assert torch.equal(x.grad, y.detach())
+
+
+def test_calls_in_one_graph_differ() -> None:
+    a, b = compiled(lambda x: (F.dropout(x, 0.5), F.dropout(x, 0.5)))(torch.ones(1000))
+    assert not torch.equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("draw", "mean", "std"),
+    [
+        (torch.rand_like, 0.5, 12**-0.5),
+        (torch.randn_like, 0.0, 1.0),
+        (lambda x: torch.rand(x.shape), 0.5, 12**-0.5),
+        (lambda x: torch.randn(x.shape), 0.0, 1.0),
+        (lambda x: torch.empty_like(x).normal_(2.0, 3.0), 2.0, 3.0),
+        (lambda x: torch.empty_like(x).uniform_(-1.0, 3.0), 1.0, 4 * 12**-0.5),
+        (lambda x: torch.empty_like(x).exponential_(2.0), 0.5, 0.5),
+        (lambda x: torch.randint(0, 10, x.shape).float(), 4.5, 8.25**0.5),
+        (lambda x: torch.bernoulli(torch.full_like(x, 0.3)), 0.3, 0.21**0.5),
+    ],
+    ids=["rand_like", "randn_like", "rand", "randn", "normal_", "uniform_", "exponential_", "randint", "bernoulli"],
+)
+def test_moments(draw: Callable[[Tensor], Tensor], mean: float, std: float) -> None:
+    f = compiled(lambda x: draw(x) + x)
+    values = f(torch.zeros(1000, 1000))
+    assert abs(values.double().mean().item() - mean) < 0.01
+    assert abs(values.double().std().item() - std) < 0.01
+    assert not torch.equal(values, f(torch.zeros(1000, 1000)))
+    assert_no_fallbacks()
+
+
+@pytest.mark.parametrize("name", [case.name for case in CASES.values() if case.has_dropout or case.random])
+def test_models_with_randomness(name: str) -> None:
+    """The same seed gives the same loss and gradients; the loss is near eager's; another seed differs."""
+    case = CASES[name]
+    model = case.build(0.1)
+    batch = case.batch(1)
+    eager = copy.deepcopy(model)
+    jit = compiled(model)
+
+    def step(seed: int) -> list[Tensor]:
+        torch.manual_seed(seed)
+        model.zero_grad()
+        loss = jit(*batch)
+        loss.backward()
+        return [loss.detach().clone(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+    first, again, other = step(1), step(1), step(2)
+    assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0], other[0])
+    losses = torch.stack([eager(*batch).detach() for _ in range(8)])
+    jit_losses = torch.stack([jit(*batch).detach() for _ in range(8)])
+    spread = losses.std() + jit_losses.std() + 1e-3 * losses.mean().abs()
+    assert (losses.mean() - jit_losses.mean()).abs() < 4 * spread
+    assert_no_fallbacks()
+
+
+def test_fallback_random_draws_as_eager_does() -> None:
+    f = torch.compile(dropout, backend="ourjit", options={"fallback_random": True})
+    x = torch.ones(100, 100)
+    torch.manual_seed(3)
+    expected = dropout(x)
+    torch.manual_seed(3)
+    assert torch.equal(f(x), expected)
