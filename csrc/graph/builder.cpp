@@ -234,6 +234,13 @@ void Builder::output(GraphOutput o) {
 
 void Builder::set_loc(std::string loc) { loc_ = clean_loc(std::move(loc)); }
 
+void Builder::rename(ValueId v, std::string_view name) {
+  check_operands({v});
+  std::string& now = graph_.values[static_cast<size_t>(v)].name;
+  used_names_.erase(now);
+  now = unique_name(name);
+}
+
 void Builder::reserve(const Graph& like) {
   graph_.values.reserve(like.values.size() + like.values.size() / 4);
   graph_.nodes.reserve(like.nodes.size() + like.nodes.size() / 4);

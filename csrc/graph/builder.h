@@ -52,6 +52,9 @@ class Builder {
   /// Overrides the strides (layout pass).
   void set_strides(ValueId v, std::vector<Sym> strides);
 
+  /// Gives a value another name, made unique.
+  void rename(ValueId v, std::string_view name);
+
   /// Makes room for about as many nodes as `like` has.
   void reserve(const Graph& like);
 

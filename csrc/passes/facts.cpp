@@ -44,15 +44,6 @@ ValueId make_splat(Builder& b, const Scalar& number, const std::vector<Sym>& siz
   return b.expand(c, sizes);
 }
 
-std::vector<int> use_counts(const Graph& g) {
-  std::vector<int> counts(g.values.size(), 0);
-  for (const Node& n : g.nodes)
-    for (const ValueId v : n.operands) ++counts[static_cast<size_t>(v)];
-  for (const GraphOutput& o : g.outputs)
-    if (o.value >= 0) ++counts[static_cast<size_t>(o.value)];
-  return counts;
-}
-
 void replace_by_equal(Rewriter& r, const Escapes& escapes, const Node& n, ValueId v) {
   const TensorType& want = r.old.type(n.results[0]);
   OURJIT_CHECK(r.b.type(v).dtype == want.dtype) << op_name(n.op) << " replaced by another dtype";

@@ -32,9 +32,6 @@ std::optional<Scalar> splat(const Graph& g, ValueId v);
 /// All elements are `number`.
 ValueId make_splat(Builder& b, const Scalar& number, const std::vector<Sym>& sizes);
 
-/// How often each value is read, graph outputs included.
-std::vector<int> use_counts(const Graph& g);
-
 /// Maps the result of `n` to `v`, which holds the same elements (and may broadcast to them), where
 /// that shares no memory which must be apart; else to a copy of `v`.
 void replace_by_equal(Rewriter& r, const Escapes& escapes, const Node& n, ValueId v);
