@@ -28,9 +28,7 @@ def remez(target, weight, lo, hi, powers, rounds=12):
     """Coefficients of x**p, p in powers, that minimise the largest weighted distance to target."""
     count = len(powers)
     mid, half = (lo + hi) / 2, (hi - lo) / 2
-    points = [
-        mid + half * mp.cos(mp.pi * (2 * i + 1) / (2 * count + 2)) for i in range(count, -1, -1)
-    ]
+    points = [mid + half * mp.cos(mp.pi * (2 * i + 1) / (2 * count + 2)) for i in range(count, -1, -1)]
     grid = [mid - half * mp.cos(mp.pi * i / (24 * count)) for i in range(24 * count + 1)]
     grid = [x if x != 0 else half / 10**6 for x in grid]
     samples = [(x, target(x), weight(x)) for x in grid]
@@ -46,14 +44,14 @@ def remez(target, weight, lo, hi, powers, rounds=12):
             right[i] = target(x) * w
         solution = mp.lu_solve(rows, right)
         trial = [solution[j] for j in range(count)]
-        errors = [w * (sum(c * x**p for c, p in zip(trial, powers)) - t) for x, t, w in samples]
+        errors = [w * (sum(c * x**p for c, p in zip(trial, powers, strict=True)) - t) for x, t, w in samples]
         worst = max(abs(e) for e in errors)
         if best is None or worst < best:
             coefficients, best = trial, worst
         if worst < abs(solution[count]) * mp.mpf("1.02"):
             break
         extrema = []
-        for (x, _, _), e in zip(samples, errors):
+        for (x, _, _), e in zip(samples, errors, strict=True):
             if extrema and (e > 0) == (extrema[-1][1] > 0):
                 if abs(e) > abs(extrema[-1][1]):
                     extrema[-1] = (x, e)
@@ -145,7 +143,7 @@ def fit_exponentials():
             "exp2",
             kind,
             lambda x: mp.expm1(x * mp.log(2)) / x,
-            lambda x: abs(x),
+            abs,
             -half,
             top,
             degree,
@@ -174,7 +172,7 @@ def fit_exponentials():
         "pow_exp2",
         "f64",
         lambda x: mp.expm1(x * mp.log(2)) / x,
-        lambda x: abs(x),
+        abs,
         -half,
         half * mp.mpf("1.01"),
         5,
@@ -205,9 +203,7 @@ def fit_trigonometric():
         )
     # atan(t) = t + t^3 P(t^2) for |t| <= tan(pi/8);  asin(x) = x + x^3 P(x^2) for |x| <= 1/2
     top = mp.mpf("0.4145") ** 2
-    fit(
-        "atan", "f64", lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, top, 10
-    )
+    fit("atan", "f64", lambda z: (mp.atan(mp.sqrt(z)) / mp.sqrt(z) - 1) / z, lambda z: z, 0, top, 10)
     fit(
         "asin",
         "f64",
@@ -255,9 +251,7 @@ def fit_gamma():
 
 
 def main():
-    print(
-        "// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says"
-    )
+    print("// Minimax coefficients, lowest power first; printed by tools/fit_coefficients.py, which says")
     print("// what each fits.")
     print("// clang-format off")
     print("#pragma once")
