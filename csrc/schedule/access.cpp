@@ -1,6 +1,8 @@
 #include "schedule/access.h"
 
 #include <map>
+#include <numeric>
+#include <optional>
 
 #include "loop/visit.h"
 
@@ -33,55 +35,131 @@ void find_varying(const std::vector<Node>& body, Varying& v) {
   }
 }
 
-/// Some floordiv(.., m) and mod(.., m) of the variable with the same m stand side by side, so that the
-/// index tells iterations apart.
-void collect_divisions(const Sym& s, const std::string& var, std::set<std::string>& quotients,
-                       std::set<std::string>& remainders) {
-  for (const SymTerm& t : s.terms())
-    for (const auto& f : t.atoms) {
-      if (f->kind == SymAtomKind::Symbol || !f->a.mentions(var)) continue;
-      if (f->kind == SymAtomKind::FloorDiv) quotients.insert(f->a.str() + "/" + f->b.str());
-      if (f->kind == SymAtomKind::Mod) remainders.insert(f->a.str() + "/" + f->b.str());
-      collect_divisions(f->a, var, quotients, remainders);
-    }
-}
-
-/// Different iterations surely store to different places.
-bool tells_apart(const Sym& index, const Varying& v) {
-  for (const std::string& s : v.symbols)
-    if (s != v.var && index.mentions(s)) return false;
-  if (const auto linear = index.linear_in(v.var))
-    return linear->first.is_const() && !linear->first.is_const(0)
-               ? true
-               : linear->first.terms().size() == 1 && linear->first.constant() == 0;
-  std::set<std::string> quotients, remainders;
-  collect_divisions(index, v.var, quotients, remainders);
-  for (const std::string& q : quotients)
-    if (remainders.contains(q)) return true;
+bool mentions_any(const Sym& s, const std::set<std::string>& names) {
+  for (const std::string& name : names)
+    if (s.mentions(name)) return true;
   return false;
 }
 
-/// `a` and `b` never meet in different iterations of the loop.
-bool same_or_disjoint(const Sym& a, const Sym& b, const Varying& v,
-                      const std::optional<Sym>& extent) {
-  if (a == b) return true;
-  const auto x = a.linear_in(v.var), y = b.linear_in(v.var);
-  if (!extent || !x || !y || x->first != y->first) return false;
-  // Both are var * c + (multiples of at least c * extent) + the same constant: var can be read off.
-  const Sym span = x->first * *extent;
-  const auto step = [&](const Sym& rest) {
-    for (const SymTerm& t : rest.terms()) {
-      Sym term = t.coefficient;
-      for (const auto& f : t.atoms)
-        term *= f->kind == SymAtomKind::Symbol ? Sym::symbol(f->name) : Sym(1);
-      const bool multiple = exact_div(term, span).has_value() ||
-                            (span.is_const() && span.value() > 0 &&
-                             std::abs(t.coefficient) % span.value() == 0);
-      if (!multiple) return false;
+/// Symbols that the body of `f` defines.
+std::set<std::string> inner_symbols(const For& f) {
+  std::set<std::string> out;
+  for_each_node(f.body, [&](const Node& n) {
+    if (const For* loop = std::get_if<For>(&n.v)) out.insert(loop->var);
+    if (const Bind* bind = std::get_if<Bind>(&n.v)) out.insert(bind->symbol);
+  });
+  return out;
+}
+
+Sym atom_sym(const SymAtom& f) {
+  switch (f.kind) {
+    case SymAtomKind::Symbol: return Sym::symbol(f.name);
+    case SymAtomKind::FloorDiv: return floordiv(f.a, f.b);
+    case SymAtomKind::Mod: return mod(f.a, f.b);
+    case SymAtomKind::Min: return min(f.a, f.b);
+    case SymAtomKind::Max: return max(f.a, f.b);
+  }
+  return 0;
+}
+
+Sym term_sym(const SymTerm& t) {
+  Sym product = t.coefficient;
+  for (const auto& f : t.atoms) product *= atom_sym(*f);
+  return product;
+}
+
+/// An index as the sum of what depends on the loop's variable, what depends on symbols defined in the
+/// loop's body, and the rest.
+struct Parts {
+  Sym lane, outer;
+  std::vector<SymTerm> inner;
+};
+
+Parts parts_of(const Sym& index, const Varying& v, const std::set<std::string>& inner) {
+  Parts p;
+  p.outer = index.constant();
+  for (const SymTerm& t : index.terms()) {
+    const Sym term = term_sym(t);
+    if (v.mentioned(term))
+      p.lane += term;
+    else if (mentions_any(term, inner))
+      p.inner.push_back(t);
+    else
+      p.outer += term;
+  }
+  return p;
+}
+
+/// a*floordiv(e, m) + b*mod(e, m) with a a multiple of b*m: e can be read off.
+bool is_digits(const Sym& lane, const std::string& var) {
+  if (lane.terms().size() != 2) return false;
+  const SymAtom* quotient = nullptr;
+  const SymAtom* remainder = nullptr;
+  Sym a = 1, b = 1;
+  for (const SymTerm& t : lane.terms()) {
+    Sym factor = t.coefficient;
+    const SymAtom* operation = nullptr;
+    for (const auto& f : t.atoms) {
+      if (f->kind == SymAtomKind::Symbol)
+        factor *= Sym::symbol(f->name);
+      else if (operation)
+        return false;
+      else
+        operation = f.get();
     }
-    return true;
-  };
-  return x->second.constant() == y->second.constant() && step(x->second) && step(y->second);
+    if (!operation) return false;
+    if (operation->kind == SymAtomKind::FloorDiv) {
+      quotient = operation;
+      a = factor;
+    } else if (operation->kind == SymAtomKind::Mod) {
+      remainder = operation;
+      b = factor;
+    }
+  }
+  if (!quotient || !remainder || quotient->a != remainder->a || quotient->b != remainder->b)
+    return false;
+  const auto e = quotient->a.linear_in(var);
+  return e && e->first.is_const() && !e->first.is_const(0) && !quotient->b.mentions(var) &&
+         exact_div(a, b * quotient->b).has_value();
+}
+
+/// Different iterations have different lane parts; `span`, if given, is more than the difference of any two.
+bool tells_apart(const Parts& p, const Varying& v, const std::set<std::string>& inner,
+                 const std::optional<Sym>& extent, std::optional<Sym>& span) {
+  std::set<std::string> others = v.symbols;
+  others.erase(v.var);
+  if (mentions_any(p.lane, others) || mentions_any(p.lane, inner)) return false;
+  const auto linear = p.lane.linear_in(v.var);
+  if (!linear) return is_digits(p.lane, v.var);
+  const Sym& step = linear->first;
+  if (step.is_const(0)) return false;
+  // A single positive term is a product of sizes, which is zero only where nothing is stored.
+  if (!step.is_const() && (step.terms().size() != 1 || step.constant() != 0)) return false;
+  const bool positive = step.is_const() ? step.value() > 0 : step.terms()[0].coefficient > 0;
+  if (extent && positive) span = step * *extent;
+  return true;
+}
+
+/// All terms are multiples of something that is at least `span`.
+bool steps_over(const std::vector<SymTerm>& inner, const Sym& span) {
+  int64_t common = 0;
+  bool exact = true;
+  for (const SymTerm& t : inner) {
+    common = std::gcd(common, t.coefficient);
+    exact &= exact_div(term_sym(t), span).has_value();
+  }
+  return exact || (span.is_const() && common >= span.value());
+}
+
+/// Places `a` (whose lane parts differ by less than `span`) and `b` of different iterations never meet.
+bool apart(const Parts& a, const Parts& b, const std::optional<Sym>& span) {
+  if (a.lane != b.lane) return false;
+  std::vector<SymTerm> inner = a.inner;
+  inner.insert(inner.end(), b.inner.begin(), b.inner.end());
+  if (a.outer == b.outer) return inner.empty() || (span && steps_over(inner, *span));
+  const Sym distance = a.outer - b.outer;
+  return inner.empty() && span && span->is_const() && distance.is_const() &&
+         std::abs(distance.value()) >= span->value();
 }
 
 /// Every access of one memory in a loop.
@@ -135,14 +213,17 @@ bool can_vectorize(const For& f, const std::optional<Sym>& extent,
                    const std::set<std::string>& own) {
   const Varying v = varying_in(f);
   if (!inner_loops_fit(f.body, v)) return false;
+  const std::set<std::string> inner = inner_symbols(f);
   for (const auto& [name, a] : collect_accesses(f.body)) {
     if (a.stores.empty() || own.contains(name)) continue;
-    for (const Sym& s : a.stores) {
-      if (!tells_apart(s, v)) return false;
-      if (!same_or_disjoint(s, a.stores[0], v, extent)) return false;
+    for (const Sym& store : a.stores) {
+      const Parts p = parts_of(store, v, inner);
+      std::optional<Sym> span;
+      if (!tells_apart(p, v, inner, extent, span)) return false;
+      for (const std::vector<Sym>* indices : {&a.stores, &a.loads})
+        for (const Sym& index : *indices)
+          if (!apart(p, parts_of(index, v, inner), span)) return false;
     }
-    for (const Sym& l : a.loads)
-      if (!same_or_disjoint(l, a.stores[0], v, extent)) return false;
   }
   return true;
 }
