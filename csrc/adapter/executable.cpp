@@ -14,7 +14,7 @@ bool is_plain(const at::Tensor& t) {
   static const c10::DispatchKeySet plain =
       c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
                            c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutocastCPU});
-  return (t.key_set() - plain).empty() && t.has_storage();
+  return (t.key_set() | plain) == plain && t.has_storage();
 }
 
 std::string shape(const std::vector<int64_t>& sizes) {

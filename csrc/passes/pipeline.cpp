@@ -20,8 +20,8 @@ constexpr std::array kPipeline = {
     PASS(simplify_views),
     PASS(cse),
     PASS(dce),
-    PASS(split_reductions),
     PASS(choose_layout),
+    PASS(split_reductions),
 };
 #undef PASS
 
