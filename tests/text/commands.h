@@ -1,0 +1,23 @@
+// What a text test can run: a command turns IR text into text.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace ourjit::text_tests {
+
+/// A test's command line is `name`, or `name` and arguments behind a blank.
+struct Command {
+  std::string_view name;
+  std::string (*run)(std::string_view args, std::string_view body);
+};
+
+// One table for each IR; add rows there.
+std::vector<Command> graph_commands();   // commands_graph.cpp
+std::vector<Command> kernel_commands();  // commands_kernel.cpp
+
+/// Runs a command line; errors that ourjit raises become text. Raises UserError for an unknown command.
+std::string run_command(std::string_view line, std::string_view body);
+
+}  // namespace ourjit::text_tests
