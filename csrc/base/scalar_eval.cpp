@@ -17,13 +17,20 @@ int bit_width(DType t) { return static_cast<int>(8 * dtype_bytes(t)); }
 
 int64_t wrap(DType t, int64_t v) {
   switch (t) {
-    case DType::boolean: return v != 0;
-    case DType::u8: return static_cast<uint8_t>(v);
-    case DType::i8: return static_cast<int8_t>(v);
-    case DType::i16: return static_cast<int16_t>(v);
-    case DType::i32: return static_cast<int32_t>(v);
-    case DType::i64: return v;
-    default: break;
+    case DType::boolean:
+      return v != 0;
+    case DType::u8:
+      return static_cast<uint8_t>(v);
+    case DType::i8:
+      return static_cast<int8_t>(v);
+    case DType::i16:
+      return static_cast<int16_t>(v);
+    case DType::i32:
+      return static_cast<int32_t>(v);
+    case DType::i64:
+      return v;
+    default:
+      break;
   }
   OURJIT_CHECK(false) << dtype_name(t) << " is not an integer type";
   return 0;
@@ -55,7 +62,8 @@ uint16_t f16_bits(double x) {
   if (std::isnan(x)) return sign | 0x7E00;
   const double a = std::fabs(x);
   if (a >= 65520) return sign | 0x7C00;
-  if (a < std::ldexp(1.0, -14)) return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(a, 24)));
+  if (a < std::ldexp(1.0, -14))
+    return sign | static_cast<uint16_t>(std::nearbyint(std::ldexp(a, 24)));
   int exponent = 0;
   std::frexp(a, &exponent);  // a in [2^(exponent-1), 2^exponent)
   const auto mantissa = static_cast<int>(std::nearbyint(std::ldexp(a, 11 - exponent)));
@@ -65,11 +73,16 @@ uint16_t f16_bits(double x) {
 
 double round_to(DType t, double v) {
   switch (t) {
-    case DType::f64: return v;
-    case DType::f32: return static_cast<float>(v);
-    case DType::bf16: return bf16_value(bf16_bits(static_cast<float>(v)));
-    case DType::f16: return f16_value(f16_bits(static_cast<float>(v)));
-    default: break;
+    case DType::f64:
+      return v;
+    case DType::f32:
+      return static_cast<float>(v);
+    case DType::bf16:
+      return bf16_value(bf16_bits(static_cast<float>(v)));
+    case DType::f16:
+      return f16_value(f16_bits(static_cast<float>(v)));
+    default:
+      break;
   }
   OURJIT_CHECK(false) << dtype_name(t) << " is not a float type";
   return 0;
@@ -78,7 +91,8 @@ double round_to(DType t, double v) {
 int64_t truncate_to(DType t, double v) {
   if (is_bool(t)) return v != 0;
   if (t == DType::i64)
-    return v >= -0x1p63 && v < 0x1p63 ? static_cast<int64_t>(v) : std::numeric_limits<int64_t>::min();
+    return v >= -0x1p63 && v < 0x1p63 ? static_cast<int64_t>(v)
+                                      : std::numeric_limits<int64_t>::min();
   const bool fits = v > -2147483649.0 && v < 2147483648.0;
   return wrap(t, fits ? static_cast<int32_t>(v) : std::numeric_limits<int32_t>::min());
 }
@@ -125,16 +139,26 @@ int64_t eval_integer(ScalarOp op, DType t, int64_t a, int64_t b, bool& zero_divi
   };
   const int bits = bit_width(t);
   switch (op) {
-    case ScalarOp::neg: return wrapping_neg(a);
-    case ScalarOp::abs: return a < 0 ? wrapping_neg(a) : a;
-    case ScalarOp::sign: return (a > 0) - (a < 0);
-    case ScalarOp::logical_not: return a == 0;
-    case ScalarOp::bitwise_not: return is_bool(t) ? a == 0 : ~a;
-    case ScalarOp::add: return is_bool(t) ? a | b : wrapping_add(a, b);
-    case ScalarOp::sub: return wrapping_add(a, wrapping_neg(b));
-    case ScalarOp::mul: return wrapping_mul(a, b);
-    case ScalarOp::trunc_div: return quotient().first;
-    case ScalarOp::fmod: return quotient().second;
+    case ScalarOp::neg:
+      return wrapping_neg(a);
+    case ScalarOp::abs:
+      return a < 0 ? wrapping_neg(a) : a;
+    case ScalarOp::sign:
+      return (a > 0) - (a < 0);
+    case ScalarOp::logical_not:
+      return a == 0;
+    case ScalarOp::bitwise_not:
+      return is_bool(t) ? a == 0 : ~a;
+    case ScalarOp::add:
+      return is_bool(t) ? a | b : wrapping_add(a, b);
+    case ScalarOp::sub:
+      return wrapping_add(a, wrapping_neg(b));
+    case ScalarOp::mul:
+      return wrapping_mul(a, b);
+    case ScalarOp::trunc_div:
+      return quotient().first;
+    case ScalarOp::fmod:
+      return quotient().second;
     case ScalarOp::floor_div: {
       const auto [q, r] = quotient();
       return r != 0 && (r < 0) != (b < 0) ? q - 1 : q;
@@ -143,20 +167,28 @@ int64_t eval_integer(ScalarOp op, DType t, int64_t a, int64_t b, bool& zero_divi
       const int64_t r = quotient().second;
       return r != 0 && (r < 0) != (b < 0) ? r + b : r;
     }
-    case ScalarOp::pow: return integer_pow(a, b);
+    case ScalarOp::pow:
+      return integer_pow(a, b);
     case ScalarOp::minimum:
-    case ScalarOp::fmin: return std::min(a, b);
+    case ScalarOp::fmin:
+      return std::min(a, b);
     case ScalarOp::maximum:
-    case ScalarOp::fmax: return std::max(a, b);
-    case ScalarOp::bitwise_and: return a & b;
-    case ScalarOp::bitwise_or: return a | b;
-    case ScalarOp::bitwise_xor: return a ^ b;
+    case ScalarOp::fmax:
+      return std::max(a, b);
+    case ScalarOp::bitwise_and:
+      return a & b;
+    case ScalarOp::bitwise_or:
+      return a | b;
+    case ScalarOp::bitwise_xor:
+      return a ^ b;
     case ScalarOp::shl:
       return out_of_shift_range(b, bits)
                  ? 0
                  : static_cast<int64_t>(static_cast<uint64_t>(a) << static_cast<uint64_t>(b));
-    case ScalarOp::shr: return out_of_shift_range(b, bits) ? a >> std::min(bits, 63) : a >> b;
-    default: break;
+    case ScalarOp::shr:
+      return out_of_shift_range(b, bits) ? a >> std::min(bits, 63) : a >> b;
+    default:
+      break;
   }
   OURJIT_CHECK(false) << scalar_op_info(op).name << " is not defined on " << dtype_name(t);
   return 0;
@@ -196,14 +228,15 @@ double digamma(double x) {
   for (; x < 10; x += 1) r -= 1 / x;
   if (std::isinf(x)) return x;
   const double y = 1 / (x * x);
-  constexpr double kSeries[] = {1. / 12,   -691. / 32760, 1. / 132, -1. / 240,
-                                1. / 252,  -1. / 120,     1. / 12};
+  constexpr double kSeries[] = {1. / 12,  -691. / 32760, 1. / 132, -1. / 240,
+                                1. / 252, -1. / 120,     1. / 12};
   double tail = 0;
   for (const double c : kSeries) tail = tail * y + c;
   return r + std::log(x) - 0.5 / x - y * tail;
 }
 
-/// Winitzki's approximation refined by Newton steps on erf (on erfc near 1, where 1 - |x| is exact).
+/// Winitzki's approximation refined by Newton steps on erf (on erfc near 1, where 1 - |x| is
+/// exact).
 double erfinv(double x) {
   if (std::isnan(x) || std::fabs(x) > 1) return std::numeric_limits<double>::quiet_NaN();
   if (std::fabs(x) == 1) return std::copysign(HUGE_VAL, x);
@@ -220,36 +253,85 @@ double erfinv(double x) {
   return std::copysign(y, x);
 }
 
-double sigmoid(double x) { return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x)); }
+double sigmoid(double x) {
+  return x >= 0 ? 1 / (1 + std::exp(-x)) : std::exp(x) / (1 + std::exp(x));
+}
 
 /// Operations of which float arithmetic determines every bit, in the precision of T.
 template <class T>
 bool eval_exact(ScalarOp op, T a, T b, T& r) {
   switch (op) {
-    case ScalarOp::neg: r = -a; return true;
-    case ScalarOp::abs: r = std::fabs(a); return true;
-    case ScalarOp::sign: r = static_cast<T>((a > 0) - (a < 0)); return true;
-    case ScalarOp::sqrt: r = std::sqrt(a); return true;
-    case ScalarOp::rsqrt: r = 1 / std::sqrt(a); return true;
-    case ScalarOp::reciprocal: r = 1 / a; return true;
-    case ScalarOp::floor: r = std::floor(a); return true;
-    case ScalarOp::ceil: r = std::ceil(a); return true;
-    case ScalarOp::round: r = std::nearbyint(a); return true;
-    case ScalarOp::trunc: r = std::trunc(a); return true;
-    case ScalarOp::add: r = a + b; return true;
-    case ScalarOp::sub: r = a - b; return true;
-    case ScalarOp::mul: r = a * b; return true;
-    case ScalarOp::div: r = a / b; return true;
-    case ScalarOp::floor_div: r = float_floor_div(a, b); return true;
-    case ScalarOp::trunc_div: r = std::trunc(a / b); return true;
-    case ScalarOp::mod: r = float_mod(a, b); return true;
-    case ScalarOp::fmod: r = std::fmod(a, b); return true;
-    case ScalarOp::minimum: r = std::isnan(a) ? a : std::isnan(b) ? b : std::min(a, b); return true;
-    case ScalarOp::maximum: r = std::isnan(a) ? a : std::isnan(b) ? b : std::max(a, b); return true;
-    case ScalarOp::fmin: r = std::isnan(a) ? b : std::isnan(b) ? a : std::min(a, b); return true;
-    case ScalarOp::fmax: r = std::isnan(a) ? b : std::isnan(b) ? a : std::max(a, b); return true;
-    case ScalarOp::copysign: r = std::copysign(a, b); return true;
-    default: return false;
+    case ScalarOp::neg:
+      r = -a;
+      return true;
+    case ScalarOp::abs:
+      r = std::fabs(a);
+      return true;
+    case ScalarOp::sign:
+      r = static_cast<T>((a > 0) - (a < 0));
+      return true;
+    case ScalarOp::sqrt:
+      r = std::sqrt(a);
+      return true;
+    case ScalarOp::rsqrt:
+      r = 1 / std::sqrt(a);
+      return true;
+    case ScalarOp::reciprocal:
+      r = 1 / a;
+      return true;
+    case ScalarOp::floor:
+      r = std::floor(a);
+      return true;
+    case ScalarOp::ceil:
+      r = std::ceil(a);
+      return true;
+    case ScalarOp::round:
+      r = std::nearbyint(a);
+      return true;
+    case ScalarOp::trunc:
+      r = std::trunc(a);
+      return true;
+    case ScalarOp::add:
+      r = a + b;
+      return true;
+    case ScalarOp::sub:
+      r = a - b;
+      return true;
+    case ScalarOp::mul:
+      r = a * b;
+      return true;
+    case ScalarOp::div:
+      r = a / b;
+      return true;
+    case ScalarOp::floor_div:
+      r = float_floor_div(a, b);
+      return true;
+    case ScalarOp::trunc_div:
+      r = std::trunc(a / b);
+      return true;
+    case ScalarOp::mod:
+      r = float_mod(a, b);
+      return true;
+    case ScalarOp::fmod:
+      r = std::fmod(a, b);
+      return true;
+    case ScalarOp::minimum:
+      r = std::isnan(a) ? a : std::isnan(b) ? b : std::min(a, b);
+      return true;
+    case ScalarOp::maximum:
+      r = std::isnan(a) ? a : std::isnan(b) ? b : std::max(a, b);
+      return true;
+    case ScalarOp::fmin:
+      r = std::isnan(a) ? b : std::isnan(b) ? a : std::min(a, b);
+      return true;
+    case ScalarOp::fmax:
+      r = std::isnan(a) ? b : std::isnan(b) ? a : std::max(a, b);
+      return true;
+    case ScalarOp::copysign:
+      r = std::copysign(a, b);
+      return true;
+    default:
+      return false;
   }
 }
 
@@ -257,34 +339,62 @@ bool eval_exact(ScalarOp op, T a, T b, T& r) {
 double eval_function(ScalarOp op, double a, double b) {
   int sign = 0;
   switch (op) {
-    case ScalarOp::exp: return std::exp(a);
-    case ScalarOp::exp2: return std::exp2(a);
-    case ScalarOp::expm1: return std::expm1(a);
-    case ScalarOp::log: return std::log(a);
-    case ScalarOp::log2: return std::log2(a);
-    case ScalarOp::log10: return std::log10(a);
-    case ScalarOp::log1p: return std::log1p(a);
-    case ScalarOp::sin: return std::sin(a);
-    case ScalarOp::cos: return std::cos(a);
-    case ScalarOp::tan: return std::tan(a);
-    case ScalarOp::asin: return std::asin(a);
-    case ScalarOp::acos: return std::acos(a);
-    case ScalarOp::atan: return std::atan(a);
-    case ScalarOp::sinh: return std::sinh(a);
-    case ScalarOp::cosh: return std::cosh(a);
-    case ScalarOp::tanh: return std::tanh(a);
-    case ScalarOp::asinh: return std::asinh(a);
-    case ScalarOp::acosh: return std::acosh(a);
-    case ScalarOp::atanh: return std::atanh(a);
-    case ScalarOp::sigmoid: return sigmoid(a);
-    case ScalarOp::erf: return std::erf(a);
-    case ScalarOp::erfc: return std::erfc(a);
-    case ScalarOp::erfinv: return erfinv(a);
-    case ScalarOp::lgamma: return lgamma_r(a, &sign);
-    case ScalarOp::digamma: return digamma(a);
-    case ScalarOp::pow: return std::pow(a, b);
-    case ScalarOp::atan2: return std::atan2(a, b);
-    default: break;
+    case ScalarOp::exp:
+      return std::exp(a);
+    case ScalarOp::exp2:
+      return std::exp2(a);
+    case ScalarOp::expm1:
+      return std::expm1(a);
+    case ScalarOp::log:
+      return std::log(a);
+    case ScalarOp::log2:
+      return std::log2(a);
+    case ScalarOp::log10:
+      return std::log10(a);
+    case ScalarOp::log1p:
+      return std::log1p(a);
+    case ScalarOp::sin:
+      return std::sin(a);
+    case ScalarOp::cos:
+      return std::cos(a);
+    case ScalarOp::tan:
+      return std::tan(a);
+    case ScalarOp::asin:
+      return std::asin(a);
+    case ScalarOp::acos:
+      return std::acos(a);
+    case ScalarOp::atan:
+      return std::atan(a);
+    case ScalarOp::sinh:
+      return std::sinh(a);
+    case ScalarOp::cosh:
+      return std::cosh(a);
+    case ScalarOp::tanh:
+      return std::tanh(a);
+    case ScalarOp::asinh:
+      return std::asinh(a);
+    case ScalarOp::acosh:
+      return std::acosh(a);
+    case ScalarOp::atanh:
+      return std::atanh(a);
+    case ScalarOp::sigmoid:
+      return sigmoid(a);
+    case ScalarOp::erf:
+      return std::erf(a);
+    case ScalarOp::erfc:
+      return std::erfc(a);
+    case ScalarOp::erfinv:
+      return erfinv(a);
+    case ScalarOp::lgamma:
+      return lgamma_r(a, &sign);
+    case ScalarOp::digamma:
+      return digamma(a);
+    case ScalarOp::pow:
+      return std::pow(a, b);
+    case ScalarOp::atan2:
+      return std::atan2(a, b);
+    default:
+      break;
   }
   OURJIT_CHECK(false) << scalar_op_info(op).name << " is not defined on floats";
   return 0;
@@ -304,13 +414,20 @@ double eval_float(ScalarOp op, DType t, double a, double b) {
 template <class T>
 bool compare_values(ScalarOp op, T a, T b) {
   switch (op) {
-    case ScalarOp::eq: return a == b;
-    case ScalarOp::ne: return a != b;
-    case ScalarOp::lt: return a < b;
-    case ScalarOp::le: return a <= b;
-    case ScalarOp::gt: return a > b;
-    case ScalarOp::ge: return a >= b;
-    default: break;
+    case ScalarOp::eq:
+      return a == b;
+    case ScalarOp::ne:
+      return a != b;
+    case ScalarOp::lt:
+      return a < b;
+    case ScalarOp::le:
+      return a <= b;
+    case ScalarOp::gt:
+      return a > b;
+    case ScalarOp::ge:
+      return a >= b;
+    default:
+      break;
   }
   OURJIT_CHECK(false) << scalar_op_info(op).name << " is not a comparison";
   return false;
@@ -319,11 +436,16 @@ bool compare_values(ScalarOp op, T a, T b) {
 bool eval_predicate(ScalarOp op, std::span<const Scalar> args) {
   const Scalar& a = args[0];
   switch (op) {
-    case ScalarOp::isnan: return a.is_float() && std::isnan(a.f);
-    case ScalarOp::isinf: return a.is_float() && std::isinf(a.f);
-    case ScalarOp::signbit: return a.is_float() ? std::signbit(a.f) : a.i < 0;
-    case ScalarOp::logical_not: return !a.truth();
-    default: break;
+    case ScalarOp::isnan:
+      return a.is_float() && std::isnan(a.f);
+    case ScalarOp::isinf:
+      return a.is_float() && std::isinf(a.f);
+    case ScalarOp::signbit:
+      return a.is_float() ? std::signbit(a.f) : a.i < 0;
+    case ScalarOp::logical_not:
+      return !a.truth();
+    default:
+      break;
   }
   return a.is_float() ? compare_values(op, a.f, args[1].f) : compare_values(op, a.i, args[1].i);
 }
@@ -332,10 +454,10 @@ Scalar eval_random(ScalarOp op, DType result, std::span<const Scalar> args) {
   const auto seed = args[0].i, index = args[1].i;
   const bool uniform = op == ScalarOp::rand_uniform;
   if (result == DType::f64)
-    return Scalar::number(result, uniform ? philox_uniform_f64(seed, index)
-                                          : philox_normal_f64(seed, index));
-  return Scalar::number(result, uniform ? philox_uniform_f32(seed, index)
-                                        : philox_normal_f32(seed, index));
+    return Scalar::number(
+        result, uniform ? philox_uniform_f64(seed, index) : philox_normal_f64(seed, index));
+  return Scalar::number(result,
+                        uniform ? philox_uniform_f32(seed, index) : philox_normal_f32(seed, index));
 }
 
 }  // namespace
@@ -386,17 +508,28 @@ void write(void* p, T v) {
 
 Scalar load_scalar(DType dtype, const void* p) {
   switch (dtype) {
-    case DType::boolean: return Scalar::integer(dtype, read<uint8_t>(p) != 0);
-    case DType::u8: return Scalar::integer(dtype, read<uint8_t>(p));
-    case DType::i8: return Scalar::integer(dtype, read<int8_t>(p));
-    case DType::i16: return Scalar::integer(dtype, read<int16_t>(p));
-    case DType::i32: return Scalar::integer(dtype, read<int32_t>(p));
-    case DType::i64: return Scalar::integer(dtype, read<int64_t>(p));
-    case DType::f16: return Scalar::number(dtype, f16_value(read<uint16_t>(p)));
-    case DType::bf16: return Scalar::number(dtype, bf16_value(read<uint16_t>(p)));
-    case DType::f32: return Scalar::number(dtype, read<float>(p));
-    case DType::f64: return Scalar::number(dtype, read<double>(p));
-    default: break;
+    case DType::boolean:
+      return Scalar::integer(dtype, read<uint8_t>(p) != 0);
+    case DType::u8:
+      return Scalar::integer(dtype, read<uint8_t>(p));
+    case DType::i8:
+      return Scalar::integer(dtype, read<int8_t>(p));
+    case DType::i16:
+      return Scalar::integer(dtype, read<int16_t>(p));
+    case DType::i32:
+      return Scalar::integer(dtype, read<int32_t>(p));
+    case DType::i64:
+      return Scalar::integer(dtype, read<int64_t>(p));
+    case DType::f16:
+      return Scalar::number(dtype, f16_value(read<uint16_t>(p)));
+    case DType::bf16:
+      return Scalar::number(dtype, bf16_value(read<uint16_t>(p)));
+    case DType::f32:
+      return Scalar::number(dtype, read<float>(p));
+    case DType::f64:
+      return Scalar::number(dtype, read<double>(p));
+    default:
+      break;
   }
   OURJIT_CHECK(false) << "kernels cannot read " << dtype_name(dtype);
   return {};
@@ -406,15 +539,24 @@ void store_scalar(void* p, const Scalar& x) {
   switch (x.dtype) {
     case DType::boolean:
     case DType::u8:
-    case DType::i8: return write(p, static_cast<uint8_t>(x.i));
-    case DType::i16: return write(p, static_cast<int16_t>(x.i));
-    case DType::i32: return write(p, static_cast<int32_t>(x.i));
-    case DType::i64: return write(p, x.i);
-    case DType::f16: return write(p, f16_bits(x.f));
-    case DType::bf16: return write(p, bf16_bits(static_cast<float>(x.f)));
-    case DType::f32: return write(p, static_cast<float>(x.f));
-    case DType::f64: return write(p, x.f);
-    default: break;
+    case DType::i8:
+      return write(p, static_cast<uint8_t>(x.i));
+    case DType::i16:
+      return write(p, static_cast<int16_t>(x.i));
+    case DType::i32:
+      return write(p, static_cast<int32_t>(x.i));
+    case DType::i64:
+      return write(p, x.i);
+    case DType::f16:
+      return write(p, f16_bits(x.f));
+    case DType::bf16:
+      return write(p, bf16_bits(static_cast<float>(x.f)));
+    case DType::f32:
+      return write(p, static_cast<float>(x.f));
+    case DType::f64:
+      return write(p, x.f);
+    default:
+      break;
   }
   OURJIT_CHECK(false) << "kernels cannot write " << dtype_name(x.dtype);
 }
@@ -456,12 +598,12 @@ Scalar reduce_identity(ReduceOp op, DType dtype) {
   const int64_t lowest = dtype == DType::i64 ? std::numeric_limits<int64_t>::min()
                          : is_bool(dtype) || dtype == DType::u8 ? 0
                                                                 : -(int64_t{1} << (bits - 1));
-  const int64_t greatest = is_bool(dtype)        ? 1
-                           : dtype == DType::u8 ? 255
-                                                : -(lowest + 1);
+  const int64_t greatest = is_bool(dtype) ? 1 : dtype == DType::u8 ? 255 : -(lowest + 1);
   switch (op) {
-    case ReduceOp::sum: return Scalar::integer(dtype, 0);
-    case ReduceOp::prod: return Scalar::integer(dtype, 1);
+    case ReduceOp::sum:
+      return Scalar::integer(dtype, 0);
+    case ReduceOp::prod:
+      return Scalar::integer(dtype, 1);
     case ReduceOp::max:
     case ReduceOp::argmax:
       return is_float(dtype) ? Scalar::number(dtype, -HUGE_VAL) : Scalar::integer(dtype, lowest);
@@ -479,12 +621,17 @@ Scalar reduce_combine(ReduceOp op, const Scalar& a, const Scalar& b) {
     return eval_scalar(scalar_op, a.dtype, args).value;
   };
   switch (op) {
-    case ReduceOp::sum: return combine(ScalarOp::add);
-    case ReduceOp::prod: return combine(ScalarOp::mul);
-    case ReduceOp::max: return combine(ScalarOp::maximum);
-    case ReduceOp::min: return combine(ScalarOp::minimum);
+    case ReduceOp::sum:
+      return combine(ScalarOp::add);
+    case ReduceOp::prod:
+      return combine(ScalarOp::mul);
+    case ReduceOp::max:
+      return combine(ScalarOp::maximum);
+    case ReduceOp::min:
+      return combine(ScalarOp::minimum);
     case ReduceOp::argmax:
-    case ReduceOp::argmin: break;
+    case ReduceOp::argmin:
+      break;
   }
   OURJIT_CHECK(false) << reduce_op_name(op) << " does not combine two values";
   return {};

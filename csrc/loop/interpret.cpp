@@ -105,24 +105,24 @@ class Interpreter {
   }
 
   void statement(const Node& n, Lane& lane) {
-    std::visit(Overloaded{
-                   [&](const Const& c) { lane.value(c.result) = Scalar::from_bits(c.dtype, c.bits); },
-                   [&](const Index& i) {
-                     lane.value(i.result) = Scalar::integer(DType::i64, lane.eval(i.expr));
-                   },
-                   [&](const Compute& c) { compute(c, lane); },
-                   [&](const Load& l) {
-                     const Memory& m = memory(l.buffer);
-                     lane.value(l.result) =
-                         lane.enabled(l.mask)
-                             ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane))
-                             : Scalar::integer(m.dtype, 0);
-                   },
-                   [&](const Store& s) { store(s, lane); },
-                   [&](const Bind& b) { bind(b, lane); },
-                   [](const For&) {},
-               },
-               n.v);
+    std::visit(
+        Overloaded{
+            [&](const Const& c) { lane.value(c.result) = Scalar::from_bits(c.dtype, c.bits); },
+            [&](const Index& i) {
+              lane.value(i.result) = Scalar::integer(DType::i64, lane.eval(i.expr));
+            },
+            [&](const Compute& c) { compute(c, lane); },
+            [&](const Load& l) {
+              const Memory& m = memory(l.buffer);
+              lane.value(l.result) = lane.enabled(l.mask)
+                                         ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane))
+                                         : Scalar::integer(m.dtype, 0);
+            },
+            [&](const Store& s) { store(s, lane); },
+            [&](const Bind& b) { bind(b, lane); },
+            [](const For&) {},
+        },
+        n.v);
   }
 
   void compute(const Compute& c, Lane& lane) {
@@ -157,8 +157,8 @@ class Interpreter {
   }
 
   static void combine(const Reduction& r, Accumulator& a, const Scalar& x, int64_t iteration) {
-    OURJIT_CHECK(x.dtype == r.dtype) << "a reduction of " << dtype_name(r.dtype) << " gets "
-                                     << dtype_name(x.dtype);
+    OURJIT_CHECK(x.dtype == r.dtype)
+        << "a reduction of " << dtype_name(r.dtype) << " gets " << dtype_name(x.dtype);
     if (r.op == ReduceOp::argmax || r.op == ReduceOp::argmin) {
       if (!a.any || reduce_wins(r.op, x, a.best)) {
         a.best = x;

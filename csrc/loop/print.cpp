@@ -10,14 +10,18 @@ namespace {
 
 std::string_view access_name(Access a) {
   switch (a) {
-    case Access::In: return "in";
-    case Access::Out: return "out";
-    case Access::InOut: return "inout";
+    case Access::In:
+      return "in";
+    case Access::Out:
+      return "out";
+    case Access::InOut:
+      return "inout";
   }
   return "";
 }
 
-/// Writes a kernel; with `canonical`, everything that has a name gets a new one when it is first met.
+/// Writes a kernel; with `canonical`, everything that has a name gets a new one when it is first
+/// met.
 class Printer {
  public:
   Printer(const Kernel& k, bool canonical) : k_(k), canonical_(canonical) {}

@@ -22,7 +22,8 @@ bool mentions_variable(const Sym& x, const SymBounds& bounds) {
   return false;
 }
 
-/// What a factor is at most; with `positive` unset only factors that do not vary have a bound that helps.
+/// What a factor is at most; with `positive` unset only factors that do not vary have a bound that
+/// helps.
 std::optional<Sym> greatest_factor(const SymAtom& f, bool positive, const SymBounds& bounds) {
   if (f.kind == SymAtomKind::Symbol) {
     const auto extent = bounds.extent(f.name);
@@ -38,11 +39,16 @@ std::optional<Sym> greatest_factor(const SymAtom& f, bool positive, const SymBou
   }
   if (mentions_variable(f.a, bounds) || mentions_variable(f.b, bounds)) return std::nullopt;
   switch (f.kind) {
-    case SymAtomKind::FloorDiv: return floordiv(f.a, f.b);
-    case SymAtomKind::Mod: return mod(f.a, f.b);
-    case SymAtomKind::Min: return min(f.a, f.b);
-    case SymAtomKind::Max: return max(f.a, f.b);
-    case SymAtomKind::Symbol: break;
+    case SymAtomKind::FloorDiv:
+      return floordiv(f.a, f.b);
+    case SymAtomKind::Mod:
+      return mod(f.a, f.b);
+    case SymAtomKind::Min:
+      return min(f.a, f.b);
+    case SymAtomKind::Max:
+      return max(f.a, f.b);
+    case SymAtomKind::Symbol:
+      break;
   }
   return std::nullopt;
 }

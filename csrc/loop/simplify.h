@@ -7,8 +7,8 @@
 
 namespace ourjit::loop {
 
-/// E with 0 <= f.var < E, where `bounds` knows the variables around the loop; absent if the loop may
-/// start below zero.
+/// E with 0 <= f.var < E, where `bounds` knows the variables around the loop; absent if the loop
+/// may start below zero.
 std::optional<Sym> variable_extent(const For& f, const SymBounds& bounds);
 
 /// Rewrites floordiv and mod that the loops' bounds decide, in all indices, bounds and extents.

@@ -113,9 +113,12 @@ class Verifier {
   std::string describe(const Node& n) const {
     std::string text(node_name(n));
     for (const ValueId v : results(n)) text += " %" + std::to_string(v);
-    if (const auto* l = std::get_if<Load>(&n.v)) text += " " + l->buffer + "[" + l->index.str() + "]";
-    if (const auto* s = std::get_if<Store>(&n.v)) text += " " + s->buffer + "[" + s->index.str() + "]";
-    if (const auto* c = std::get_if<Compute>(&n.v)) text += " = " + std::string(scalar_op_info(c->op).name);
+    if (const auto* l = std::get_if<Load>(&n.v))
+      text += " " + l->buffer + "[" + l->index.str() + "]";
+    if (const auto* s = std::get_if<Store>(&n.v))
+      text += " " + s->buffer + "[" + s->index.str() + "]";
+    if (const auto* c = std::get_if<Compute>(&n.v))
+      text += " = " + std::string(scalar_op_info(c->op).name);
     if (const auto* f = std::get_if<For>(&n.v)) text += " " + f->var;
     if (const auto* b = std::get_if<Bind>(&n.v)) text += " " + b->symbol;
     return text;
@@ -134,8 +137,7 @@ class Verifier {
     std::visit(Overloaded{
                    [&](const Const& c) {
                      if (!is_native(c.dtype) || is_16_bit_float(c.dtype)) fail("bad constant type");
-                     if (!is_float(c.dtype) &&
-                         Scalar::from_bits(c.dtype, c.bits).bits() != c.bits)
+                     if (!is_float(c.dtype) && Scalar::from_bits(c.dtype, c.bits).bits() != c.bits)
                        fail("the constant does not fit its type");
                      define(c.result, c.dtype);
                    },

@@ -19,21 +19,21 @@ void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f)
 }
 
 std::vector<ValueId> operands(const Node& n) {
-  std::vector<ValueId> out = std::visit(
-      Overloaded{
-          [](const Const&) { return std::vector<ValueId>{}; },
-          [](const Index&) { return std::vector<ValueId>{}; },
-          [](const Compute& c) { return c.args; },
-          [](const Load& l) { return std::vector<ValueId>{l.mask}; },
-          [](const Store& s) { return std::vector<ValueId>{s.value, s.mask}; },
-          [](const Bind& b) { return std::vector<ValueId>{b.value, b.mask}; },
-          [](const For& f) {
-            std::vector<ValueId> values;
-            for (const Reduction& r : f.reductions) values.push_back(r.value);
-            return values;
-          },
-      },
-      n.v);
+  std::vector<ValueId> out =
+      std::visit(Overloaded{
+                     [](const Const&) { return std::vector<ValueId>{}; },
+                     [](const Index&) { return std::vector<ValueId>{}; },
+                     [](const Compute& c) { return c.args; },
+                     [](const Load& l) { return std::vector<ValueId>{l.mask}; },
+                     [](const Store& s) { return std::vector<ValueId>{s.value, s.mask}; },
+                     [](const Bind& b) { return std::vector<ValueId>{b.value, b.mask}; },
+                     [](const For& f) {
+                       std::vector<ValueId> values;
+                       for (const Reduction& r : f.reductions) values.push_back(r.value);
+                       return values;
+                     },
+                 },
+                 n.v);
   std::erase(out, kNone);
   return out;
 }

@@ -53,11 +53,16 @@ std::set<std::string> inner_symbols(const For& f) {
 
 Sym atom_sym(const SymAtom& f) {
   switch (f.kind) {
-    case SymAtomKind::Symbol: return Sym::symbol(f.name);
-    case SymAtomKind::FloorDiv: return floordiv(f.a, f.b);
-    case SymAtomKind::Mod: return mod(f.a, f.b);
-    case SymAtomKind::Min: return min(f.a, f.b);
-    case SymAtomKind::Max: return max(f.a, f.b);
+    case SymAtomKind::Symbol:
+      return Sym::symbol(f.name);
+    case SymAtomKind::FloorDiv:
+      return floordiv(f.a, f.b);
+    case SymAtomKind::Mod:
+      return mod(f.a, f.b);
+    case SymAtomKind::Min:
+      return min(f.a, f.b);
+    case SymAtomKind::Max:
+      return max(f.a, f.b);
   }
   return 0;
 }
@@ -68,8 +73,8 @@ Sym term_sym(const SymTerm& t) {
   return product;
 }
 
-/// An index as the sum of what depends on the loop's variable, what depends on symbols defined in the
-/// loop's body, and the rest.
+/// An index as the sum of what depends on the loop's variable, what depends on symbols defined in
+/// the loop's body, and the rest.
 struct Parts {
   Sym lane, outer;
   std::vector<SymTerm> inner;
@@ -123,7 +128,8 @@ bool is_digits(const Sym& lane, const std::string& var) {
          exact_div(a, b * quotient->b).has_value();
 }
 
-/// Different iterations have different lane parts; `span`, if given, is more than the difference of any two.
+/// Different iterations have different lane parts; `span`, if given, is more than the difference of
+/// any two.
 bool tells_apart(const Parts& p, const Varying& v, const std::set<std::string>& inner,
                  const std::optional<Sym>& extent, std::optional<Sym>& span) {
   std::set<std::string> others = v.symbols;
@@ -151,7 +157,8 @@ bool steps_over(const std::vector<SymTerm>& inner, const Sym& span) {
   return exact || (span.is_const() && common >= span.value());
 }
 
-/// Places `a` (whose lane parts differ by less than `span`) and `b` of different iterations never meet.
+/// Places `a` (whose lane parts differ by less than `span`) and `b` of different iterations never
+/// meet.
 bool apart(const Parts& a, const Parts& b, const std::optional<Sym>& span) {
   if (a.lane != b.lane) return false;
   std::vector<SymTerm> inner = a.inner;

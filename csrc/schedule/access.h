@@ -1,4 +1,5 @@
-// What a loop's memory accesses look like along its variable, and whether its iterations may be lanes.
+// What a loop's memory accesses look like along its variable, and whether its iterations may be
+// lanes.
 #pragma once
 
 #include <set>
@@ -32,14 +33,14 @@ Varying varying_in(const For& f);
 /// How `index` moves with the loop of `v`.
 Step step_of(const Sym& index, const Varying& v);
 
-/// True if the iterations of `f` (whose variable is below `extent`, if known) can be lanes of a vector
-/// loop: no other vector loop inside, inner bounds that all lanes share, and no lane writes what
-/// another one reads or writes. Memories in `own` do not matter: each lane gets its own.
+/// True if the iterations of `f` (whose variable is below `extent`, if known) can be lanes of a
+/// vector loop: no other vector loop inside, inner bounds that all lanes share, and no lane writes
+/// what another one reads or writes. Memories in `own` do not matter: each lane gets its own.
 bool can_vectorize(const For& f, const std::optional<Sym>& extent,
                    const std::set<std::string>& own = {});
 
-/// Locals that only `f` uses and that it stores to at places that all its iterations share: lanes need
-/// their own copies.
+/// Locals that only `f` uses and that it stores to at places that all its iterations share: lanes
+/// need their own copies.
 std::set<std::string> shared_locals(const Kernel& k, const For& f);
 
 }  // namespace ourjit::loop

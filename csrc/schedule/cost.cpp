@@ -24,24 +24,30 @@ constexpr double kDivideLane = 7;  // integer division is done lane by lane
 double float_op_cycles(ScalarOp op) {
   switch (op) {
     case ScalarOp::div:
-    case ScalarOp::reciprocal: return 8;
-    case ScalarOp::sqrt: return 10;
-    case ScalarOp::rsqrt: return 18;
+    case ScalarOp::reciprocal:
+      return 8;
+    case ScalarOp::sqrt:
+      return 10;
+    case ScalarOp::rsqrt:
+      return 18;
     case ScalarOp::exp:
     case ScalarOp::exp2:
     case ScalarOp::log:
     case ScalarOp::log2:
-    case ScalarOp::log10: return 12;
+    case ScalarOp::log10:
+      return 12;
     case ScalarOp::expm1:
     case ScalarOp::log1p:
     case ScalarOp::tanh:
     case ScalarOp::sigmoid:
-    case ScalarOp::erf: return 18;
+    case ScalarOp::erf:
+      return 18;
     case ScalarOp::sin:
     case ScalarOp::cos:
     case ScalarOp::floor_div:
     case ScalarOp::mod:
-    case ScalarOp::fmod: return 30;
+    case ScalarOp::fmod:
+      return 30;
     case ScalarOp::pow:
     case ScalarOp::tan:
     case ScalarOp::asin:
@@ -53,11 +59,14 @@ double float_op_cycles(ScalarOp op) {
     case ScalarOp::asinh:
     case ScalarOp::acosh:
     case ScalarOp::atanh:
-    case ScalarOp::erfc: return 50;
+    case ScalarOp::erfc:
+      return 50;
     case ScalarOp::erfinv:
     case ScalarOp::lgamma:
-    case ScalarOp::digamma: return 150;
-    default: return 1;
+    case ScalarOp::digamma:
+      return 150;
+    default:
+      return 1;
   }
 }
 
@@ -106,21 +115,20 @@ class Cycles {
 
  private:
   double node(const Node& n) {
-    return std::visit(Overloaded{
-                          [](const Const&) { return 0.0; },
-                          [](const Index&) { return 0.5; },
-                          [&](const Compute& c) { return compute(c); },
-                          [&](const Load& l) {
-                            return mask(l.mask) + access(l.index, kLoad, kGatherLane);
-                          },
-                          [&](const Store& s) {
-                            return mask(s.mask) + access(s.index, kStore, kScatterLane) +
-                                   (s.accumulate ? access(s.index, kLoad, kGatherLane) : 0);
-                          },
-                          [](const Bind&) { return 2.0; },
-                          [&](const For& f) { return loop(f); },
-                      },
-                      n.v);
+    return std::visit(
+        Overloaded{
+            [](const Const&) { return 0.0; },
+            [](const Index&) { return 0.5; },
+            [&](const Compute& c) { return compute(c); },
+            [&](const Load& l) { return mask(l.mask) + access(l.index, kLoad, kGatherLane); },
+            [&](const Store& s) {
+              return mask(s.mask) + access(s.index, kStore, kScatterLane) +
+                     (s.accumulate ? access(s.index, kLoad, kGatherLane) : 0);
+            },
+            [](const Bind&) { return 2.0; },
+            [&](const For& f) { return loop(f); },
+        },
+        n.v);
   }
 
   double compute(const Compute& c) {
@@ -136,9 +144,12 @@ class Cycles {
   double access(const Sym& index, double contiguous, double lane) {
     if (!lanes_) return contiguous;
     switch (step_of(index, *lanes_)) {
-      case Step::Same: return kUniformLoad;
-      case Step::Next: return contiguous;
-      case Step::Far: break;
+      case Step::Same:
+        return kUniformLoad;
+      case Step::Next:
+        return contiguous;
+      case Step::Far:
+        break;
     }
     return lane * width_;
   }
@@ -207,11 +218,13 @@ class Bytes {
     for (const size_t i : depths_of(index)) elements *= std::max(0.0, loops_[i].trips);
     // The same element read in two stages of a row comes from cache the second time; loop
     // variables are numbered so that stages look alike.
-    key += index.substitute([&](std::string_view s) -> std::optional<Sym> {
-      for (size_t i = 0; i < loops_.size(); ++i)
-        if (loops_[i].var == s) return Sym::symbol("at" + std::to_string(i));
-      return std::nullopt;
-    }).str();
+    key += index
+               .substitute([&](std::string_view s) -> std::optional<Sym> {
+                 for (size_t i = 0; i < loops_.size(); ++i)
+                   if (loops_[i].var == s) return Sym::symbol("at" + std::to_string(i));
+                 return std::nullopt;
+               })
+               .str();
     if (!seen_.insert(key).second) return 0;
     return elements * static_cast<double>(dtype_bytes(memory_dtype(k_, name)));
   }

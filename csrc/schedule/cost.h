@@ -9,8 +9,8 @@ namespace ourjit::loop {
 
 /// Work of one iteration of the parallel loop, or of all of a kernel without one.
 struct IterationCost {
-  double cycles = 0;         // of one core, data in its cache
-  double bytes_read = 0;     // distinct bytes of buffers; locals do not count
+  double cycles = 0;      // of one core, data in its cache
+  double bytes_read = 0;  // distinct bytes of buffers; locals do not count
   double bytes_written = 0;
 };
 
@@ -28,8 +28,8 @@ struct KernelBytes {
 };
 KernelBytes kernel_bytes(const Kernel& k, const SymEnv& sizes = {});
 
-/// Values of a kernel's symbols for estimates: `sizes` where it knows one, zero for loop variables and
-/// bound symbols, kGuessedSize otherwise.
+/// Values of a kernel's symbols for estimates: `sizes` where it knows one, zero for loop variables
+/// and bound symbols, kGuessedSize otherwise.
 SymEnv guesses(const Kernel& k, const SymEnv& sizes = {});
 /// Iterations of `f` by `values`.
 double trips(const For& f, const SymEnv& values);

@@ -11,13 +11,14 @@
 namespace ourjit::loop {
 namespace {
 
-constexpr int64_t kLeastPart = 8;       // parts of a divided loop shorter than this are not worth a loop
-constexpr int64_t kLeastTile = 16;      // shorter loops are not tiled
-constexpr int64_t kOuterTile = 64;      // of the loop that is not vectorized
+constexpr int64_t kLeastPart = 8;  // parts of a divided loop shorter than this are not worth a loop
+constexpr int64_t kLeastTile = 16;           // shorter loops are not tiled
+constexpr int64_t kOuterTile = 64;           // of the loop that is not vectorized
 constexpr int64_t kLocalBytes = 128 * 1024;  // what lanes' own copies of locals may take
-constexpr double kShortLoop = 4;        // iterations below which vectors must pay clearly
+constexpr double kShortLoop = 4;             // iterations below which vectors must pay clearly
 constexpr double kClearly = 1.5;
-constexpr double kHideLatency = 4;      // cycles of one accumulating add
+constexpr double kShortRow = 256;   // iterations of loops that are turned outwards
+constexpr double kHideLatency = 4;  // cycles of one accumulating add
 
 class Scheduler {
  public:
@@ -37,7 +38,8 @@ class Scheduler {
  private:
   // --- loops whose variable is divided ---
 
-  /// A part m of the loop for which an index in it has floordiv(.., m) or mod(.., m) of its variable.
+  /// A part m of the loop for which an index in it has floordiv(.., m) or mod(.., m) of its
+  /// variable.
   static int64_t wanted_part(const Sym& s, const std::string& var) {
     for (const SymTerm& t : s.terms())
       for (const auto& f : t.atoms) {
@@ -71,7 +73,8 @@ class Scheduler {
       for (int rounds = 0; f->kind == LoopKind::Serial && rounds < 4; ++rounds) {
         const int64_t part = wanted_part(*f);
         if (!part) break;
-        const std::string outer = fresh_name(k_, f->var + "_o"), inner = fresh_name(k_, f->var + "_i");
+        const std::string outer = fresh_name(k_, f->var + "_o"),
+                          inner = fresh_name(k_, f->var + "_i");
         std::optional<For> two = split(k_, *f, part, outer, inner);
         if (!two) break;
         *f = std::move(*two);
@@ -87,7 +90,8 @@ class Scheduler {
     return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<For>(n.v);
   }
 
-  /// The inner loop of a nest of two that holds all effects of the outer one; null if it is not like that.
+  /// The inner loop of a nest of two that holds all effects of the outer one; null if it is not
+  /// like that.
   static For* inner_of(For& outer) {
     if (outer.kind != LoopKind::Serial || !outer.reductions.empty() || outer.body.empty())
       return nullptr;
@@ -99,7 +103,8 @@ class Scheduler {
 
   bool long_enough(const For& f) const { return trips(f, values_) >= kLeastTile; }
 
-  /// One access runs along the outer loop and jumps along the inner one, and another the other way round.
+  /// One access runs along the outer loop and jumps along the inner one, and another the other way
+  /// round.
   static bool is_transpose(const For& outer, const For& inner) {
     const Varying o = varying_in(outer), i = varying_in(inner);
     bool along_outer = false, along_inner = false;
@@ -115,8 +120,8 @@ class Scheduler {
     return along_outer && along_inner;
   }
 
-  /// `for o { for i }` becomes `for i_b { for o_b { for o { for i } } }`: lines that are read across stay
-  /// in cache until all of them is used.
+  /// `for o { for i }` becomes `for i_b { for o_b { for o { for i } } }`: lines that are read
+  /// across stay in cache until all of them is used.
   void tile_transposes(std::vector<Node>& body, const SymBounds& bounds) {
     for (Node& n : body) {
       For* f = std::get_if<For>(&n.v);
@@ -158,17 +163,51 @@ class Scheduler {
   void choose(For& f, const SymBounds& bounds) {
     const std::optional<Sym> extent = variable_extent(f, bounds);
     const std::set<std::string> own = shared_locals(k_, f);
-    std::optional<For> vector;
+    std::optional<For> vector, turned;
     if (f.kind == LoopKind::Serial && copies_fit(f, own) && can_vectorize(f, extent, own))
       vector = vectorized(f);
     SymBounds inside = bounds;
     if (extent) inside.set_extent(f.var, *extent);
+    if (vector && own.empty()) turned = turned_reduction(f, inside);
     choose_in(f.body, inside);
-    if (!vector) return;
-    const double factor = trips(f, values_) < kShortLoop ? kClearly : 1;
-    if (factor * loop_cycles(*vector, values_) >= loop_cycles(f, values_)) return;
-    f = std::move(*vector);
-    if (!own.empty()) give_copies(f, own);
+    const double serial = loop_cycles(f, values_);
+    const double along = vector ? loop_cycles(*vector, values_) * least_gain(f) : serial;
+    const double across = turned ? loop_cycles(*turned, values_) * least_gain(*turned) : serial;
+    if (across < serial && across < along) {
+      f = std::move(*turned);
+    } else if (along < serial) {
+      f = std::move(*vector);
+      if (!own.empty()) give_copies(f, own);
+    }
+  }
+
+  double least_gain(const For& f) const { return trips(f, values_) < kShortLoop ? kClearly : 1; }
+
+  /// `a = for o reduce { b = for i reduce { .. } }` as `a = for i vector reduce { b = for o reduce
+  /// { .. } }`, which adds up the lanes once instead of once for each o. For short i: with a long
+  /// one, o steps through memory in too many places at a time. `f` can be vectorized.
+  std::optional<For> turned_reduction(const For& f, const SymBounds& inside) {
+    if (f.reductions.empty() || has_positions(f) || f.body.empty()) return std::nullopt;
+    const For* inner = std::get_if<For>(&f.body.back().v);
+    if (!inner || inner->kind != LoopKind::Serial || trips(*inner, values_) > kShortRow ||
+        inner->begin.mentions(f.var) || inner->end.mentions(f.var) ||
+        inner->reductions.size() != f.reductions.size() ||
+        !std::all_of(f.body.begin(), f.body.end() - 1, is_pure) ||
+        !can_vectorize(*inner, variable_extent(*inner, inside)))
+      return std::nullopt;
+    for (size_t i = 0; i < f.reductions.size(); ++i)
+      if (f.reductions[i].value != inner->reductions[i].result ||
+          f.reductions[i].op != inner->reductions[i].op)
+        return std::nullopt;
+    For outside = *inner, within = f;
+    within.body.pop_back();
+    for (Node& n : outside.body) within.body.push_back(std::move(n));
+    outside.body.clear();
+    // The new inner loop combines the elements, the new outer one its results.
+    outside.reductions = f.reductions;
+    within.reductions = inner->reductions;
+    outside.body.push_back({std::move(within)});
+    return vectorized(outside);
   }
 
   /// `f` as a vector loop, with all loops in it serial.
@@ -188,7 +227,8 @@ class Scheduler {
     return bytes <= kLocalBytes && !has_positions(f);
   }
 
-  /// Gives the lanes of vector loop `f` their own copies of locals; it becomes a loop over single vectors.
+  /// Gives the lanes of vector loop `f` their own copies of locals; it becomes a loop over single
+  /// vectors.
   void give_copies(For& f, const std::set<std::string>& own) {
     f.kind = LoopKind::Serial;
     f.width = f.unroll = 1;
@@ -217,6 +257,8 @@ class Scheduler {
 
 }  // namespace
 
-Kernel schedule_cpu(Kernel k, const Target& target) { return Scheduler(std::move(k), target).run(); }
+Kernel schedule_cpu(Kernel k, const Target& target) {
+  return Scheduler(std::move(k), target).run();
+}
 
 }  // namespace ourjit::loop

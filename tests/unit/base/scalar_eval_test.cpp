@@ -49,7 +49,8 @@ TEST(ScalarEval, DivisionRoundsAsPython) {
 }
 
 TEST(ScalarEval, IntegerDivisionByZeroIsReported) {
-  for (const ScalarOp op : {ScalarOp::floor_div, ScalarOp::trunc_div, ScalarOp::mod, ScalarOp::fmod}) {
+  for (const ScalarOp op :
+       {ScalarOp::floor_div, ScalarOp::trunc_div, ScalarOp::mod, ScalarOp::fmod}) {
     bool zero = false;
     whole(op, DType::i32, {5, 0}, &zero);
     EXPECT_TRUE(zero) << scalar_op_info(op).name;
@@ -134,7 +135,7 @@ TEST(ScalarEval, Casts) {
 }
 
 TEST(ScalarEval, SixteenBitFloatsRoundToNearestEven) {
-  EXPECT_EQ(Scalar::number(DType::bf16, 1.00390625).f, 1);       // halfway, to even
+  EXPECT_EQ(Scalar::number(DType::bf16, 1.00390625).f, 1);         // halfway, to even
   EXPECT_EQ(Scalar::number(DType::bf16, 1.01171875).f, 1.015625);  // halfway, to even
   EXPECT_EQ(Scalar::number(DType::f16, 65519).f, 65504);
   EXPECT_EQ(Scalar::number(DType::f16, 65520).f, kInf);

@@ -41,7 +41,8 @@ TEST(Interpret, RowProgramWithSymbolicRows) {
 }
 
 TEST(Interpret, EmptyLoopsGiveIdentities) {
-  const Kernel k = parse_kernel(R"(kernel @k(b0: in f32[1], b1: out f32[2], b2: out i64[1], s0: index) {
+  const Kernel k =
+      parse_kernel(R"(kernel @k(b0: in f32[1], b1: out f32[2], b2: out i64[1], s0: index) {
   %0, %1, %2 = for c in 0..s0 reduce sum f32, max f32, argmax f32 {
     %3: f32 = load b0[c]
     yield %3, %3, %3
@@ -79,7 +80,8 @@ TEST(Interpret, PositionsCountFromTheLoopsBegin) {
 }
 
 TEST(Interpret, BindsWrapMaskAndReport) {
-  const Kernel k = parse_kernel(R"(kernel @k(b0: in i64[1], b1: in f32[4], b2: out f32[1], b3: in bool[1]) {
+  const Kernel k =
+      parse_kernel(R"(kernel @k(b0: in i64[1], b1: in f32[4], b2: out f32[1], b3: in bool[1]) {
   %0: i64 = load b0[0]
   %1: bool = load b3[0]
   bind i = %0 in 0..4 wrap mask %1

@@ -131,15 +131,13 @@ TEST(LoopText, BrokenTextNeverCrashes) {
   for (size_t i = 0; i < text.size(); ++i) {
     try {
       parse_kernel(text.substr(0, i));
-    } catch (const UserError&) {
-    }
+    } catch (const UserError&) {}
     std::string changed = text;
     changed[i] = "%{}[]()0a, "[i % 11];
     try {
       const Kernel k = parse_kernel(changed);
       EXPECT_EQ(print(parse_kernel(print(k))), print(k));
-    } catch (const UserError&) {
-    }
+    } catch (const UserError&) {}
   }
 }
 

@@ -71,7 +71,8 @@ TEST(LoopVerify, EachRule) {
       parse_kernel(text);
       EXPECT_STREQ(c.rule, "") << "accepted: " << c.body;
     } catch (const UserError& e) {
-      EXPECT_NE(std::string(e.what()).find(c.rule), std::string::npos) << c.body << "\n" << e.what();
+      EXPECT_NE(std::string(e.what()).find(c.rule), std::string::npos) << c.body << "\n"
+                                                                       << e.what();
       EXPECT_STRNE(c.rule, "") << "refused: " << c.body << "\n" << e.what();
     }
   }

@@ -20,7 +20,8 @@ int64_t pick(Rng& rng, std::initializer_list<int64_t> xs) {
   return *(xs.begin() + std::uniform_int_distribution<size_t>(0, xs.size() - 1)(rng));
 }
 
-/// Memory for every buffer of a kernel. Floats hold small integers, so that sums are exact in any order.
+/// Memory for every buffer of a kernel. Floats hold small integers, so that sums are exact in any
+/// order.
 struct Memory {
   std::vector<std::vector<std::byte>> data;
 
@@ -83,7 +84,8 @@ std::string str(int64_t x) { return std::to_string(x); }
 TEST(Schedule, PointwiseNestsOfAnyStrides) {
   Rng rng(1);
   for (int round = 0; round < 40; ++round) {
-    const int64_t n[3] = {pick(rng, {1, 2, 5}), pick(rng, {1, 3, 16, 33}), pick(rng, {1, 4, 17, 64})};
+    const int64_t n[3] = {pick(rng, {1, 2, 5}), pick(rng, {1, 3, 16, 33}),
+                          pick(rng, {1, 4, 17, 64})};
     const auto index = [&] {
       // Any order of the dims in memory, some of them broadcast.
       int order[3] = {0, 1, 2};
@@ -99,8 +101,8 @@ TEST(Schedule, PointwiseNestsOfAnyStrides) {
     };
     const int64_t total = n[0] * n[1] * n[2];
     const std::string size = str(total);
-    expect_same("kernel @k(b0: in f32[" + size + "], b1: in f32[" + size + "], b2: out f32[" + size +
-                "]) {\n parallel i0 in 0.." + str(n[0]) + " {\n for i1 in 0.." + str(n[1]) +
+    expect_same("kernel @k(b0: in f32[" + size + "], b1: in f32[" + size + "], b2: out f32[" +
+                size + "]) {\n parallel i0 in 0.." + str(n[0]) + " {\n for i1 in 0.." + str(n[1]) +
                 " {\n for i2 in 0.." + str(n[2]) + " {\n %0: f32 = load b0[" + index() +
                 "]\n %1: f32 = load b1[" + index() + "]\n %2: f32 = add %0, %1\n store b2[i0*" +
                 str(n[1] * n[2]) +
@@ -112,23 +114,25 @@ TEST(Schedule, PointwiseNestsOfAnyStrides) {
 TEST(Schedule, RowProgramsWithLocals) {
   for (const int64_t c : {1, 3, 16, 40, 128})
     for (const int64_t rows : {0, 1, 5})
-      expect_same("kernel @k(b0: in f32[s0*" + str(c) + "], b1: out f32[s0*" + str(c) +
-                      "], b2: out i64[s0], s0: index) {\n local l0: f32[" + str(c) +
-                      "]\n parallel r in 0..s0 {\n %0, %1 = for c in 0.." + str(c) +
-                      " reduce max f32, argmax f32 {\n %2: f32 = load b0[r*" + str(c) +
-                      " + c]\n yield %2, %2\n }\n store b2[r], %1\n %3 = for d in 0.." + str(c) +
-                      " reduce sum f32 {\n %4: f32 = load b0[r*" + str(c) +
-                      " + d]\n %5: f32 = sub %4, %0\n store l0[d], %5\n yield %5\n }\n for e in 0.." +
-                      str(c) + " {\n %6: f32 = load l0[e]\n %7: f32 = mul %6, %3\n store b1[r*" +
-                      str(c) + " + e], %7\n }\n }\n}\n",
-                  {rows});
+      expect_same(
+          "kernel @k(b0: in f32[s0*" + str(c) + "], b1: out f32[s0*" + str(c) +
+              "], b2: out i64[s0], s0: index) {\n local l0: f32[" + str(c) +
+              "]\n parallel r in 0..s0 {\n %0, %1 = for c in 0.." + str(c) +
+              " reduce max f32, argmax f32 {\n %2: f32 = load b0[r*" + str(c) +
+              " + c]\n yield %2, %2\n }\n store b2[r], %1\n %3 = for d in 0.." + str(c) +
+              " reduce sum f32 {\n %4: f32 = load b0[r*" + str(c) +
+              " + d]\n %5: f32 = sub %4, %0\n store l0[d], %5\n yield %5\n }\n for e in 0.." +
+              str(c) + " {\n %6: f32 = load l0[e]\n %7: f32 = mul %6, %3\n store b1[r*" + str(c) +
+              " + e], %7\n }\n }\n}\n",
+          {rows});
 }
 
 TEST(Schedule, ReductionsThroughTwoLoops) {
   for (const int64_t n : {1, 3, 20})
     for (const int64_t m : {1, 9, 49})
-      expect_same("kernel @k(b0: in f32[" + str(4 * n * m) + "], b1: out f32[4]) {\n parallel c in 0..4 {" +
-                  "\n %0 = for n in 0.." + str(n) + " reduce sum f32 {\n %1 = for h in 0.." + str(m) +
+      expect_same("kernel @k(b0: in f32[" + str(4 * n * m) +
+                  "], b1: out f32[4]) {\n parallel c in 0..4 {" + "\n %0 = for n in 0.." + str(n) +
+                  " reduce sum f32 {\n %1 = for h in 0.." + str(m) +
                   " reduce sum f32 {\n %2: f32 = load b0[n*" + str(4 * m) + " + c*" + str(m) +
                   " + h]\n yield %2\n }\n yield %1\n }\n store b1[c], %0\n }\n}\n");
 }
@@ -159,8 +163,9 @@ std::string across(int64_t rows, int64_t columns) {
   const std::string k = str(columns), n = str(rows * columns);
   return "kernel @k(b0: in f32[" + n + "], b1: out f32[" + n + "]) {\n local l0: f32[" + str(rows) +
          "]\n parallel p in 0.." + str((columns + 63) / 64) + " {\n for q in p*64..min(" + k +
-         ", p*64 + 64) {\n %0 = for c in 0.." + str(rows) + " reduce sum f32 {\n %1: f32 = load b0[c*" +
-         k + " + q]\n store l0[c], %1\n yield %1\n }\n for d in 0.." + str(rows) +
+         ", p*64 + 64) {\n %0 = for c in 0.." + str(rows) +
+         " reduce sum f32 {\n %1: f32 = load b0[c*" + k +
+         " + q]\n store l0[c], %1\n yield %1\n }\n for d in 0.." + str(rows) +
          " {\n %2: f32 = load l0[d]\n %3: f32 = sub %2, %0\n store b1[d*" + k +
          " + q], %3\n }\n }\n }\n}\n";
 }
@@ -182,22 +187,24 @@ TEST(Schedule, Transposes) {
                           over = "p*" + str(n * m) + " + i + j*" + str(n);
         expect_same("kernel @k(b0: in f32[" + total + "], b1: out f32[" + total +
                     "], b2: in f32[130]) {\n parallel p in 0..2 {\n for i in 0.." + str(n) +
-                    " {\n %2: f32 = load b2[i]\n for j in 0.." + str(m) + " {\n %0: f32 = load b0[" +
-                    (store_across ? along : over) + "]\n %1: f32 = add %0, %2\n store b1[" +
-                    (store_across ? over : along) + "], %1\n }\n }\n }\n}\n");
+                    " {\n %2: f32 = load b2[i]\n for j in 0.." + str(m) +
+                    " {\n %0: f32 = load b0[" + (store_across ? along : over) +
+                    "]\n %1: f32 = add %0, %2\n store b1[" + (store_across ? over : along) +
+                    "], %1\n }\n }\n }\n}\n");
       }
 }
 
 TEST(Schedule, GathersAndScatters) {
   for (const int64_t d : {1, 5, 16, 48})
     for (const int64_t rows : {0, 3, 20})
-      expect_same("kernel @k(b0: in i64[s0], b1: in f32[" + str(4 * d) + "], b2: out f32[s0*" + str(d) +
-                      "], b3: inout f32[" + str(4 * d) +
-                      "], s0: index) {\n for t in 0..s0 {\n %0: i64 = load b0[t]\n bind i = %0 in 0..4 "
-                      "wrap\n for c in 0.." +
-                      str(d) + " {\n %1: f32 = load b1[i*" + str(d) + " + c]\n store b2[t*" + str(d) +
-                      " + c], %1\n store accumulate b3[i*" + str(d) + " + c], %1\n }\n }\n}\n",
-                  {rows});
+      expect_same(
+          "kernel @k(b0: in i64[s0], b1: in f32[" + str(4 * d) + "], b2: out f32[s0*" + str(d) +
+              "], b3: inout f32[" + str(4 * d) +
+              "], s0: index) {\n for t in 0..s0 {\n %0: i64 = load b0[t]\n bind i = %0 in 0..4 "
+              "wrap\n for c in 0.." +
+              str(d) + " {\n %1: f32 = load b1[i*" + str(d) + " + c]\n store b2[t*" + str(d) +
+              " + c], %1\n store accumulate b3[i*" + str(d) + " + c], %1\n }\n }\n}\n",
+          {rows});
   // Bad indices are reported as before.
   expect_same(R"(kernel @k(b0: in i64[8], b1: in f32[2], b2: out f32[8]) {
   for t in 0..8 {
@@ -213,8 +220,9 @@ TEST(Schedule, DividedVariables) {
   for (const int64_t part : {4, 16, 49}) {
     const std::string n = str(6 * part), m = str(part);
     expect_same("kernel @k(b0: in f32[" + n + "], b1: in f32[6], b2: out f32[" + n +
-                "]) {\n for c in 0.." + n + " {\n %0: f32 = load b0[c]\n %1: f32 = load b1[floordiv(c, " +
-                m + ")]\n %2: f32 = add %0, %1\n store b2[mod(c, " + m + ")*6 + floordiv(c, " + m +
+                "]) {\n for c in 0.." + n +
+                " {\n %0: f32 = load b0[c]\n %1: f32 = load b1[floordiv(c, " + m +
+                ")]\n %2: f32 = add %0, %1\n store b2[mod(c, " + m + ")*6 + floordiv(c, " + m +
                 ")], %2\n }\n}\n");
   }
 }
@@ -225,17 +233,18 @@ TEST(Schedule, DependentIterationsAreNoLanes) {
            "\n }\n}\n";
   };
   for (const char* statements :
-       {"%0: f32 = load b0[c]\n store b0[c + 1], %0",              // carried from lane to lane
-        "%0: f32 = load b0[c + 1]\n store b0[c], %0",              // reads what a later one writes
-        "%0: f32 = load b0[c]\n store b0[floordiv(c, 2)], %0",     // two lanes, one place
-        "%0: f32 = load b0[c]\n store accumulate b0[100], %0",     // all lanes, one place
+       {"%0: f32 = load b0[c]\n store b0[c + 1], %0",           // carried from lane to lane
+        "%0: f32 = load b0[c + 1]\n store b0[c], %0",           // reads what a later one writes
+        "%0: f32 = load b0[c]\n store b0[floordiv(c, 2)], %0",  // two lanes, one place
+        "%0: f32 = load b0[c]\n store accumulate b0[100], %0",  // all lanes, one place
         "%0: i64 = load b1[c]\n bind i = %0 in 0..8\n %1: f32 = load b0[c + 64]\n"
-        " store accumulate b0[i], %1"}) {                          // lanes may collide
+        " store accumulate b0[i], %1"}) {  // lanes may collide
     EXPECT_EQ(vector_loops(body(statements)), 0) << statements;
     expect_same(body(statements));
   }
   EXPECT_EQ(vector_loops(body("%0: f32 = load b0[c]\n store b0[c], %0")), 1);
-  EXPECT_EQ(vector_loops(body("%0: f32 = load b0[c + 64]\n store b0[c], %0\n store b0[c + 128], %0")), 1);
+  EXPECT_EQ(
+      vector_loops(body("%0: f32 = load b0[c + 64]\n store b0[c], %0\n store b0[c + 128], %0")), 1);
   EXPECT_EQ(vector_loops(body("%0: f32 = load b0[c]\n store accumulate b0[c], %0")), 1);
 }
 
@@ -252,19 +261,29 @@ TEST(Schedule, RandomNests) {
       for (int d = 0; d < loops; ++d) {
         const std::string v = "i" + str(d);
         switch (pick(rng, {0, 1, 1, 2, 3, 4})) {
-          case 0: break;
-          case 1: s += " + " + v + (d + 1 < depth ? "*" + str(n.back()) : ""); break;
-          case 2: s += " + " + v; break;
-          case 3: s += " + floordiv(" + v + ", 8)"; break;
-          case 4: s += " + mod(" + v + ", 8)*3"; break;
+          case 0:
+            break;
+          case 1:
+            s += " + " + v + (d + 1 < depth ? "*" + str(n.back()) : "");
+            break;
+          case 2:
+            s += " + " + v;
+            break;
+          case 3:
+            s += " + floordiv(" + v + ", 8)";
+            break;
+          case 4:
+            s += " + mod(" + v + ", 8)*3";
+            break;
         }
       }
       // Without wrapping where the index surely fits.
       return pick(rng, {0, 3}) ? s.substr(4) : s + ", " + str(limit) + ")";
     };
-    std::string text = "kernel @k(b0: inout f32[2000], b1: inout f32[2000], b2: in f32[2000]) {\n"
-                       " local l0: f32[2000]\n for z in 0..2000 {\n %0: f32 = load b2[z]\n"
-                       " store l0[z], %0\n }\n";
+    std::string text =
+        "kernel @k(b0: inout f32[2000], b1: inout f32[2000], b2: in f32[2000]) {\n"
+        " local l0: f32[2000]\n for z in 0..2000 {\n %0: f32 = load b2[z]\n"
+        " store l0[z], %0\n }\n";
     next = 1;
     const std::function<void(int)> statements = [&](int loops) {
       const int64_t count = pick(rng, {1, 2});
@@ -286,8 +305,8 @@ TEST(Schedule, RandomNests) {
       text += "}\n";
     };
     nest(0);
-    text += "for y in 0..2000 {\n %" + str(next) + ": f32 = load l0[y]\n store b1[y], %" + str(next) +
-            "\n }\n}\n";
+    text += "for y in 0..2000 {\n %" + str(next) + ": f32 = load l0[y]\n store b1[y], %" +
+            str(next) + "\n }\n}\n";
     expect_same(text);
     if (HasFailure()) {
       ADD_FAILURE() << "seed " << seed;
@@ -298,10 +317,10 @@ TEST(Schedule, RandomNests) {
 
 TEST(Schedule, LongReductionsGetSeveralAccumulators) {
   const auto unroll = [](const std::string& extent, const std::string& op) {
-    const Kernel k = schedule(parse_kernel(
-        "kernel @k(b0: in f32[100000], b1: out f32[1]) {\n %0 = for c in 0.." + extent +
-        " reduce sum f32 {\n %1: f32 = load b0[c]\n %2: f32 = " + op +
-        "\n yield %2\n }\n store b1[0], %0\n}\n"));
+    const Kernel k = schedule(
+        parse_kernel("kernel @k(b0: in f32[100000], b1: out f32[1]) {\n %0 = for c in 0.." +
+                     extent + " reduce sum f32 {\n %1: f32 = load b0[c]\n %2: f32 = " + op +
+                     "\n yield %2\n }\n store b1[0], %0\n}\n"));
     return std::get<For>(k.body[0].v).unroll;
   };
   EXPECT_EQ(unroll("4096", "neg %1"), 4);
