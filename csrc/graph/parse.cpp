@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <unordered_map>
 
 #include "base/error.h"
@@ -88,8 +89,20 @@ class GraphParser {
   }
 
   void define(const std::string& name, ValueId v) {
-    if (b_.graph().values[static_cast<size_t>(v)].name != name || !values_.emplace(name, v).second)
-      lex_.fail("the name %" + name + " cannot be used, or a second time");
+    OURJIT_CHECK(b_.graph().values[static_cast<size_t>(v)].name == name) << name;
+    values_.emplace(name, v);
+  }
+
+  /// % and a name that no value has yet.
+  std::string new_name() {
+    const Token& t = lex_.peek();
+    if (t.kind == TokenKind::Percent) {
+      if (values_.contains(t.text) || std::count(pending_.begin(), pending_.end(), t.text) > 0)
+        lex_.fail("a second value has this name");
+      if (t.text.front() == '.' || t.text.back() == '.') lex_.fail("a name begins or ends with a dot");
+    }
+    pending_.push_back(lex_.expect(TokenKind::Percent, "% and a name"));
+    return pending_.back();
   }
 
   ValueId value() {
@@ -107,7 +120,8 @@ class GraphParser {
         b_.symbol_input(lex_.name());
         return;
       }
-      const std::string name = lex_.expect(TokenKind::Percent, "% and a name, or a symbol");
+      pending_.clear();
+      const std::string name = new_name();
       lex_.expect(":");
       define(name, b_.input(name, tensor_type()));
     });
@@ -134,13 +148,14 @@ class GraphParser {
   void node() {
     const int line = lex_.peek().line;
     std::vector<Result> results;
+    pending_.clear();
     if (!lex_.is("call")) {
       do {
         if (lex_.eat("none")) {
           results.emplace_back();
           continue;
         }
-        Result r{lex_.expect(TokenKind::Percent, "% and a name"), std::nullopt};
+        Result r{new_name(), std::nullopt};
         if (lex_.eat(":")) r.type = tensor_type();
         results.push_back(std::move(r));
       } while (lex_.eat(","));
@@ -280,6 +295,7 @@ class GraphParser {
   Lexer lex_;
   Builder b_;
   std::unordered_map<std::string, ValueId> values_;
+  std::vector<std::string> pending_;  // names of the node that is being read
 };
 
 }  // namespace

@@ -83,7 +83,9 @@ Graph const_fold(const Graph& g, const PassContext&) {
     if (n.op == Op::expand && def->op == Op::constant) return r.keep(n);
     const auto x = fold(r.old, n, args);
     if (!x) return r.keep(n);
-    r.replace(n, make_splat(r.b, *x, r.old.type(n.results[0]).sizes));
+    const ValueId v = make_splat(r.b, *x, r.old.type(n.results[0]).sizes);
+    r.b.rename(v, r.old.values[static_cast<size_t>(n.results[0])].name);
+    r.replace(n, v);
   });
 }
 

@@ -186,6 +186,13 @@ ValueId apply_rule(Rewriter& r, const Node& n) {
   return kNo;
 }
 
+/// Maps the result of `n` to `v`, which was made for it and may still have to broadcast.
+void replace_by_new(Rewriter& r, const Node& n, ValueId v) {
+  v = r.b.expand(v, r.old.type(n.results[0]).sizes);
+  r.b.rename(v, r.old.values[static_cast<size_t>(n.results[0])].name);
+  r.replace(n, v);
+}
+
 }  // namespace
 
 Graph simplify_algebra(const Graph& g, const PassContext&) {
@@ -195,13 +202,13 @@ Graph simplify_algebra(const Graph& g, const PassContext&) {
     if (!is_pointwise(n.op)) return r.keep(n);
     if (n.op == Op::add) {
       const ValueId joined = concat_of_pads(r, n, inner);
-      if (joined >= 0) return r.replace(n, joined);
+      if (joined >= 0) return replace_by_new(r, n, joined);
     }
     const auto first_new = static_cast<ValueId>(r.b.graph().values.size());
     const ValueId v = apply_rule(r, n);
     if (v < 0) return r.keep(n);
     if (v >= first_new)
-      r.replace(n, r.b.expand(v, g.type(n.results[0]).sizes));
+      replace_by_new(r, n, v);
     else
       replace_by_equal(r, escapes, n, v);
   });
