@@ -28,6 +28,10 @@ void* scratch_allocate(int64_t bytes) {
   return p;
 }
 
+/// f16 conversions of CPUs without F16C.
+float extend_half(_Float16 x) { return static_cast<float>(x); }
+_Float16 truncate_to_half(float x) { return static_cast<_Float16>(x); }
+
 /// All that code may refer to outside of itself: what LLVM makes of large copies, and scratch memory.
 void* known_symbol(llvm::StringRef name) {
   using CopyFunction = void* (*)(void*, const void*, size_t);
@@ -35,6 +39,8 @@ void* known_symbol(llvm::StringRef name) {
   if (name == "memcpy") return reinterpret_cast<void*>(static_cast<CopyFunction>(std::memcpy));
   if (name == "memmove") return reinterpret_cast<void*>(static_cast<CopyFunction>(std::memmove));
   if (name == "memset") return reinterpret_cast<void*>(static_cast<SetFunction>(std::memset));
+  if (name == "__extendhfsf2") return reinterpret_cast<void*>(&extend_half);
+  if (name == "__truncsfhf2") return reinterpret_cast<void*>(&truncate_to_half);
   if (name == kScratchAllocate) return reinterpret_cast<void*>(&scratch_allocate);
   if (name == kScratchFree) return reinterpret_cast<void*>(static_cast<void (*)(void*)>(std::free));
   return nullptr;

@@ -160,8 +160,9 @@ void KernelEmitter::bind(const loop::Bind& b) {
 }
 
 Value* KernelEmitter::with_lane_mask(Value* v) {
-  if (!lane_mask_) return v;
-  return v ? ir_.CreateAnd(lane_mask_, builder_.broadcast(v, lanes_)) : lane_mask_;
+  if (!v) return lane_mask_;
+  v = builder_.broadcast(v, lanes_);
+  return lane_mask_ ? ir_.CreateAnd(lane_mask_, v) : v;
 }
 
 void KernelEmitter::record(Value* bad, loop::Status s) {

@@ -175,11 +175,14 @@ Value* bitwise_or(const Operands& o) { return o.ir.CreateOr(o.a, o.b); }
 Value* bitwise_xor(const Operands& o) { return o.ir.CreateXor(o.a, o.b); }
 
 // Shifts out of range give no bits of a (a's sign for shr), where LLVM's would be poison; the poison is not selected.
+// A bool is shifted as the byte 0 or 1, and what is not zero is true.
 Value* shl(const Operands& o) {
+  if (is_bool(o.dtype)) return o.a;
   return o.ir.CreateSelect(amount_fits(o), o.ir.CreateShl(o.a, o.b), o.builder.like_int(o.a, 0));
 }
 
 Value* shr(const Operands& o) {
+  if (is_bool(o.dtype)) return o.ir.CreateAnd(o.a, o.ir.CreateNot(o.b));
   if (!o.is_signed())
     return o.ir.CreateSelect(amount_fits(o), o.ir.CreateLShr(o.a, o.b), o.builder.like_int(o.a, 0));
   const unsigned bits = o.a->getType()->getScalarSizeInBits();
