@@ -8,8 +8,8 @@ namespace ourjit {
 
 namespace {
 
-/// Dispatch keys of tensors that are plain memory on the CPU. Everything else (sparse, quantized, conjugate or
-/// negated views, subclasses with a Python dispatch, functorch wrappers) needs more than its address.
+/// True for plain memory on the CPU. Everything else (sparse, quantized, conjugate or negated views,
+/// subclasses with a Python dispatch, functorch wrappers) is more than its address.
 bool is_plain(const at::Tensor& t) {
   static const c10::DispatchKeySet plain =
       c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,

@@ -6,14 +6,13 @@
 
 #include <mutex>
 
+#include "absl/container/flat_hash_map.h"
+
 namespace ourjit {
 
 namespace {
 
 const c10::Device kCpu(c10::DeviceType::CPU);
-
-void lock_cache() { process_cache().lock(); }
-void unlock_cache() { process_cache().unlock(); }
 
 void free_block(void* block) { process_cache().free(static_cast<BlockCache::Block*>(block)); }
 
@@ -39,33 +38,73 @@ CacheAllocator& cache_allocator() {
 
 thread_local bool use_cache = false;
 
-/// Asks process_cache() on threads that want it, else the allocator that was installed before.
+/// Stands in for torch's CPU allocator: asks process_cache() on threads that want it, else the allocator
+/// that was there before. Its blocks are known by their address, as raw_allocate() and raw_deleter() demand.
 class SwitchingAllocator final : public c10::Allocator {
  public:
   explicit SwitchingAllocator(c10::Allocator* other) : other_(other) {}
+
   c10::DataPtr allocate(size_t bytes) override {
-    return use_cache ? new_data(bytes) : other_->allocate(bytes);
+    if (!use_cache || bytes == 0) return other_->allocate(bytes);
+    BlockCache::Block* block = process_cache().allocate(bytes);
+    const std::lock_guard lock(mutex_);
+    blocks_.emplace(block->data, block);
+    return {block->data, block->data, &free_data, kCpu};
   }
   bool is_simple_data_ptr(const c10::DataPtr& p) const override {
-    return other_->is_simple_data_ptr(p);
+    return p.get() == p.get_context();
   }
-  c10::DeleterFnPtr raw_deleter() const override {
-    return other_->raw_deleter();
-  }
+  c10::DeleterFnPtr raw_deleter() const override { return &free_data; }
   void copy_data(void* dest, const void* src, std::size_t count) const override {
     other_->copy_data(dest, src, count);
   }
 
+  /// The one that is installed; never freed, because torch keeps its address.
+  static SwitchingAllocator*& installed() {
+    static SwitchingAllocator* allocator = nullptr;
+    return allocator;
+  }
+  std::mutex& mutex() { return mutex_; }
+
  private:
+  /// Frees memory of either allocator.
+  static void free_data(void* data) {
+    SwitchingAllocator& self = *installed();
+    BlockCache::Block* block = nullptr;
+    {
+      const std::lock_guard lock(self.mutex_);
+      const auto it = self.blocks_.find(data);
+      if (it != self.blocks_.end()) {
+        block = it->second;
+        self.blocks_.erase(it);
+      }
+    }
+    if (block)
+      process_cache().free(block);
+    else
+      self.other_->raw_deleter()(data);
+  }
+
   c10::Allocator* const other_;
+  std::mutex mutex_;
+  absl::flat_hash_map<void*, BlockCache::Block*> blocks_;
 };
+
+void lock_all() {
+  if (SwitchingAllocator* a = SwitchingAllocator::installed()) a->mutex().lock();
+  process_cache().lock();
+}
+void unlock_all() {
+  process_cache().unlock();
+  if (SwitchingAllocator* a = SwitchingAllocator::installed()) a->mutex().unlock();
+}
 
 }  // namespace
 
 BlockCache& process_cache() {
   static BlockCache* const cache = [] {
     auto* c = new BlockCache;
-    pthread_atfork(lock_cache, unlock_cache, unlock_cache);
+    pthread_atfork(lock_all, unlock_all, unlock_all);
     return c;
   }();
   return *cache;
@@ -131,8 +170,13 @@ bool is_borrowed(const at::Tensor& t) {
 void install_allocator() {
   static std::once_flag once;
   std::call_once(once, [] {
+    c10::Allocator* before = c10::GetCPUAllocator();
+    // One that cannot free by address alone could not be told from ours.
+    if (!before->raw_deleter()) return;
+    process_cache();
+    SwitchingAllocator::installed() = new SwitchingAllocator(before);
     // With the lowest priority: an allocator that somebody else insists on stays.
-    c10::SetCPUAllocator(new SwitchingAllocator(c10::GetCPUAllocator()), 0);
+    c10::SetCPUAllocator(SwitchingAllocator::installed(), 0);
   });
 }
 
