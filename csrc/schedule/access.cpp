@@ -4,6 +4,7 @@
 #include <numeric>
 #include <optional>
 
+#include "loop/simplify.h"
 #include "loop/visit.h"
 
 namespace ourjit::loop {
@@ -128,10 +129,16 @@ bool is_digits(const Sym& lane, const std::string& var) {
          exact_div(a, b * quotient->b).has_value();
 }
 
-/// Different iterations have different lane parts; `span`, if given, is more than the difference of
-/// any two.
+/// How far apart the lane parts of different iterations are: at least `step` each, less than `span`
+/// in all.
+struct Spacing {
+  Sym step = 1;
+  std::optional<Sym> span;
+};
+
+/// Different iterations have different lane parts.
 bool tells_apart(const Parts& p, const Varying& v, const std::set<std::string>& inner,
-                 const std::optional<Sym>& extent, std::optional<Sym>& span) {
+                 const SymBounds& bounds, Spacing& spacing) {
   std::set<std::string> others = v.symbols;
   others.erase(v.var);
   if (mentions_any(p.lane, others) || mentions_any(p.lane, inner)) return false;
@@ -142,31 +149,53 @@ bool tells_apart(const Parts& p, const Varying& v, const std::set<std::string>& 
   // A single positive term is a product of sizes, which is zero only where nothing is stored.
   if (!step.is_const() && (step.terms().size() != 1 || step.constant() != 0)) return false;
   const bool positive = step.is_const() ? step.value() > 0 : step.terms()[0].coefficient > 0;
-  if (extent && positive) span = step * *extent;
+  if (!positive) return true;
+  spacing.step = step;
+  if (const auto extent = bounds.extent(v.var)) spacing.span = step * *extent;
   return true;
 }
 
-/// All terms are multiples of something that is at least `span`.
-bool steps_over(const std::vector<SymTerm>& inner, const Sym& span) {
+/// Both are sums of terms that together stay below a step, which lead to no other lane, and of
+/// multiples of at least the whole span, which lead past all lanes.
+bool keep_lanes_apart(const std::vector<SymTerm>& a, const std::vector<SymTerm>& b,
+                      const Spacing& spacing, const SymBounds& bounds) {
   int64_t common = 0;
-  bool exact = true;
-  for (const SymTerm& t : inner) {
-    common = std::gcd(common, t.coefficient);
-    exact &= exact_div(term_sym(t), span).has_value();
+  for (const std::vector<SymTerm>* inner : {&a, &b}) {
+    Sym small;
+    for (const SymTerm& t : *inner) {
+      const Sym term = term_sym(t);
+      const bool wide = spacing.span &&
+                        (spacing.span->is_const() ? std::abs(t.coefficient) >= spacing.span->value()
+                                                  : exact_div(term, *spacing.span).has_value());
+      if (wide)
+        common = std::gcd(common, t.coefficient);
+      else
+        small += term;
+    }
+    if (!small.is_const(0) && !bounds.in_range(small, spacing.step)) return false;
   }
-  return exact || (span.is_const() && common >= span.value());
+  // Multiples of different numbers may come as close as their greatest common divisor.
+  return common == 0 || !spacing.span->is_const() || common >= spacing.span->value();
 }
 
-/// Places `a` (whose lane parts differ by less than `span`) and `b` of different iterations never
-/// meet.
-bool apart(const Parts& a, const Parts& b, const std::optional<Sym>& span) {
+/// Places `a` (whose lane parts are spaced so) and `b` of different iterations never meet.
+bool apart(const Parts& a, const Parts& b, const Spacing& spacing, const SymBounds& bounds) {
   if (a.lane != b.lane) return false;
-  std::vector<SymTerm> inner = a.inner;
-  inner.insert(inner.end(), b.inner.begin(), b.inner.end());
-  if (a.outer == b.outer) return inner.empty() || (span && steps_over(inner, *span));
+  if (a.outer == b.outer) return keep_lanes_apart(a.inner, b.inner, spacing, bounds);
   const Sym distance = a.outer - b.outer;
-  return inner.empty() && span && span->is_const() && distance.is_const() &&
-         std::abs(distance.value()) >= span->value();
+  return a.inner.empty() && b.inner.empty() && spacing.span && spacing.span->is_const() &&
+         distance.is_const() && std::abs(distance.value()) >= spacing.span->value();
+}
+
+/// Adds what the body of a loop says about its symbols.
+void add_bounds(const std::vector<Node>& body, SymBounds& bounds) {
+  for (const Node& n : body) {
+    if (const Bind* b = std::get_if<Bind>(&n.v)) bounds.set_extent(b->symbol, b->extent);
+    if (const For* f = std::get_if<For>(&n.v)) {
+      if (const auto extent = variable_extent(*f, bounds)) bounds.set_extent(f->var, *extent);
+      add_bounds(f->body, bounds);
+    }
+  }
 }
 
 /// Every access of one memory in a loop.
@@ -216,20 +245,22 @@ Step step_of(const Sym& index, const Varying& v) {
   return linear && linear->first.is_const(1) ? Step::Next : Step::Far;
 }
 
-bool can_vectorize(const For& f, const std::optional<Sym>& extent,
-                   const std::set<std::string>& own) {
+bool can_vectorize(const For& f, const SymBounds& around, const std::set<std::string>& own) {
   const Varying v = varying_in(f);
   if (!inner_loops_fit(f.body, v)) return false;
+  SymBounds bounds = around;
+  if (const auto extent = variable_extent(f, around)) bounds.set_extent(f.var, *extent);
+  add_bounds(f.body, bounds);
   const std::set<std::string> inner = inner_symbols(f);
   for (const auto& [name, a] : collect_accesses(f.body)) {
     if (a.stores.empty() || own.contains(name)) continue;
     for (const Sym& store : a.stores) {
       const Parts p = parts_of(store, v, inner);
-      std::optional<Sym> span;
-      if (!tells_apart(p, v, inner, extent, span)) return false;
+      Spacing spacing;
+      if (!tells_apart(p, v, inner, bounds, spacing)) return false;
       for (const std::vector<Sym>* indices : {&a.stores, &a.loads})
         for (const Sym& index : *indices)
-          if (!apart(p, parts_of(index, v, inner), span)) return false;
+          if (!apart(p, parts_of(index, v, inner), spacing, bounds)) return false;
     }
   }
   return true;

@@ -33,11 +33,10 @@ Varying varying_in(const For& f);
 /// How `index` moves with the loop of `v`.
 Step step_of(const Sym& index, const Varying& v);
 
-/// True if the iterations of `f` (whose variable is below `extent`, if known) can be lanes of a
-/// vector loop: no other vector loop inside, inner bounds that all lanes share, and no lane writes
-/// what another one reads or writes. Memories in `own` do not matter: each lane gets its own.
-bool can_vectorize(const For& f, const std::optional<Sym>& extent,
-                   const std::set<std::string>& own = {});
+/// True if the iterations of `f` can be lanes of a vector loop: no other vector loop inside, inner
+/// bounds that all lanes share, and no lane writes what another one reads or writes. `around` knows
+/// the variables of the loops around `f`. Memories in `own` do not matter: each lane gets its own.
+bool can_vectorize(const For& f, const SymBounds& around, const std::set<std::string>& own = {});
 
 /// Locals that only `f` uses and that it stores to at places that all its iterations share: lanes
 /// need their own copies.

@@ -130,9 +130,8 @@ class Scheduler {
       if (const auto extent = variable_extent(*f, bounds)) inside.set_extent(f->var, *extent);
       For* inner = inner_of(*f);
       if (inner && long_enough(*f) && long_enough(*inner) && !inner->begin.mentions(f->var) &&
-          !inner->end.mentions(f->var) && is_transpose(*f, *inner) &&
-          can_vectorize(*f, inside.extent(f->var)) &&
-          can_vectorize(*inner, variable_extent(*inner, inside))) {
+          !inner->end.mentions(f->var) && is_transpose(*f, *inner) && can_vectorize(*f, bounds) &&
+          can_vectorize(*inner, inside)) {
         tile(*f);
         continue;
       }
@@ -164,7 +163,7 @@ class Scheduler {
     const std::optional<Sym> extent = variable_extent(f, bounds);
     const std::set<std::string> own = shared_locals(k_, f);
     std::optional<For> vector, turned;
-    if (f.kind == LoopKind::Serial && copies_fit(f, own) && can_vectorize(f, extent, own))
+    if (f.kind == LoopKind::Serial && copies_fit(f, own) && can_vectorize(f, bounds, own))
       vector = vectorized(f);
     SymBounds inside = bounds;
     if (extent) inside.set_extent(f.var, *extent);
@@ -192,8 +191,7 @@ class Scheduler {
     if (!inner || inner->kind != LoopKind::Serial || trips(*inner, values_) > kShortRow ||
         inner->begin.mentions(f.var) || inner->end.mentions(f.var) ||
         inner->reductions.size() != f.reductions.size() ||
-        !std::all_of(f.body.begin(), f.body.end() - 1, is_pure) ||
-        !can_vectorize(*inner, variable_extent(*inner, inside)))
+        !std::all_of(f.body.begin(), f.body.end() - 1, is_pure) || !can_vectorize(*inner, inside))
       return std::nullopt;
     for (size_t i = 0; i < f.reductions.size(); ++i)
       if (f.reductions[i].value != inner->reductions[i].result ||

@@ -17,6 +17,10 @@ struct Command {
 std::vector<Command> graph_commands();   // commands_graph.cpp
 std::vector<Command> kernel_commands();  // commands_kernel.cpp
 
+/// Interprets a kernel; `args` gives its sizes, as "s0=3". Buffers hold small numbers at
+/// first; answers the status and what the buffers that are not inputs hold then.
+std::string loop_run(std::string_view args, std::string_view body);  // commands_run.cpp
+
 /// Runs a command line; errors that ourjit raises become text. Raises UserError for an unknown command.
 std::string run_command(std::string_view line, std::string_view body);
 

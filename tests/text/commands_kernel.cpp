@@ -89,6 +89,7 @@ std::vector<Command> kernel_commands() {
       {"loop parse", loop_parse},
       {"loop verify", loop_verify},
       {"loop canonical", loop_canonical},
+      {"loop run", loop_run},
       {"schedule cpu", schedule_cpu},
       {"emit llvm", emit_llvm},
       {"fuse", fuse_command},
