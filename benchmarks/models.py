@@ -156,7 +156,7 @@ def show(results: dict[str, Any], backends: list[str]) -> None:
     table.add_section()
     means = [f"{geometric_mean(r):.2f}x" if r else "-" for r in ratios.values()]
     table.add_row("geometric mean", *([""] * len(backends)), *means)
-    console = Console()
+    console = Console(width=None if sys.stdout.isatty() else 140)
     console.print(table)
     for name, model in results.items():
         for backend, values in model.items():

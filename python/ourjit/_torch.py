@@ -6,11 +6,11 @@ light and another torch release is checked against this file alone.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import torch
-from torch.utils.checkpoint import CheckpointPolicy
 
 TORCH_FOLDER = torch.__file__.rpartition("/")[0]
 
@@ -23,15 +23,19 @@ def aot_autograd(**keywords: Any) -> Callable[..., Any]:
     return made
 
 
-def recomputable_partition(is_cheap: Callable[[Any], bool]) -> Callable[..., Any]:
-    """Min-cut partition of a joint graph that also treats call_function targets with `is_cheap` as recomputable."""
+def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[..., Any]:
+    """AOTAutograd's min-cut partition of a joint graph, after `prepare`.
+
+    Its own merging of equal nodes is switched off: that imports all of Inductor, half a second and 20 MB.
+    """
+    from torch._functorch import config
     from torch._functorch.partitioners import min_cut_rematerialization_partition
 
     def partition(joint_module: torch.fx.GraphModule, joint_inputs: Any, **keywords: Any) -> Any:
-        for node in joint_module.graph.nodes:
-            if node.op == "call_function" and is_cheap(node.target):
-                node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
-        return min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
+        prepare(joint_module.graph)
+        without_cse = config.patch(cse=False) if hasattr(config, "cse") else contextlib.nullcontext()
+        with without_cse:
+            return min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
 
     return partition
 

@@ -11,9 +11,10 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _torch, random_ops
+from ourjit import _C, _torch
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
+from ourjit.joint_graph import prepare
 from ourjit.options import check_options
 
 log = logging.getLogger("ourjit")
@@ -55,7 +56,7 @@ class Session:
             bw_compiler=_torch.mark_backward_compiler(stage("backward")),
             inference_compiler=stage("inference"),
             decompositions=decomposition_table(self.options["fallback_random"]),
-            partition_fn=_torch.recomputable_partition(random_ops.RECOMPUTED.__contains__),
+            partition_fn=_torch.min_cut_partition(prepare),
             keep_inference_input_mutations=True,
         )
         return aot(module, inputs)

@@ -12,9 +12,10 @@ import torch
 import torch.nn.functional as F
 from interpret import Interpreter
 from models import CASES
-from ourjit import _C, _torch, random_ops
+from ourjit import _C, _torch
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, symbol_text
+from ourjit.joint_graph import merge_equal_nodes, prepare
 from torch import Tensor
 from torch.utils._sympy import functions
 
@@ -40,7 +41,7 @@ def capture(fn: Callable[..., Any], *args: Any, **keywords: Any) -> list[dict[st
             fw_compiler=compiler,
             bw_compiler=compiler,
             decompositions=decomposition_table(False),
-            partition_fn=_torch.recomputable_partition(random_ops.RECOMPUTED.__contains__),
+            partition_fn=_torch.min_cut_partition(prepare),
             keep_inference_input_mutations=True,
         )
         return aot(module, inputs)
@@ -153,3 +154,24 @@ def test_symbol_text_evaluates_to_the_expression(build: Callable[..., Any], valu
 def test_symbol_text_refuses_other_functions() -> None:
     with pytest.raises(_C.Unsupported, match="IntTrueDiv"):
         symbol_text(expression(functions.IntTrueDiv))
+
+
+def test_equal_nodes_are_merged() -> None:
+    aten = torch.ops.aten
+    graph = torch.fx.Graph()
+    x = graph.placeholder("x")
+    sines = [graph.call_function(aten.sin.default, (x,)) for _ in range(2)]
+    sums = [
+        graph.call_function(aten.add.Tensor, (sine, scalar))
+        for sine, scalar in zip(sines * 2, (1, 1, 1.0, 2), strict=True)
+    ]
+    random = [graph.call_function(aten.rand_like.default, (x,)) for _ in range(2)]
+    graph.call_function(aten.copy_.default, (x, sums[0]))
+    after = graph.call_function(aten.sin.default, (x,))
+    graph.output((*sums, *random, after))
+    merge_equal_nodes(graph)
+    graph.lint()
+    left = [node.target for node in graph.nodes if node.op == "call_function"]
+    assert left.count(aten.sin.default) == 2  # x is written between them
+    assert left.count(aten.add.Tensor) == 3
+    assert left.count(aten.rand_like.default) == 2

@@ -1,0 +1,63 @@
+"""What is done to the joint graph of forward and backward before it is cut in two."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.utils.checkpoint import CheckpointPolicy
+
+from ourjit import random_ops
+
+
+def prepare(graph: torch.fx.Graph) -> None:
+    """Merges equal nodes, and marks random numbers as recomputable: a seed is kept for the backward, not a mask."""
+    merge_equal_nodes(graph)
+    for node in graph.nodes:
+        if node.op == "call_function" and node.target in random_ops.RECOMPUTED:
+            node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
+
+
+def merge_equal_nodes(graph: torch.fx.Graph) -> None:
+    """Replaces a node that computes what an earlier one did; so that not both are kept for the backward."""
+    seen: dict[Any, torch.fx.Node] = {}
+    for node in graph.nodes:
+        if node.op != "call_function":
+            continue
+        target = node.target
+        if isinstance(target, torch._ops.OpOverload):
+            if target._schema.is_mutable:
+                seen.clear()  # what was read before may be different now
+                continue
+            if torch.Tag.nondeterministic_seeded in target.tags:
+                continue
+        key = _key(node)
+        first = seen.setdefault(key, node) if key is not None else node
+        # Nodes with other annotations (checkpointing, say) are not interchangeable.
+        if first is not node and first.meta.get("recompute") == node.meta.get("recompute"):
+            node.replace_all_uses_with(first)
+            graph.erase_node(node)
+
+
+def _key(node: torch.fx.Node) -> Any:
+    """Equal for nodes that compute the same; None where that cannot be told. 1, 1.0 and True are different."""
+    try:
+        key = (
+            node.target,
+            _frozen(node.args),
+            tuple((name, _frozen(value)) for name, value in sorted(node.kwargs.items())),
+        )
+        hash(key)
+    except TypeError:
+        return None
+    return key
+
+
+def _frozen(value: Any) -> Any:
+    if isinstance(value, (list, tuple)):
+        return tuple(map(_frozen, value))
+    if isinstance(value, dict):
+        raise TypeError("a dict as an argument")
+    if isinstance(value, float):
+        return (float, value.hex())
+    return value if isinstance(value, torch.fx.Node) else (type(value), value)
