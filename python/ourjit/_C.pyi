@@ -39,3 +39,12 @@ class Compiler:
     def compile(self, graph: Mapping[str, Any], constants: Sequence[torch.Tensor] = ...) -> Executable: ...
     def stats(self) -> dict[str, Any]: ...
     def reset(self) -> None: ...
+
+def interpret_graph(graph: str | Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
+    """Runs graph text or exported data operator by operator through ATen."""
+
+def run_passes(graph: str | Mapping[str, Any], names: Sequence[str]) -> str:
+    """The text of a graph after the passes of these names."""
+
+def import_graph(graph: str | Mapping[str, Any]) -> str:
+    """The text of exported data."""

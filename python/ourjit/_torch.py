@@ -90,6 +90,16 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if original is None else original
 
 
+def saved_outputs() -> slice:
+    """Which outputs of the forward graph being compiled are tensors that only its backward will see."""
+    from torch._guards import TracingContext
+
+    context = TracingContext.try_get() if hasattr(TracingContext, "try_get") else None
+    metadata = getattr(context, "fw_metadata", None)
+    saved = getattr(metadata, "tensors_saved_for_backwards_slice", None)
+    return saved if isinstance(saved, slice) else slice(0, 0)
+
+
 def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
     """Tells AOTAutograd the strides that a compiled forward graph really returns."""
     from torch._guards import TracingContext

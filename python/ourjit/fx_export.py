@@ -9,7 +9,8 @@ The graph is a dict {name, inputs, nodes, outputs}:
 * `inputs`: (name, type) of a tensor, or (name, "sym:s0") of a number that is the value of symbol s0.
 * `nodes`: (target, args, result_names, result_types, loc). `args` holds every argument of the operator's schema in
   order, keyword arguments and defaults filled in; see `Exporter.encode`. The type of a None or unused result is None.
-* `outputs`: ("v", number of a value), ("sym", text), an int, or None.
+* `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
+  None.
 
 Constants that the graph holds become additional inputs behind the others.
 """
@@ -59,12 +60,18 @@ _MEMORY_FORMATS = {
 Graph = dict[str, Any]
 
 
-def export_graph(module: torch.fx.GraphModule, name: str) -> tuple[Graph, list[torch.Tensor]]:
+def export_graph(
+    module: torch.fx.GraphModule, name: str, free: slice = slice(0, 0)
+) -> tuple[Graph, list[torch.Tensor]]:
     """The graph of `module` as plain data, and its constants.
 
+    The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: higher-order operators, numbers computed from tensors.
     """
-    return Exporter(module, name).run()
+    exporter = Exporter(module, name)
+    graph, constants = exporter.run()
+    free_strides(graph, free)
+    return graph, constants
 
 
 class Exporter:
@@ -282,6 +289,23 @@ class Exporter:
         if found is None:
             found = self.locations[trace] = _user_line(trace or "")
         return found
+
+
+def free_strides(graph: Graph, free: slice) -> None:
+    """Marks the outputs `free` where their strides are numbers and no other output is the same value."""
+    outputs = graph["outputs"]
+    chosen = set(range(len(outputs))[free])
+    kept = {output for i, output in enumerate(outputs) if i not in chosen}
+    types = [kind for _, kind in graph["inputs"]]
+    inputs = len(types)
+    for node in graph["nodes"]:
+        types.extend(node[3])
+    for i in chosen:
+        output = outputs[i]
+        if not isinstance(output, tuple) or output[0] != "v" or output in kept or output[1] < inputs:
+            continue
+        if all(isinstance(stride, int) for stride in types[output[1]][2]):
+            outputs[i] = (*output, "free")
 
 
 def _user_line(trace: str) -> str:

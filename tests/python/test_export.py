@@ -14,7 +14,7 @@ from interpret import Interpreter
 from models import CASES
 from ourjit import _C, _torch
 from ourjit.decompositions import decomposition_table
-from ourjit.fx_export import export_graph, symbol_text
+from ourjit.fx_export import export_graph, free_strides, symbol_text
 from ourjit.joint_graph import merge_equal_nodes, prepare
 from torch import Tensor
 from torch.utils._sympy import functions
@@ -106,6 +106,20 @@ def test_constants_become_inputs() -> None:
 
     graphs = capture(f, torch.randn(4))
     assert len(graphs[0]["inputs"]) == 3
+
+
+def test_only_saved_activations_have_free_strides() -> None:
+    graph = {
+        "inputs": [("x", ("f32", (2, 3), (3, 1), "cpu"))],
+        "nodes": [
+            ("aten.sin.default", (("v", 0),), ("sin",), (("f32", (2, 3), (3, 1), "cpu"),), ""),
+            ("aten.cos.default", (("v", 0),), ("cos",), (("f32", (2, "s0"), ("s0", 1), "cpu"),), ""),
+            ("aten.exp.default", (("v", 0),), ("exp",), (("f32", (2, 3), (3, 1), "cpu"),), ""),
+        ],
+        "outputs": [("v", 1), ("v", 0), ("v", 1), ("v", 2), ("v", 3), ("sym", "s0")],
+    }
+    free_strides(graph, slice(1, 5))
+    assert graph["outputs"] == [("v", 1), ("v", 0), ("v", 1), ("v", 2), ("v", 3, "free"), ("sym", "s0")]
 
 
 def test_symbolic_sizes() -> None:
