@@ -119,9 +119,9 @@ struct GraphInput {
 /// A tensor, a number, or nothing.
 struct GraphOutput {
   ValueId value = -1;
-  std::optional<Sym> number;   // used if value is -1; absent: None
+  std::optional<Sym> number = {};   // used if value is -1; absent: None
   bool strides_fixed = false;  // users see it: its strides must stay those of its type as captured
-  std::vector<Sym> strides;    // what they must be, if strides_fixed
+  std::vector<Sym> strides = {};    // what they must be, if strides_fixed
 };
 
 struct Graph {

@@ -28,7 +28,8 @@ bool adds_leading_ones(const Sizes& from, const Sizes& to) {
 /// one, so chains end.
 class Views {
  public:
-  explicit Views(Builder& b) : b_(b) {}
+  /// `apart`: the view's memory must not become that of what a concat or pad copied.
+  explicit Views(Builder& b, bool apart = false) : b_(b), apart_(apart) {}
 
   ValueId make(const Node& n, ValueId x) {
     switch (n.op) {
@@ -116,8 +117,10 @@ class Views {
       if (broadcast) return expand(y, sizes);
       return expand(slice(y, inner, start, step, size), sizes);
     }
-    if (const ValueId v = slice_of_concat(x, dim, start, step, size); v >= 0) return v;
-    if (const ValueId v = slice_of_pad(x, dim, start, step, size); v >= 0) return v;
+    ValueId v = -1;
+    if (!apart_) v = slice_of_concat(x, dim, start, step, size);
+    if (!apart_ && v < 0) v = slice_of_pad(x, dim, start, step, size);
+    if (v >= 0) return v;
     return b_.slice(x, dim, start, step, size);
   }
 
@@ -185,6 +188,7 @@ class Views {
   }
 
   Builder& b_;
+  const bool apart_;
 };
 
 /// Drops expands and leading ones of operands where broadcasting does the same. If all that is left
@@ -262,7 +266,8 @@ Graph simplify_views(const Graph& g, const PassContext&) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     if (op_category(n.op) == OpCategory::View) {
       const auto values = static_cast<ValueId>(r.b.graph().values.size());
-      const ValueId v = Views(r.b).make(n, r(n.operands[0]));
+      const bool apart = escapes.leaves(n.results[0]);
+      const ValueId v = Views(r.b, apart).make(n, r(n.operands[0]));
       if (v == values) r.b.rename(v, g.values[static_cast<size_t>(n.results[0])].name);
       return r.replace(n, v);
     }
