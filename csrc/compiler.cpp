@@ -17,6 +17,7 @@
 #include "graph/verify.h"
 #include "loop/text.h"
 #include "loop/verify.h"
+#include "loop/visit.h"
 #include "lower/lower.h"
 #include "passes/library_ops.h"
 #include "passes/passes.h"
@@ -155,6 +156,8 @@ std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, 
     const KernelReport& report = out.kernels[static_cast<size_t>(step.kernel)];
     ++out.kernels[static_cast<size_t>(step.kernel)].launches;
     step.cost_ns = loop::iteration_cost_ns(report.kernel);
+    // Scheduling may put many iterations into one.
+    step.lowered.extent = loop::parallel_extent(report.kernel, step.lowered.kernel.sizes);
   }
   return steps;
 }

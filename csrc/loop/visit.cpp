@@ -2,6 +2,8 @@
 
 #include <set>
 
+#include "base/error.h"
+
 namespace ourjit::loop {
 
 void for_each_node(const std::vector<Node>& body, const std::function<void(const Node&)>& f) {
@@ -73,6 +75,27 @@ void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
 
 void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f) {
   for_each_node(body, [&](Node& n) { map_syms(n, f); });
+}
+
+const For* parallel_loop(const Kernel& k) {
+  for (const Node& n : k.body)
+    if (const For* f = std::get_if<For>(&n.v); f && f->kind == LoopKind::Parallel) return f;
+  return nullptr;
+}
+
+For* parallel_loop(Kernel& k) {
+  return const_cast<For*>(parallel_loop(static_cast<const Kernel&>(k)));
+}
+
+Sym parallel_extent(const Kernel& k, const std::vector<std::string>& sizes) {
+  const For* f = parallel_loop(k);
+  if (!f) return 1;
+  OURJIT_CHECK(sizes.size() == k.sizes.size()) << "@" << k.name << " takes other sizes";
+  return (f->end - f->begin).substitute([&](std::string_view name) -> std::optional<Sym> {
+    for (size_t i = 0; i < sizes.size(); ++i)
+      if (k.sizes[i] == name) return Sym::symbol(sizes[i]);
+    return std::nullopt;
+  });
 }
 
 std::string fresh_name(const Kernel& k, const std::string& base) {

@@ -23,6 +23,14 @@ void map_syms(Node& n, const std::function<Sym(const Sym&)>& f);
 /// The same for `body` and everything in it.
 void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f);
 
+/// The parallel loop; null if there is none.
+const For* parallel_loop(const Kernel& k);
+For* parallel_loop(Kernel& k);
+
+/// Iterations of the parallel loop (1 without one) in terms of `sizes`, which name the values of
+/// the kernel's size parameters in order.
+Sym parallel_extent(const Kernel& k, const std::vector<std::string>& sizes);
+
 /// A name that starts with `base` and that no size, loop variable, bound symbol or memory has.
 std::string fresh_name(const Kernel& k, const std::string& base);
 

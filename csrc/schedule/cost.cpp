@@ -237,12 +237,6 @@ class Bytes {
   std::set<std::string> seen_;
 };
 
-const For* parallel_loop(const Kernel& k) {
-  for (const Node& n : k.body)
-    if (const For* f = std::get_if<For>(&n.v); f && f->kind == LoopKind::Parallel) return f;
-  return nullptr;
-}
-
 }  // namespace
 
 SymEnv guesses(const Kernel& k, const SymEnv& sizes) {

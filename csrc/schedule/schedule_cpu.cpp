@@ -17,8 +17,10 @@ constexpr int64_t kOuterTile = 64;           // of the loop that is not vectoriz
 constexpr int64_t kLocalBytes = 128 * 1024;  // what lanes' own copies of locals may take
 constexpr double kShortLoop = 4;             // iterations below which vectors must pay clearly
 constexpr double kClearly = 1.5;
-constexpr double kShortRow = 256;   // iterations of loops that are turned outwards
-constexpr double kHideLatency = 4;  // cycles of one accumulating add
+constexpr double kShortRow = 256;        // iterations of loops that are turned outwards
+constexpr int64_t kLargestBlock = 4096;  // iterations of a parallel loop that become one
+constexpr double kBlockCycles = 16384;   // enough work for one of them
+constexpr double kHideLatency = 4;       // cycles of one accumulating add
 
 class Scheduler {
  public:
@@ -30,7 +32,8 @@ class Scheduler {
     split_divided(k_.body);
     tile_transposes(k_.body, {});
     values_ = guesses(k_);
-    choose_in(k_.body, {});
+    For* parallel = parallel_loop(k_);
+    if (!parallel || !vectorize_parallel(*parallel)) choose_in(k_.body, {});
     simplify_indices(k_);
     return std::move(k_);
   }
@@ -141,12 +144,13 @@ class Scheduler {
 
   void tile(For& outer) {
     For& inner = std::get<For>(outer.body.back().v);
-    const std::string name = inner.var;
-    For blocks = tiled(k_, std::move(inner), width_, fresh_name(k_, name + "_b"));
+    const std::string inner_blocks = fresh_name(k_, inner.var + "_b"),
+                      outer_blocks = fresh_name(k_, outer.var + "_b");
+    For blocks = tiled(k_, std::move(inner), width_, inner_blocks);
     inner = std::move(std::get<For>(blocks.body.back().v));
     blocks.body.clear();
     if (trips(outer, values_) > kOuterTile)
-      outer = tiled(k_, std::move(outer), kOuterTile, fresh_name(k_, outer.var + "_b"));
+      outer = tiled(k_, std::move(outer), kOuterTile, outer_blocks);
     blocks.body.push_back({std::move(outer)});
     outer = std::move(blocks);
   }
@@ -230,13 +234,38 @@ class Scheduler {
   void give_copies(For& f, const std::set<std::string>& own) {
     f.kind = LoopKind::Serial;
     f.width = f.unroll = 1;
-    const std::string outer = fresh_name(k_, f.var + "_b");
+    const std::string outer = fresh_name(k_, f.var + "_v");
     For blocks = tiled(k_, std::move(f), width_, outer);
     For& lanes = std::get<For>(blocks.body.back().v);
     lanes.kind = LoopKind::Vector;
     lanes.width = width_;
     privatize(k_, lanes, own, lanes.begin, width_);
     f = std::move(blocks);
+  }
+
+  /// Iterations of the parallel loop become lanes, many of them one iteration, where the loops
+  /// inside are too short for vectors of their own. True if that pays.
+  bool vectorize_parallel(For& f) {
+    const double n = trips(f, values_);
+    const std::set<std::string> own = shared_locals(k_, f);
+    if (n < width_ || !copies_fit(f, own) || !can_vectorize(f, {}, own)) return false;
+    const double lanes = loop_cycles(vectorized(f), values_) / n;
+    For inside = f;
+    SymBounds bounds;
+    if (const auto extent = variable_extent(f, bounds)) bounds.set_extent(f.var, *extent);
+    const Kernel before = k_;
+    choose_in(inside.body, bounds);
+    k_ = before;
+    if (kClearly * lanes > block_cycles(inside.body, values_)) return false;
+    int64_t block = 4 * width_;
+    while (block < kLargestBlock && static_cast<double>(block) * lanes < kBlockCycles) block *= 2;
+    const std::string outer = fresh_name(k_, f.var + "_b");
+    For blocks = tiled(k_, std::move(f), block, outer);
+    For& within = std::get<For>(blocks.body.back().v);
+    within = vectorized(within);
+    if (!own.empty()) give_copies(within, own);
+    f = std::move(blocks);
+    return true;
   }
 
   /// Enough accumulators to hide the latency of an add, but not more than there are vectors.

@@ -178,6 +178,32 @@ TEST(Schedule, ReductionsAcrossContiguousColumns) {
   EXPECT_EQ(schedule(parse_kernel(across(7, 100))).locals[0].size, 7 * 16);
 }
 
+/// Rows of two or three elements: the rows are lanes.
+std::string short_rows(const std::string& rows, int64_t columns, bool keep) {
+  const std::string c = str(columns), n = rows + "*" + c;
+  std::string text = "kernel @k(b0: in f32[" + n + "], b1: out f32[" + n + "], b2: out f32[" +
+                     rows + "], s0: index) {\n local l0: f32[" + c + "]\n parallel p in 0.." +
+                     rows + " {\n %0 = for c in 0.." + c +
+                     " reduce sum f32 {\n %1: f32 = load b0[p*" + c + " + c]\n" +
+                     (keep ? " store l0[c], %1\n" : "") + " yield %1\n }\n store b2[p], %0\n";
+  if (keep)
+    text += " for d in 0.." + c + " {\n %2: f32 = load l0[d]\n %3: f32 = lgamma %2\n store b1[p*" +
+            c + " + d], %3\n }\n";
+  return text + " }\n}\n";
+}
+
+TEST(Schedule, ShortRowsAreLanes) {
+  for (const bool keep : {false, true}) {
+    for (const int64_t columns : {2, 3})
+      for (const int64_t rows : {0, 1, 16, 17, 100, 300})
+        expect_same(short_rows("s0", columns, keep), {rows});
+    const Kernel k = schedule(parse_kernel(short_rows("s0", 2, keep)));
+    EXPECT_EQ(vector_loops(short_rows("s0", 2, keep)), 1) << print(k);
+    EXPECT_NE(parallel_extent(k, k.sizes), Sym::symbol("s0"));
+    EXPECT_TRUE(parallel_extent(k, {"n"}).mentions("n"));
+  }
+}
+
 TEST(Schedule, Transposes) {
   for (const int64_t n : {3, 16, 40, 130})
     for (const int64_t m : {5, 16, 33})
