@@ -225,7 +225,7 @@ const TensorType& AtenCall::out(int k) const {
 }
 
 /// Casts and broadcasts to the captured type; sizes that are only equal in value are renamed.
-const Expr AtenCall::fit(Expr e, int k) const {
+Expr AtenCall::fit(Expr e, int k) const {
   const TensorType& want = out(k);
   require(b.type(e.v).device == want.device || e.rank() == 0, "the result is on another device");
   e = cast(e, want.dtype);

@@ -90,7 +90,7 @@ class AtenCall {
 
  private:
   const Arg& arg(int i) const;
-  const Expr fit(Expr e, int k) const;
+  Expr fit(Expr e, int k) const;
   bool aliases_operand(ValueId v) const;
 
   Rewriter& rewriter_;

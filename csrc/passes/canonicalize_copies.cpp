@@ -119,26 +119,31 @@ void triangle(AtenCall& c) {
   c.done(where(keep, x, 0));
 }
 
+/// Zeros of the captured sizes but for one diagonal of dims `row` and `column`, which holds the last
+/// dim of `x`. Element k of it lies in row k, or in row k - offset if the offset is negative.
+void embedded_diagonal(AtenCall& c, const Expr& x, int64_t offset, int64_t row, int64_t column) {
+  const int rank = c.out().rank();
+  const Sym rows = c.out().sizes[static_cast<size_t>(row)];
+  const Sym before = std::max<int64_t>(0, -offset), held = x.sizes().back();
+  const Expr by_row = unsqueeze(pad_zeros(x, x.rank() - 1, before, rows - before - held), x.rank());
+  const std::vector<Sym> plane{rows, c.out().sizes[static_cast<size_t>(column)]};
+  const Expr matrix = where(eq(diagonal_number(c, plane), static_cast<double>(offset)), by_row, 0);
+  std::vector<int64_t> order = all_dims(rank - 2);
+  order.insert(order.begin() + std::min(row, column), row < column ? rank - 2 : rank - 1);
+  order.insert(order.begin() + std::max(row, column), row < column ? rank - 1 : rank - 2);
+  c.done({&c.b, c.b.permute(matrix.v, order)});
+}
+
 /// self, offset, dim1, dim2
 void diag_embed(AtenCall& c) {
-  const Expr x = c.expr(0);
   const int rank = c.out().rank();
-  const int64_t row = c.dim(2, rank), column = c.dim(3, rank);
-  const int64_t offset = c.integer(1);
-  std::vector<Sym> sizes(x.sizes().begin(), x.sizes().end() - 1);
-  const Sym n = c.out().sizes[static_cast<size_t>(row)];
-  // Row r of the matrix holds the diagonal's element r (or r + offset) in one column.
-  const Sym before = std::max<int64_t>(0, -offset), behind = std::max<int64_t>(0, offset);
-  const Expr by_row = unsqueeze(pad_zeros(x, x.rank() - 1, before, behind), x.rank());
-  std::vector<Sym> square = sizes;
-  square.insert(square.end(), {n, n});
-  const Expr on_diagonal = eq(diagonal_number(c, square), static_cast<double>(offset));
-  const Expr matrix = where(on_diagonal, by_row, 0);
-  std::vector<int64_t> order = all_dims(rank - 2);
-  const auto insert = [&](int64_t at, int64_t source) { order.insert(order.begin() + at, source); };
-  row < column ? (insert(row, rank - 2), insert(column, rank - 1))
-               : (insert(column, rank - 1), insert(row, rank - 2));
-  c.done({&c.b, c.b.permute(matrix.v, order)});
+  embedded_diagonal(c, c.expr(0), c.integer(1), c.dim(2, rank), c.dim(3, rank));
+}
+
+/// grad, input sizes, offset, dim1, dim2
+void diagonal_backward(AtenCall& c) {
+  const int rank = c.out().rank();
+  embedded_diagonal(c, c.expr(0), c.integer(2), c.dim(3, rank), c.dim(4, rank));
 }
 
 /// self, src, dim, index
@@ -220,6 +225,7 @@ std::vector<AtenRule> reshaping_copy_rules() {
       {"aten.tril.default", triangle, ScalarOp::le},
       {"aten.triu.default", triangle, ScalarOp::ge},
       {"aten.diag_embed.default", diag_embed},
+      {"aten.diagonal_backward.default", diagonal_backward},
       {"aten.select_scatter.default", select_scatter},
       {"aten.slice_scatter.default", slice_scatter},
       {"aten.slice_backward.default", slice_backward},

@@ -84,6 +84,7 @@ std::vector<AtenRule> creation_rules() {
       {"aten.zeros_like.default", zeros},
       {"aten.new_zeros.default", zeros},
       {"aten.zero.default", zeros},
+      {"aten._efficientzerotensor.default", zeros},
       {"aten.empty.memory_format", zeros},
       {"aten.empty_like.default", zeros},
       {"aten.empty_strided.default", zeros},

@@ -68,10 +68,10 @@ void index_put(AtenCall& c) {
   const std::vector<std::optional<ValueId>> indices = c.tensors(1);
   if (put_by_mask(c, x, indices)) return;
   const IndexedDims at = indexed_dims(c, x, indices);
-  std::vector<Sym> sizes(at.base.sizes().begin(), at.base.sizes().begin() + at.first);
-  sizes.insert(sizes.end(), at.shape.begin(), at.shape.end());
-  sizes.insert(sizes.end(), at.base.sizes().begin() + at.first + static_cast<int64_t>(at.indices.size()),
-               at.base.sizes().end());
+  std::vector<Sym> sizes = at.base.sizes();
+  const auto first = sizes.begin() + at.first;
+  const auto gap = sizes.erase(first, first + static_cast<int64_t>(at.indices.size()));
+  sizes.insert(gap, at.shape.begin(), at.shape.end());
   Expr values = c.expr(2, x.dtype());
   if (values.sizes() != sizes) values = expand(values, sizes);
   const Expr result = put(at.base, at.first, at.indices, values, c.flag(3));

@@ -33,8 +33,9 @@ void forward(AtenCall& c) {
   const Targets t = targets(c, x, 1, c.sym(4));
   const Expr index = where(t.valid, t.index, 0);
   const Expr picked{&c.b, c.b.emit(Op::gather, {x.v, index.v}, {{"dim", Sym(t.dim)}})};
-  const Expr weight = where(t.valid, class_weight(c, index, 2, x.dtype()), 0);
-  const Expr loss = where(t.valid, -picked * weight, 0);
+  const Expr class_weights = class_weight(c, index, 2, x.dtype());
+  const Expr weight = where(t.valid, class_weights, 0);
+  const Expr loss = where(t.valid, c.none(2) ? -picked : -picked * class_weights, 0);
   const int64_t reduction = c.integer(3);
   if (reduction == kNone) {
     if (c.wanted(0)) c.done(reshape(loss, c.out(0).sizes), 0);

@@ -15,7 +15,7 @@ struct Expr {
   ValueId v = -1;
 
   DType dtype() const { return b->type(v).dtype; }
-  const std::vector<Sym>& sizes() const { return b->type(v).sizes; }
+  std::vector<Sym> sizes() const { return b->type(v).sizes; }  // a copy: types move as nodes are added
   int rank() const { return b->type(v).rank(); }
 };
 
