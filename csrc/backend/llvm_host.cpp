@@ -1,6 +1,7 @@
 #include "backend/llvm_host.h"
 
 #include <llvm/ADT/StringMap.h>
+#include <llvm/MC/MCSubtargetInfo.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Support/TargetSelect.h>
 #include <llvm/TargetParser/Host.h>
@@ -25,6 +26,29 @@ int best_vector_bits(const llvm::StringMap<bool>& features) {
   if (all({"avx2", "fma", "f16c", "bmi2", "lzcnt"})) return 256;
   if (all({"sse4.2", "popcnt"})) return 128;
   return 0;
+}
+
+/// What the host has beyond the CPU that LLVM takes it for, or lacks of it, in LLVM's syntax. Listing every feature
+/// would work too, but the string is hashed again and again in code generation.
+std::string feature_difference(const std::string& cpu, const llvm::StringMap<bool>& features) {
+  initialize_llvm();
+  const std::string triple = llvm::sys::getProcessTriple();
+  std::string error;
+  const llvm::Target* target = llvm::TargetRegistry::lookupTarget(triple, error);
+  if (!target) OURJIT_RAISE(BackendError) << "LLVM has no target for " << triple << ": " << error;
+  const std::unique_ptr<llvm::MCSubtargetInfo> base(target->createMCSubtargetInfo(triple, cpu, ""));
+  const std::map<std::string, bool> sorted = [&] {
+    std::map<std::string, bool> r;
+    for (const auto& f : features) r[f.getKey().str()] = f.getValue();
+    return r;
+  }();
+  std::string text;
+  for (const auto& [name, on] : sorted) {
+    // AVX10 adds nothing to AVX-512 here but LLVM's limits on vector width.
+    if (name.starts_with("avx10") || base->checkFeatures("+" + name) == on) continue;
+    text += (text.empty() ? "" : ",") + std::string(on ? "+" : "-") + name;
+  }
+  return text;
 }
 
 int64_t cache_bytes(int name, int64_t otherwise) {
@@ -56,12 +80,7 @@ HostCpu detect_host(int max_vector_bits) {
   host.target.l1_bytes = l1;
   host.target.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, host.target.l2_bytes);
   host.name = llvm::sys::getHostCPUName().str();
-  std::map<std::string, bool> sorted;
-  for (const auto& f : features) sorted[f.getKey().str()] = f.getValue();
-  for (const auto& [name, on] : sorted) {
-    if (!host.features.empty()) host.features += ",";
-    host.features += (on ? "+" : "-") + name;
-  }
+  host.features = feature_difference(host.name, features);
   return host;
 }
 
