@@ -28,6 +28,7 @@ class PlanBuilder {
     find_joins();
     mark_leaving();
     add_inputs();
+    mark_written();
     for (size_t i = 0; i < f_.steps.size(); ++i) {
       const FusedStep& s = f_.steps[i];
       if (steps[i].kernel >= 0)
@@ -77,6 +78,22 @@ class PlanBuilder {
   void mark_leaving() {
     for (const GraphOutput& o : g_.outputs)
       if (o.value >= 0) leaves_[static_cast<size_t>(root(o.value))] = true;
+  }
+
+  /// Inputs that copy_to or a mutating call (its name ends in _) writes to.
+  void mark_written() {
+    for (const Node& n : g_.nodes) {
+      bool writes = n.op == Op::copy_to;
+      if (n.op == Op::call) {
+        const std::string& target = call_target(n);
+        const size_t end = target.rfind('.');
+        writes = end != std::string::npos && end > 0 && target[end - 1] == '_';
+      }
+      if (!writes || n.operands.empty()) continue;
+      const ValueId memory = root(n.operands[0]);
+      for (size_t i = 0; i < g_.inputs.size(); ++i)
+        if (g_.inputs[i].value == memory) plan_.inputs[i].written = true;
+    }
   }
 
   void add_inputs() {

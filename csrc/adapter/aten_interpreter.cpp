@@ -367,10 +367,20 @@ class Interpreter {
     return std::visit(Convert{*this, n}, a.v);
   }
 
+  /// ourjit.uniform and ourjit.normal as compiled graphs compute them.
+  at::Tensor drawn(const Node& n, bool normal) const {
+    const TensorType& t = g_.type(n.results[0]);
+    const int64_t seed = operand(n).item().toLong();
+    return random_numbers(t.dtype, eval(t.sizes),
+                          [&](int64_t i) { return random_number(normal, t.dtype, seed, i); });
+  }
+
   void call(const Node& n) {
     const std::string& target = call_target(n);
     std::vector<at::Tensor> results;
-    if (is_rng_seed(target)) {
+    if (target == "ourjit.uniform.default" || target == "ourjit.normal.default") {
+      results.push_back(drawn(n, target == "ourjit.normal.default"));
+    } else if (is_rng_seed(target)) {
       results.push_back(aten("aten.full.default",
                              {int_list({}), draw_seed(), dtype_value(DType::i64)}));
     } else {
