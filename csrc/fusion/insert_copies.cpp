@@ -138,7 +138,7 @@ Graph insert_copies(const Graph& g) {
     if (o.strides_fixed && !same_strides(t, o.strides))
       o.value = append_copy(out, o.value, o.strides);
     else if (!has_memory(out, o.value))
-      o.value = append_copy(out, o.value, contiguous_strides(t.sizes));
+      o.value = append_copy(out, o.value, o.strides_fixed ? o.strides : contiguous_strides(t.sizes));
   }
   return out;
 }
