@@ -47,7 +47,7 @@ class Session:
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
-                return self.compile(graph, f"{kind}_{number}", record)
+                return self.compile(graph, example_inputs, f"{kind}_{number}", record)
 
             return compile_stage
 
@@ -61,12 +61,14 @@ class Session:
         )
         return aot(module, inputs)
 
-    def compile(self, module: torch.fx.GraphModule, name: str, record: Recorder | None) -> Compiled:
+    def compile(
+        self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
+    ) -> Compiled:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be exported."""
         start = time.perf_counter()
         try:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
-            graph, constants = export_graph(module, name, saved)
+            graph, constants = export_graph(module, name, saved, example_inputs)
             executable = self.compiler.compile(graph, constants=constants)
         except _C.Unsupported as error:
             if self.options["strict"]:

@@ -18,6 +18,7 @@ Constants that the graph holds become additional inputs behind the others.
 from __future__ import annotations
 
 import operator
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -61,22 +62,28 @@ Graph = dict[str, Any]
 
 
 def export_graph(
-    module: torch.fx.GraphModule, name: str, free: slice = slice(0, 0)
+    module: torch.fx.GraphModule,
+    name: str,
+    free: slice = slice(0, 0),
+    example_inputs: Sequence[Any] = (),
 ) -> tuple[Graph, list[torch.Tensor]]:
     """The graph of `module` as plain data, and its constants.
 
+    The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
+    graph really returned, while the nodes of the backward graph still tell those of its trace.
     The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: higher-order operators, numbers computed from tensors.
     """
-    exporter = Exporter(module, name)
+    exporter = Exporter(module, name, example_inputs)
     graph, constants = exporter.run()
     free_strides(graph, free)
     return graph, constants
 
 
 class Exporter:
-    def __init__(self, module: torch.fx.GraphModule, name: str) -> None:
+    def __init__(self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = ()) -> None:
         self.module = module
+        self.example_inputs = example_inputs
         self.name = name
         self.values: dict[torch.fx.Node, int | tuple[int, ...] | None] = {}
         self.count = 0
@@ -116,6 +123,8 @@ class Exporter:
     def add_input(self, node: torch.fx.Node) -> None:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
+            if len(self.inputs) < len(self.example_inputs):
+                value = self.example_inputs[len(self.inputs)]
             self.inputs.append((node.name, self.tensor_type(value)))
         elif isinstance(value, torch.SymInt):
             text = str(symbolic_expression(value))
