@@ -56,6 +56,21 @@ int64_t cache_bytes(int name, int64_t otherwise) {
   return bytes > 0 ? bytes : otherwise;
 }
 
+HostCpu detect() {
+  const llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
+  const int best = best_vector_bits(features);
+  if (best == 0)
+    OURJIT_RAISE(BackendError) << "this CPU (" << llvm::sys::getHostCPUName().str()
+                               << ") lacks SSE 4.2, which compiled kernels need";
+  HostCpu host;
+  host.target.vector_bits = best;
+  host.target.l1_bytes = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, host.target.l1_bytes);
+  host.target.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, host.target.l2_bytes);
+  host.name = llvm::sys::getHostCPUName().str();
+  host.features = feature_difference(host.name, features);
+  return host;
+}
+
 }  // namespace
 
 void initialize_llvm() {
@@ -69,18 +84,9 @@ void initialize_llvm() {
 }
 
 HostCpu detect_host(int max_vector_bits) {
-  const llvm::StringMap<bool> features = llvm::sys::getHostCPUFeatures();
-  const int best = best_vector_bits(features);
-  if (best == 0)
-    OURJIT_RAISE(BackendError) << "this CPU (" << llvm::sys::getHostCPUName().str()
-                               << ") lacks SSE 4.2, which compiled kernels need";
-  HostCpu host;
-  host.target.vector_bits = max_vector_bits > 0 ? std::min(best, max_vector_bits) : best;
-  const int64_t l1 = cache_bytes(_SC_LEVEL1_DCACHE_SIZE, host.target.l1_bytes);
-  host.target.l1_bytes = l1;
-  host.target.l2_bytes = cache_bytes(_SC_LEVEL2_CACHE_SIZE, host.target.l2_bytes);
-  host.name = llvm::sys::getHostCPUName().str();
-  host.features = feature_difference(host.name, features);
+  static const HostCpu best = detect();
+  HostCpu host = best;
+  if (max_vector_bits > 0) host.target.vector_bits = std::min(host.target.vector_bits, max_vector_bits);
   return host;
 }
 

@@ -54,7 +54,7 @@ class KernelEmitter {
   void serial_loop(const loop::For& f);
   void vector_loop(const loop::For& f);
   /// The body of a vector loop for `width` iterations from `first`, of which those of `mask` (null: all) are active.
-  Values vector_body(const loop::For& f, Value* first, Value* begin, Value* mask, const Values& carried);
+  Values vector_body(const loop::For& f, Value* first, Value* mask, const Values& carried);
   /// The iterations from `from` on (`trips` of them, if known), one vector at a time; `exact` if they fill whole
   /// vectors, else the last one is masked.
   Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact,
@@ -89,8 +89,8 @@ class KernelEmitter {
   static size_t carried_count(const loop::Reduction& r);
   static bool is_arg(const loop::Reduction& r);
   Values initial_values(const loop::For& f, bool vector);
-  /// Combines the body's values of one iteration (number `iteration`, i64) into `carried`.
-  Values accumulate(const loop::For& f, const Values& carried, Value* iteration, Value* mask);
+  /// Combines the body's values of the iteration(s) from `var` on into `carried`.
+  Values accumulate(const loop::For& f, const Values& carried, Value* var, Value* mask);
   /// Combines two partial results of one reduction; indices decide between equal extremes.
   Values combine(const loop::Reduction& r, const Values& a, const Values& b);
   /// Combines the lanes of one reduction's partial result.

@@ -152,10 +152,13 @@ Value* KernelEmitter::if_then(Value* condition, Value* otherwise, const std::fun
 
 void KernelEmitter::parallel_loop(const loop::For& f) {
   OURJIT_CHECK(f.reductions.empty()) << "a parallel loop cannot reduce";
-  Value* base = index_.uniform(f.begin);
-  counted_loop(ir_.CreateAdd(base, begin_), ir_.CreateAdd(base, end_), std::nullopt, 1, {},
+  const auto from_begin = [&](Value* v) {
+    return f.begin.is_const(0) ? v : ir_.CreateAdd(index_.uniform(f.begin), v);
+  };
+  counted_loop(from_begin(begin_), from_begin(end_), std::nullopt, 1, {},
                [&](Value* var, const Values&) {
                  index_.open();
+                 var->setName(f.var);
                  index_.define(f.var, var, loop_range(f));
                  block(f.body);
                  index_.close();
@@ -169,24 +172,24 @@ void KernelEmitter::serial_loop(const loop::For& f) {
   const Values final = counted_loop(
       begin, end, trip_count(f), 1, initial_values(f, false), [&](Value* var, const Values& carried) {
         index_.open();
+        if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
         index_.define(f.var, var, loop_range(f));
         block(f.body);
-        Values next = accumulate(f, carried, ir_.CreateSub(var, begin), nullptr);
+        Values next = accumulate(f, carried, var, nullptr);
         index_.close();
         return next;
       });
   define_results(f, final);
 }
 
-KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* first, Value* begin, Value* mask,
+KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* first, Value* mask,
                                                  const Values& carried) {
   lanes_ = static_cast<unsigned>(f.width);
   lane_mask_ = mask;
   index_.open();
   index_.define_lanes(f.var, first, lanes_, loop_range(f));
   block(f.body);
-  Values next;
-  if (!f.reductions.empty()) next = accumulate(f, carried, ir_.CreateSub(first, begin), mask);
+  Values next = accumulate(f, carried, first, mask);
   index_.close();
   lanes_ = 1;
   lane_mask_ = nullptr;
@@ -196,16 +199,15 @@ KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* firs
 KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips,
                                                     bool exact, const Values& carried) {
   const unsigned lanes = static_cast<unsigned>(f.width);
-  Value* begin = index_.uniform(f.begin);
   Value* end = index_.uniform(f.end);
   return counted_loop(from, end, trips, f.width, carried, [&](Value* first, const Values& values) {
-    if (exact) return vector_body(f, first, begin, nullptr, values);
+    if (exact) return vector_body(f, first, nullptr, values);
     Value* left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first),
                                             builder_.i64(f.width));
     if (trips && *trips < f.width) left = builder_.i64(*trips);
     Value* limit = builder_.broadcast(ir_.CreateTrunc(left, ir_.getInt32Ty()), lanes);
     Value* mask = ir_.CreateICmpULT(builder_.iota(lanes, 32), limit);
-    return vector_body(f, first, begin, mask, values);
+    return vector_body(f, first, mask, values);
   });
 }
 
@@ -220,7 +222,7 @@ KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value*
     for (int u = 0; u < copies; ++u) {
       const Values part(values.begin() + one * u, values.begin() + one * (u + 1));
       Value* first = u == 0 ? var : ir_.CreateNSWAdd(var, builder_.i64(static_cast<int64_t>(f.width) * u));
-      const Values updated = vector_body(f, first, begin, nullptr, part);
+      const Values updated = vector_body(f, first, nullptr, part);
       next.insert(next.end(), updated.begin(), updated.end());
     }
     return next;
@@ -251,11 +253,12 @@ void KernelEmitter::vector_loop(const loop::For& f) {
     Value* from = begin;
     const int64_t whole = trips && !once ? *trips / step * step : 0;
     if (whole > 0) {
-      from = ir_.CreateAdd(begin, builder_.i64(whole));
+      from = index_.uniform(f.begin + whole);
       carried = unrolled_vectors(f, from, whole, copies, carried);
     } else if (!trips && !once) {
-      Value* count = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, ir_.CreateSub(end, begin), builder_.i64(0));
-      from = ir_.CreateAdd(begin, ir_.CreateSub(count, ir_.CreateURem(count, builder_.i64(step))));
+      Value* count = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, index_.uniform(f.end - f.begin), builder_.i64(0));
+      from = ir_.CreateSub(count, ir_.CreateURem(count, builder_.i64(step)));
+      if (!f.begin.is_const(0)) from = ir_.CreateAdd(begin, from);
       carried = unrolled_vectors(f, from, std::nullopt, copies, carried);
     }
     // What is left goes to the first accumulator.

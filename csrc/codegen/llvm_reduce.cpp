@@ -43,7 +43,7 @@ Value* KernelEmitter::is_better(const loop::Reduction& r, Value* a, Value* b) {
   return ir_.CreateOr(better, only_a_nan);
 }
 
-KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values& carried, Value* iteration,
+KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values& carried, Value* var,
                                                 Value* mask) {
   Values next;
   for (const loop::Reduction& r : f.reductions) {
@@ -55,6 +55,7 @@ KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values
       next.push_back(mask ? ir_.CreateSelect(mask, sum, old) : sum);
       continue;
     }
+    Value* iteration = f.begin.is_const(0) ? var : ir_.CreateSub(var, index_.uniform(f.begin));
     Value* at = builder_.broadcast(iteration, lanes);
     if (f.kind == loop::LoopKind::Vector && lanes > 1) at = ir_.CreateAdd(at, builder_.iota(lanes, 64));
     Value* old_at = carried[next.size() + 1];
