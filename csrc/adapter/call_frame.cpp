@@ -81,7 +81,22 @@ at::Tensor CallFrame::output(int tensor) {
   return make_tensor(base.storage(), to_torch(t.dtype), t.sizes, t.strides, start + t.byte_offset);
 }
 
+bool CallFrame::profiles() const { return at::hasCallbacks(); }
+
+void CallFrame::begin_step(int step) {
+  record_.emplace(at::RecordScope::FUNCTION);
+  if (!record_->isActive()) return;
+  const PlanStep& s = instance_.plan->steps[static_cast<size_t>(step)];
+  const auto* launch = std::get_if<LaunchStep>(&s);
+  record_->before("ourjit::" +
+                  (launch ? instance_.plan->kernels[static_cast<size_t>(launch->kernel)].name
+                          : std::get<CallStep>(s).target));
+}
+
+void CallFrame::end_step(int) { record_.reset(); }
+
 void CallFrame::clear() {
+  record_.reset();
   for (CallValue& v : inputs_) v.tensor.reset();
   for (c10::Storage& s : storages_) s = c10::Storage();
   for (at::Tensor& t : held_) t.reset();

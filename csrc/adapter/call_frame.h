@@ -2,8 +2,10 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
+#include <ATen/record_function.h>
 
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "adapter/executable.h"
@@ -24,6 +26,10 @@ class CallFrame final : public Host {
   void call(int step, void** buffers) override;
   void* allocate(int buffer, int64_t bytes) override;
   void release(int buffer) override;
+  /// Steps show up in torch's profiler under the names of kernels and operators.
+  bool profiles() const override;
+  void begin_step(int step) override;
+  void end_step(int step) override;
 
  private:
   at::Tensor output(int tensor);
@@ -36,6 +42,7 @@ class CallFrame final : public Host {
   std::vector<CallValue> inputs_;
   std::vector<c10::Storage> storages_;  // by buffer: Output
   HeldResults held_;                    // by buffer: CallResult
+  std::optional<at::RecordFunction> record_;
 };
 
 }  // namespace ourjit

@@ -78,15 +78,18 @@ void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& ho
     const auto i = static_cast<size_t>(b);
     frame.buffers[i] = host.allocate(b, instance.buffer_bytes[i]);
   };
+  const bool profiles = host.profiles();
   for (int b : instance.release_at_start) host.release(b);
   for (size_t i = 0; i < instance.steps.size(); ++i) {
     const InstanceStep& step = instance.steps[i];
     for (int k = 0; k < step.acquire.count; ++k)
       acquire(instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
+    if (profiles) host.begin_step(static_cast<int>(i));
     if (!step.function)
       host.call(static_cast<int>(i), frame.buffers.data());
     else if (step.extent > 0)
       launch(instance, step, frame, host);
+    if (profiles) host.end_step(static_cast<int>(i));
     for (int k = 0; k < step.release.count; ++k)
       host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
   }

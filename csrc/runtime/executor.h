@@ -37,6 +37,10 @@ class Host {
   virtual void* allocate(int buffer, int64_t bytes) = 0;
   /// Says that no later step and no output needs this Input or CallResult buffer.
   virtual void release(int buffer) = 0;
+  /// True if this call is being profiled; then each step is enclosed in begin_step and end_step.
+  virtual bool profiles() const { return false; }
+  virtual void begin_step(int step) {}
+  virtual void end_step(int step) {}
 };
 
 /// The pointers of one running call. Kept between calls so that nothing is allocated.
