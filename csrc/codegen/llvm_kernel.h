@@ -56,8 +56,8 @@ class KernelEmitter {
   /// The body of a vector loop for `width` iterations from `first`, of which those of `mask` (null: all) are active.
   Values vector_body(const loop::For& f, Value* first, Value* mask, const Values& carried);
   /// The iterations from `from` on (`trips` of them, if known), one vector at a time; `exact` if they fill whole
-  /// vectors, else the last one is masked.
-  Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact,
+  /// vectors, else the last one is masked; `at_most_one` if there is no second one.
+  Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact, bool at_most_one,
                         const Values& carried);
   /// Iterations up to `end` in whole vectors, `copies` of them at a time, each with its own accumulators.
   Values unrolled_vectors(const loop::For& f, Value* end, std::optional<int64_t> trips, int copies,
@@ -65,8 +65,8 @@ class KernelEmitter {
   /// for (var = begin; var < end; var += step), as a loop that tests at its end; `trips` is end - begin, if known.
   Values counted_loop(Value* begin, Value* end, std::optional<int64_t> trips, int64_t step,
                       const Values& initial, const LoopBody& body);
-  /// Emits `then` where `condition` holds; its value, or `otherwise` (both null if there is none).
-  Value* if_then(Value* condition, Value* otherwise, const std::function<Value*()>& then);
+  /// Emits `then` where `condition` holds; its values, or `otherwise`.
+  Values if_then(Value* condition, const Values& otherwise, const std::function<Values()>& then);
   void mark_varying(const std::vector<loop::Node>& body);
   bool is_varying(loop::ValueId id) const { return varying_values_[static_cast<size_t>(id)]; }
   bool is_varying(const Sym& s) const;

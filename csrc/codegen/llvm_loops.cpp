@@ -133,21 +133,25 @@ KernelEmitter::Values KernelEmitter::counted_loop(Value* begin, Value* end, std:
   return final;
 }
 
-Value* KernelEmitter::if_then(Value* condition, Value* otherwise, const std::function<Value*()>& then) {
+KernelEmitter::Values KernelEmitter::if_then(Value* condition, const Values& otherwise,
+                                             const std::function<Values()>& then) {
   llvm::BasicBlock* before = ir_.GetInsertBlock();
   llvm::BasicBlock* inside = new_block("if");
   llvm::BasicBlock* after = new_block("if.end");
   ir_.CreateCondBr(condition, inside, after);
   ir_.SetInsertPoint(inside);
-  Value* v = then();
+  const Values values = then();
   llvm::BasicBlock* last = ir_.GetInsertBlock();
   ir_.CreateBr(after);
   ir_.SetInsertPoint(after);
-  if (!otherwise) return nullptr;
-  llvm::PHINode* phi = ir_.CreatePHI(v->getType(), 2);
-  phi->addIncoming(otherwise, before);
-  phi->addIncoming(v, last);
-  return phi;
+  Values merged;
+  for (size_t i = 0; i < otherwise.size(); ++i) {
+    llvm::PHINode* phi = ir_.CreatePHI(values[i]->getType(), 2);
+    phi->addIncoming(otherwise[i], before);
+    phi->addIncoming(values[i], last);
+    merged.push_back(phi);
+  }
+  return merged;
 }
 
 void KernelEmitter::parallel_loop(const loop::For& f) {
@@ -197,18 +201,23 @@ KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* firs
 }
 
 KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips,
-                                                    bool exact, const Values& carried) {
-  const unsigned lanes = static_cast<unsigned>(f.width);
+                                                    bool exact, bool at_most_one, const Values& carried) {
+  const auto lanes = static_cast<unsigned>(f.width);
   Value* end = index_.uniform(f.end);
-  return counted_loop(from, end, trips, f.width, carried, [&](Value* first, const Values& values) {
+  const auto body = [&](Value* first, const Values& values) {
     if (exact) return vector_body(f, first, nullptr, values);
-    Value* left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first),
-                                            builder_.i64(f.width));
-    if (trips && *trips < f.width) left = builder_.i64(*trips);
+    Value* left = nullptr;
+    if (trips && *trips < f.width)
+      left = builder_.i64(*trips);
+    else if (at_most_one)
+      left = ir_.CreateSub(end, first);
+    else
+      left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first), builder_.i64(f.width));
     Value* limit = builder_.broadcast(ir_.CreateTrunc(left, ir_.getInt32Ty()), lanes);
-    Value* mask = ir_.CreateICmpULT(builder_.iota(lanes, 32), limit);
-    return vector_body(f, first, mask, values);
-  });
+    return vector_body(f, first, ir_.CreateICmpULT(builder_.iota(lanes, 32), limit), values);
+  };
+  if (!at_most_one || trips) return counted_loop(from, end, trips, f.width, carried, body);
+  return if_then(ir_.CreateICmpSLT(from, end), carried, [&] { return body(from, carried); });
 }
 
 KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value* end,
@@ -218,6 +227,7 @@ KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value*
   Value* begin = index_.uniform(f.begin);
   const int64_t step = static_cast<int64_t>(f.width) * copies;
   return counted_loop(begin, end, trips, step, carried, [&](Value* var, const Values& values) {
+    if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
     Values next;
     for (int u = 0; u < copies; ++u) {
       const Values part(values.begin() + one * u, values.begin() + one * (u + 1));
@@ -263,6 +273,7 @@ void KernelEmitter::vector_loop(const loop::For& f) {
     }
     // What is left goes to the first accumulator.
     const Values head = single_vectors(f, from, trips ? std::optional(*trips - whole) : std::nullopt, exact,
+                                       copies == 1 && !once,
                                        Values(carried.begin(), carried.begin() + size));
     std::copy(head.begin(), head.end(), carried.begin());
   }

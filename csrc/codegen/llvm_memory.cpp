@@ -35,7 +35,7 @@ void KernelEmitter::load(const loop::Load& l) {
 
 Value* KernelEmitter::load_uniform(const loop::Load& l, Value* index) {
   const DType t = loop::memory_dtype(k_, l.buffer);
-  const auto read = [&]() -> Value* {
+  const auto read = [&] {
     Value* p = element_pointer(l.buffer, index);
     return builder_.from_memory(ir_.CreateAlignedLoad(builder_.memory_type(t), p, alignment(t)), t);
   };
@@ -44,7 +44,7 @@ Value* KernelEmitter::load_uniform(const loop::Load& l, Value* index) {
   const unsigned lanes = lanes_of(mask);
   if (lanes > 1) mask = with_lane_mask(mask);
   Value* zero = llvm::Constant::getNullValue(builder_.type(t));
-  Value* v = if_then(builder_.any(mask), zero, read);
+  Value* v = if_then(builder_.any(mask), {zero}, [&] { return Values{read()}; })[0];
   if (lanes == 1) return v;
   v = builder_.broadcast(v, lanes);
   return ir_.CreateSelect(mask, v, llvm::Constant::getNullValue(v->getType()));
@@ -95,7 +95,7 @@ void KernelEmitter::store(const loop::Store& s) {
 }
 
 void KernelEmitter::store_uniform(const loop::Store& s, DType t, Value* index) {
-  const auto write = [&]() -> Value* {
+  const auto write = [&] {
     Value* p = element_pointer(s.buffer, index);
     Value* v = value(s.value);
     if (s.accumulate) {
@@ -103,12 +103,12 @@ void KernelEmitter::store_uniform(const loop::Store& s, DType t, Value* index) {
       v = add_to_memory(t, builder_.from_memory(old, t), v);
     }
     ir_.CreateAlignedStore(builder_.to_memory(v, t), p, alignment(t));
-    return nullptr;
+    return Values{};
   };
   if (s.mask == loop::kNone)
     write();
   else
-    if_then(value(s.mask), nullptr, write);
+    if_then(value(s.mask), {}, write);
 }
 
 void KernelEmitter::store_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* v, Value* mask) {
