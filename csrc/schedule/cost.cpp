@@ -12,7 +12,7 @@ namespace ourjit::loop {
 namespace {
 
 constexpr double kCyclesPerNs = 3;
-constexpr double kNsPerByte = 0.06;  // of memory traffic by one of several cores
+constexpr double kNsPerByte = 0.04;  // of memory traffic by one of several cores
 
 // Costs in cycles; a vector operation on one register costs what a scalar one does.
 constexpr double kUniformLoad = 0.5, kLoad = 1, kStore = 1.5, kMask = 0.5;
@@ -180,7 +180,8 @@ class Bytes {
         const bool once = f->kind == LoopKind::Parallel && !whole_;
         std::set<size_t> depths = depths_of(f->begin);
         depths.merge(depths_of(f->end));
-        loops_.push_back({f->var, once ? 1 : trips(*f, values_), std::move(depths)});
+        loops_.push_back(
+            {f->var, once ? 1 : trips(*f, values_), f->begin.eval(values_), std::move(depths)});
         block(f->body);
         loops_.pop_back();
       }
@@ -193,6 +194,7 @@ class Bytes {
   struct Loop {
     std::string var;
     double trips;
+    int64_t begin;
     std::set<size_t> depths;  // loops that its bounds depend on
   };
 
@@ -215,7 +217,10 @@ class Bytes {
     if (is_local(k_, name)) return 0;
     double elements = 1;
     std::string key = name + (write ? ">" : "<");
-    for (const size_t i : depths_of(index)) elements *= std::max(0.0, loops_[i].trips);
+    for (const size_t i : depths_of(index)) {
+      elements *= std::max(0.0, loops_[i].trips);
+      key += std::to_string(loops_[i].begin) + ",";
+    }
     // The same element read in two stages of a row comes from cache the second time; loop
     // variables are numbered so that stages look alike.
     key += index

@@ -5,6 +5,7 @@
 #include "loop/visit.h"
 #include "schedule/access.h"
 #include "schedule/cost.h"
+#include "schedule/partition.h"
 #include "schedule/schedule.h"
 #include "schedule/transform.h"
 
@@ -29,6 +30,7 @@ class Scheduler {
 
   Kernel run() {
     simplify_indices(k_);
+    partition_loops(k_);
     split_divided(k_.body);
     tile_transposes(k_.body, {});
     values_ = guesses(k_);
@@ -126,20 +128,58 @@ class Scheduler {
   /// `for o { for i }` becomes `for i_b { for o_b { for o { for i } } }`: lines that are read
   /// across stay in cache until all of them is used.
   void tile_transposes(std::vector<Node>& body, const SymBounds& bounds) {
+    std::vector<Node> out;
     for (Node& n : body) {
       For* f = std::get_if<For>(&n.v);
-      if (!f) continue;
-      SymBounds inside = bounds;
-      if (const auto extent = variable_extent(*f, bounds)) inside.set_extent(f->var, *extent);
-      For* inner = inner_of(*f);
-      if (inner && long_enough(*f) && long_enough(*inner) && !inner->begin.mentions(f->var) &&
-          !inner->end.mentions(f->var) && is_transpose(*f, *inner) && can_vectorize(*f, bounds) &&
-          can_vectorize(*inner, inside)) {
-        tile(*f);
+      if (!f) {
+        out.push_back(std::move(n));
         continue;
       }
-      tile_transposes(f->body, inside);
+      for (For& part : distributed(std::move(*f), bounds)) {
+        SymBounds inside = bounds;
+        if (const auto extent = variable_extent(part, bounds)) inside.set_extent(part.var, *extent);
+        if (wants_tiles(part, bounds, inside))
+          tile(part);
+        else
+          tile_transposes(part.body, inside);
+        out.push_back({std::move(part)});
+      }
     }
+    body = std::move(out);
+  }
+
+  bool wants_tiles(For& f, const SymBounds& bounds, const SymBounds& inside) {
+    For* inner = inner_of(f);
+    return inner && long_enough(f) && long_enough(*inner) && !inner->begin.mentions(f.var) &&
+           !inner->end.mentions(f.var) && is_transpose(f, *inner) && can_vectorize(f, bounds) &&
+           can_vectorize(*inner, inside);
+  }
+
+  /// `for o { for a {..} for b {..} }` as `for o { for a {..} } for o { for b {..} }` if a or b is
+  /// to be tiled with o.
+  std::vector<For> distributed(For f, const SymBounds& bounds) {
+    std::vector<size_t> loops;
+    for (size_t i = 0; i < f.body.size(); ++i) {
+      const For* inner = std::get_if<For>(&f.body[i].v);
+      if (inner && !inner->reductions.empty()) return {std::move(f)};
+      if (inner) loops.push_back(i);
+      if (!inner && !is_pure(f.body[i])) return {std::move(f)};
+    }
+    if (f.kind != LoopKind::Serial || !f.reductions.empty() || loops.size() < 2)
+      return {std::move(f)};
+    bool any = false;
+    for (const size_t i : loops) any |= is_transpose(f, std::get<For>(f.body[i].v));
+    if (!any || !can_vectorize(f, bounds)) return {std::move(f)};
+    std::vector<For> out;
+    for (const size_t i : loops) {
+      For part = f;
+      part.body.clear();
+      for (size_t j = 0; j <= i; ++j)
+        if (j == i || is_pure(f.body[j])) part.body.push_back(f.body[j]);
+      if (!out.empty()) part.body = cloned(k_, part.body);
+      out.push_back(std::move(part));
+    }
+    return out;
   }
 
   void tile(For& outer) {

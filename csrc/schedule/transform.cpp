@@ -1,5 +1,7 @@
 #include "schedule/transform.h"
 
+#include <map>
+
 #include "base/error.h"
 #include "loop/visit.h"
 
@@ -30,7 +32,67 @@ std::optional<Sym> divided(const Sym& s, int64_t m) {
   return min(*a, *b);
 }
 
+/// Copies of nodes with values of their own.
+class Cloner {
+ public:
+  explicit Cloner(Kernel& k) : k_(k) {}
+
+  std::vector<Node> clone(const std::vector<Node>& body) {
+    std::vector<Node> out = body;
+    rename(out);
+    return out;
+  }
+
+ private:
+  void use(ValueId& v) const {
+    if (const auto it = names_.find(v); it != names_.end()) v = it->second;
+  }
+  void define(ValueId& v) {
+    const auto fresh = static_cast<ValueId>(k_.types.size());
+    k_.types.push_back(k_.types[static_cast<size_t>(v)]);
+    names_[v] = fresh;
+    v = fresh;
+  }
+
+  void rename(std::vector<Node>& body) {
+    for (Node& n : body)
+      std::visit(Overloaded{
+                     [&](Const& c) { define(c.result); },
+                     [&](Index& i) { define(i.result); },
+                     [&](Compute& c) {
+                       for (ValueId& a : c.args) use(a);
+                       define(c.result);
+                     },
+                     [&](Load& l) {
+                       use(l.mask);
+                       define(l.result);
+                     },
+                     [&](Store& s) {
+                       use(s.value);
+                       use(s.mask);
+                     },
+                     [&](Bind& b) {
+                       use(b.value);
+                       use(b.mask);
+                     },
+                     [&](For& f) {
+                       rename(f.body);
+                       for (Reduction& r : f.reductions) {
+                         use(r.value);
+                         define(r.result);
+                       }
+                     },
+                 },
+                 n.v);
+  }
+
+  Kernel& k_;
+  std::map<ValueId, ValueId> names_;
+};
+
 }  // namespace
+
+std::vector<Node> cloned(Kernel& k, const std::vector<Node>& body) { return Cloner(k).clone(body); }
 
 bool has_positions(const For& f) {
   for (const Reduction& r : f.reductions)

@@ -4,6 +4,7 @@
 
 #include <set>
 #include <string>
+#include <vector>
 
 #include "loop/loop_ir.h"
 
@@ -18,6 +19,9 @@ For tiled(Kernel& k, For f, int64_t tile, const std::string& outer);
 /// Empty if a bound is not a multiple of m.
 std::optional<For> split(Kernel& k, const For& f, int64_t m, const std::string& outer,
                          const std::string& inner);
+
+/// A copy of `body` that defines values of its own.
+std::vector<Node> cloned(Kernel& k, const std::vector<Node>& body);
 
 /// True if `f` reduces to a position, which depends on the loop's numbering.
 bool has_positions(const For& f);

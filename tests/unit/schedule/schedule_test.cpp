@@ -253,6 +253,50 @@ TEST(Schedule, DividedVariables) {
   }
 }
 
+/// Concat of two inputs along the inner dim at column `cut`, as selects; stored along or across
+/// rows.
+std::string concat(int64_t cut, int64_t columns, bool across, bool le) {
+  const int64_t rows = 20, rest = columns - cut;
+  const auto n = [](int64_t x) { return str(std::max<int64_t>(x, 1)); };
+  const std::string total = str(rows * columns);
+  const std::string compare = le ? "le" : "lt";
+  return "kernel @k(b0: in f32[" + n(rows * cut) + "], b1: in f32[" + n(rows * rest) +
+         "], b2: out f32[" + total + "]) {\n %0: i64 = const " + str(le ? cut - 1 : cut) +
+         "\n for t in 0.." + str(rows) + " {\n for c in 0.." + str(columns) +
+         " {\n %1: i64 = index c\n %2: bool = " + compare +
+         " %1, %0\n %3: bool = bitwise_not %2\n %4: f32 = load b0[t*" + str(cut) +
+         " + c] mask %2\n %5: f32 = load b1[t*" + str(rest) + " + c - " + str(cut) +
+         "] mask %3\n %6: f32 = where %2, %4, %5\n store b2[" +
+         (across ? "c*" + str(rows) + " + t" : "t*" + str(columns) + " + c") + "], %6\n }\n }\n}\n";
+}
+
+TEST(Schedule, ConcatsBecomePieces) {
+  for (const bool across : {false, true})
+    for (const bool le : {false, true})
+      for (const int64_t columns : {9, 16, 33, 64})
+        for (const int64_t cut : {0, 1, 8, 9, 16, 40})
+          if (cut <= columns) expect_same(concat(cut, columns, across, le));
+  const std::string text = print(schedule(parse_kernel(concat(16, 64, false, false))));
+  for (const char* gone : {"where", "mask", "lt"})
+    EXPECT_EQ(text.find(gone), std::string::npos) << text;
+}
+
+TEST(Schedule, MaskedBindsKeepTheirErrors) {
+  // Positions beyond 16 index out of range, but only where the mask holds.
+  for (const std::string bound : {"16", "32"})
+    expect_same(R"(kernel @k(b0: in i64[64], b1: in f32[16], b2: out f32[64]) {
+  %0: i64 = const )" +
+                bound + R"(
+  for c in 0..64 {
+    %1: i64 = index c
+    %2: bool = lt %1, %0
+    bind i = %1 in 0..16 mask %2
+    %3: f32 = load b1[i] mask %2
+    store b2[c], %3
+  }
+})");
+}
+
 TEST(Schedule, DependentIterationsAreNoLanes) {
   const auto body = [](const std::string& statements) {
     return "kernel @k(b0: inout f32[200], b1: in i64[64]) {\n for c in 0..64 {\n" + statements +
