@@ -13,6 +13,7 @@ namespace {
 
 /// Locals of one kernel beyond this are not on the stack.
 constexpr int64_t kMaxStackBytes = 256 * 1024;
+constexpr int64_t kPageBytes = 4096;
 constexpr uint64_t kLocalAlignment = 64;
 
 Interval up_to(const Interval& extent) {
@@ -97,6 +98,8 @@ void KernelEmitter::allocate_locals() {
     memory_[l.name] = p;
     scratch_.push_back(p);
   }
+  // Larger frames could step over the stack's guard page.
+  if (total > kPageBytes) function_->addFnAttr("probe-stack", "inline-asm");
 }
 
 void KernelEmitter::end_function() {

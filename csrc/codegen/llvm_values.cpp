@@ -177,6 +177,8 @@ Value* ValueBuilder::cast(Value* v, DType from, DType to) {
     return is_float(to) ? ir_.CreateFPCast(v, target) : float_to_int(v, to);
   }
   if (is_bool(to)) return ir_.CreateICmpNE(v, like_int(v, 0));
+  if (is_bool(from) && is_float(to))
+    return ir_.CreateSelect(v, llvm::ConstantFP::get(target, 1), llvm::ConstantFP::get(target, 0));
   const bool is_signed = dtype_kind(from) == DTypeKind::Signed;
   if (is_float(to)) {
     // Of bits below 32 the conversion from i32 is exact and a single instruction.

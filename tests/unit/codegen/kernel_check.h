@@ -54,6 +54,7 @@ class Memory {
 struct Tolerance {
   double relative = 0;
   double absolute = 0;
+  bool any_error = false;  // which error is recorded does not matter
 };
 
 /// Bit-equal but for NaNs, the sign of zero, and what `t` allows.
