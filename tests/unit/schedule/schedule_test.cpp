@@ -220,6 +220,42 @@ TEST(Schedule, Transposes) {
       }
 }
 
+TEST(Schedule, SymbolicShapes) {
+  const std::string transpose =
+      R"(kernel @t(b0: in f32[s0*s1*3], b1: out f32[s0*s1*3], s0: index, s1: index) {
+  parallel p in 0..3 {
+    for a in 0..s0 {
+      for b in 0..s1 {
+        %0: f32 = load b0[p*s0*s1 + b*s0 + a]
+        store b1[p*s0*s1 + a*s1 + b], %0
+      }
+    }
+  }
+})";
+  const std::string columns =
+      R"(kernel @c(b0: in f32[s0*s1], b1: out f32[s0*s1], s0: index, s1: index) {
+  parallel p in 0..floordiv(s1 + 63, 64) {
+    for q in p*64..min(s1, p*64 + 64) {
+      %0 = for c in 0..s0 reduce sum f32 {
+        %1: f32 = load b0[c*s1 + q]
+        yield %1
+      }
+      for d in 0..s0 {
+        %2: f32 = load b0[d*s1 + q]
+        %3: f32 = mul %2, %0
+        store b1[d*s1 + q], %3
+      }
+    }
+  }
+})";
+  for (const std::string& text : {transpose, columns}) {
+    for (const int64_t n : {0, 1, 5, 16, 33})
+      for (const int64_t m : {1, 7, 32, 70}) expect_same(text, {n, m});
+    EXPECT_EQ(vector_loops(text), 1);
+  }
+  EXPECT_NE(print(schedule(parse_kernel(transpose))).find("b_b"), std::string::npos);
+}
+
 TEST(Schedule, GathersAndScatters) {
   for (const int64_t d : {1, 5, 16, 48})
     for (const int64_t rows : {0, 3, 20})
