@@ -2,8 +2,8 @@
 
 import torch
 
-ERROR = "RuntimeError"
-MESSAGE = "out of bounds"
+ERROR = "IndexError"
+MESSAGE = "out of range"
 
 
 def run() -> None:

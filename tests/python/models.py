@@ -302,7 +302,7 @@ class CapsuleNet(nn.Module):
         x = F.relu(self.conv1(x))
         u = squash(self.conv2(x).view(x.shape[0], 8, -1).transpose(1, 2))
         votes = (self.weight @ u[:, :, None, :, None]).squeeze(-1)
-        logits = torch.zeros(votes.shape[:3], device=x.device)
+        logits = votes.new_zeros(votes.shape[:3])
         for _ in range(self.rounds - 1):
             coupling = logits.softmax(dim=2)
             v = squash((coupling[..., None] * votes.detach()).sum(dim=1))
@@ -335,7 +335,7 @@ class LSTM(nn.Module):
 
     def forward(self, tokens: Tensor, target: Tensor) -> Tensor:
         x = self.inputs(self.embed(tokens))
-        h = torch.zeros(tokens.shape[0], self.width, device=tokens.device)
+        h = x.new_zeros(tokens.shape[0], self.width)
         c = torch.zeros_like(h)
         states = []
         for t in range(tokens.shape[1]):
