@@ -1,7 +1,9 @@
-// Time of generated kernels per element on one thread, with data in the second-level cache and in memory, as the scheduler
-// prepares them, and the time to compile them. Memory: bytes that must move over time.
+// Time of generated kernels per element on one thread, with data in the second-level cache and in
+// memory, as the scheduler prepares them, and the time to compile them. Memory: bytes that must
+// move over time.
 //
-// The executable `kernels_bench` links the core and LLVM libraries of the build and Google Benchmark.
+// The executable `kernels_bench` links the core and LLVM libraries of the build and Google
+// Benchmark.
 #include <benchmark/benchmark.h>
 
 #include <cstdint>
@@ -12,6 +14,7 @@
 #include "backend/cpu_backend.h"
 #include "base/scalar_eval.h"
 #include "loop/text.h"
+#include "schedule/schedule.h"
 
 namespace {
 
@@ -204,7 +207,9 @@ CpuBackend& backend() {
   return *b;
 }
 
-loop::Kernel scheduled(const Case& c) { return loop::schedule_cpu(loop::parse_kernel(c.text), detect_host().target); }
+loop::Kernel scheduled(const Case& c) {
+  return loop::schedule_cpu(loop::parse_kernel(c.text), detect_host().target);
+}
 
 int64_t iterations(const loop::Kernel& k, int64_t rows) {
   for (const loop::Node& n : k.body)
@@ -217,7 +222,8 @@ void run(benchmark::State& state, const Case& c) {
   const int64_t rows = state.range(0), elements = rows * 768;
   const loop::Kernel k = scheduled(c);
   const auto code = backend().compile(k);
-  std::vector<std::vector<double>> memory(k.buffers.size(), std::vector<double>(static_cast<size_t>(elements)));
+  std::vector<std::vector<double>> memory(k.buffers.size(),
+                                          std::vector<double>(static_cast<size_t>(elements)));
   for (size_t b = 0; b < k.buffers.size(); ++b) {
     const DType t = k.buffers[b].dtype;
     auto* at = reinterpret_cast<char*>(memory[b].data());
@@ -230,9 +236,9 @@ void run(benchmark::State& state, const Case& c) {
   int32_t status = 0;
   const KernelArgs args{buffers.data(), &rows, 0, iterations(k, rows), &status};
   for (auto _ : state) code->function()(&args);
-  state.counters["ns/element"] = benchmark::Counter(static_cast<double>(elements) * 1e-9,
-                                                    benchmark::Counter::kIsIterationInvariantRate |
-                                                        benchmark::Counter::kInvert);
+  state.counters["ns/element"] = benchmark::Counter(
+      static_cast<double>(elements) * 1e-9,
+      benchmark::Counter::kIsIterationInvariantRate | benchmark::Counter::kInvert);
   state.SetBytesProcessed(state.iterations() * elements * c.bytes);
 }
 
@@ -246,8 +252,11 @@ void compile(benchmark::State& state, const Case& c) {
 int main(int argc, char** argv) {
   for (const Case& c : kCases) {
     // 64 rows are 200 KB; 16384 are 50 MB.
-    benchmark::RegisterBenchmark((std::string("run/") + c.name).c_str(), run, c)->Arg(64)->Arg(16384);
-    benchmark::RegisterBenchmark((std::string("compile/") + c.name).c_str(), compile, c)->Unit(benchmark::kMillisecond);
+    benchmark::RegisterBenchmark((std::string("run/") + c.name).c_str(), run, c)
+        ->Arg(64)
+        ->Arg(16384);
+    benchmark::RegisterBenchmark((std::string("compile/") + c.name).c_str(), compile, c)
+        ->Unit(benchmark::kMillisecond);
   }
   benchmark::Initialize(&argc, argv);
   benchmark::RunSpecifiedBenchmarks();

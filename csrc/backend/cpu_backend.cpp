@@ -15,14 +15,16 @@ namespace ourjit {
 
 namespace {
 
-/// A context whose errors, which LLVM would otherwise print before it ends the process, are collected.
+/// A context whose errors, which LLVM would otherwise print before it ends the process, are
+/// collected.
 class CheckedContext {
  public:
   CheckedContext() { context_.setDiagnosticHandlerCallBack(&handle, &errors_); }
   llvm::LLVMContext& operator*() { return context_; }
   /// Raises BackendError if there was an error.
   void check(const loop::Kernel& k) const {
-    if (!errors_.empty()) OURJIT_RAISE(BackendError) << "LLVM failed on @" << k.name << ": " << errors_;
+    if (!errors_.empty())
+      OURJIT_RAISE(BackendError) << "LLVM failed on @" << k.name << ": " << errors_;
   }
 
  private:
@@ -53,12 +55,14 @@ class LoadedKernelImpl : public LoadedKernel {
 
 class CpuBackendImpl : public CpuBackend {
  public:
-  explicit CpuBackendImpl(const HostCpu& host) : target_(host.target), machines_(host.name, host.features) {
+  explicit CpuBackendImpl(const HostCpu& host)
+      : target_(host.target), machines_(host.name, host.features) {
     initialize_llvm();
   }
 
   std::shared_ptr<LoadedKernel> compile(const loop::Kernel& k) override {
-    return std::make_shared<LoadedKernelImpl>(generate(k, llvm::CodeGenFileType::ObjectFile), k.name);
+    return std::make_shared<LoadedKernelImpl>(generate(k, llvm::CodeGenFileType::ObjectFile),
+                                              k.name);
   }
 
   std::string optimized_llvm(const loop::Kernel& k) override {

@@ -8,7 +8,7 @@
 
 #include "codegen/kernel_abi.h"
 #include "loop/loop_ir.h"
-#include "schedule/schedule.h"
+#include "loop/target.h"
 
 namespace ourjit {
 
@@ -34,7 +34,8 @@ class LoadedKernel {
 class CpuBackend {
  public:
   virtual ~CpuBackend() = default;
-  /// Compiles and loads a scheduled kernel. Thread-safe: may be called from many threads at once. Raises BackendError.
+  /// Compiles and loads a scheduled kernel. Thread-safe: may be called from many threads at once.
+  /// Raises BackendError.
   virtual std::shared_ptr<LoadedKernel> compile(const loop::Kernel& k) = 0;
   /// LLVM IR after optimization, as text (for emit and dumps).
   virtual std::string optimized_llvm(const loop::Kernel& k) = 0;

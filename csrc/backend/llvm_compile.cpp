@@ -35,28 +35,33 @@ void link_bitcode(llvm::Module& module, int vector_bits) {
   const std::string_view bytes = cpu_bitcode(vector_bits);
   OURJIT_CHECK(!bytes.empty()) << "there is no vector maths of " << vector_bits << " bits";
   auto library = llvm::getLazyBitcodeModule(
-      llvm::MemoryBufferRef(llvm::StringRef(bytes.data(), bytes.size()), "vector maths"), module.getContext());
+      llvm::MemoryBufferRef(llvm::StringRef(bytes.data(), bytes.size()), "vector maths"),
+      module.getContext());
   if (!library)
     OURJIT_RAISE(BackendError) << "the vector maths cannot be read: "
                                << llvm::toString(library.takeError());
-  // Its layout is the target's own; the module's is the same but for what the library was compiled with.
+  // Its layout is the target's own; the module's is the same but for what the library was compiled
+  // with.
   (*library)->setDataLayout(module.getDataLayout());
   (*library)->setTargetTriple(module.getTargetTriple());
   if (llvm::Linker::linkModules(module, std::move(*library), llvm::Linker::LinkOnlyNeeded))
-    OURJIT_RAISE(BackendError) << "the vector maths cannot be linked into " << module.getName().str();
+    OURJIT_RAISE(BackendError) << "the vector maths cannot be linked into "
+                               << module.getName().str();
 }
 
 /// Compiles every function for one and the same CPU, without which there is no inlining.
-void set_cpu(llvm::Module& module, const llvm::TargetMachine& machine, llvm::StringRef kernel, int vector_bits) {
+void set_cpu(llvm::Module& module, const llvm::TargetMachine& machine, llvm::StringRef kernel,
+             int vector_bits) {
   const std::string bits = std::to_string(vector_bits);
   for (llvm::Function& f : module) {
     if (f.isDeclaration()) {
       if (f.getName().starts_with(kBitcodePrefix))
-        OURJIT_RAISE(BackendError) << "the vector maths of " << vector_bits << " bits lacks "
-                                   << f.getName().str();
+        OURJIT_RAISE(BackendError)
+            << "the vector maths of " << vector_bits << " bits lacks " << f.getName().str();
       continue;
     }
-    for (const char* name : {"target-cpu", "tune-cpu", "target-features", "stack-protector-buffer-size", "frame-pointer"})
+    for (const char* name : {"target-cpu", "tune-cpu", "target-features",
+                             "stack-protector-buffer-size", "frame-pointer"})
       f.removeFnAttr(name);
     f.addFnAttr("target-cpu", machine.getTargetCPU());
     f.addFnAttr("target-features", machine.getTargetFeatureString());
@@ -80,9 +85,11 @@ void run_passes(llvm::Module& module, llvm::TargetMachine& machine) {
 
   llvm::FunctionPassManager simplify;
   simplify.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/false));
-  simplify.addPass(llvm::InstCombinePass(llvm::InstCombineOptions().setMaxIterations(1).setVerifyFixpoint(false)));
+  simplify.addPass(llvm::InstCombinePass(
+      llvm::InstCombineOptions().setMaxIterations(1).setVerifyFixpoint(false)));
   simplify.addPass(llvm::SimplifyCFGPass());
-  simplify.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()), /*UseMemorySSA=*/true));
+  simplify.addPass(llvm::createFunctionToLoopPassAdaptor(llvm::LICMPass(llvm::LICMOptions()),
+                                                         /*UseMemorySSA=*/true));
   simplify.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/false));
   llvm::ModulePassManager pipeline;
   pipeline.addPass(llvm::AlwaysInlinerPass(/*InsertLifetime=*/false));

@@ -22,14 +22,16 @@ int best_vector_bits(const llvm::StringMap<bool>& features) {
       if (!features.lookup(n)) return false;
     return true;
   };
-  if (all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "f16c", "fma", "bmi2"})) return 512;
+  if (all({"avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512cd", "f16c", "fma", "bmi2"}))
+    return 512;
   if (all({"avx2", "fma", "f16c", "bmi2", "lzcnt"})) return 256;
   if (all({"sse4.2", "popcnt"})) return 128;
   return 0;
 }
 
-/// What the host has beyond the CPU that LLVM takes it for, or lacks of it, in LLVM's syntax. Listing every feature
-/// would work too, but the string is hashed again and again in code generation.
+/// What the host has beyond the CPU that LLVM takes it for, or lacks of it, in LLVM's syntax.
+/// Listing every feature would work too, but the string is hashed again and again in code
+/// generation.
 std::string feature_difference(const std::string& cpu, const llvm::StringMap<bool>& features) {
   initialize_llvm();
   const std::string triple = llvm::sys::getProcessTriple();
@@ -86,7 +88,8 @@ void initialize_llvm() {
 HostCpu detect_host(int max_vector_bits) {
   static const HostCpu best = detect();
   HostCpu host = best;
-  if (max_vector_bits > 0) host.target.vector_bits = std::min(host.target.vector_bits, max_vector_bits);
+  if (max_vector_bits > 0)
+    host.target.vector_bits = std::min(host.target.vector_bits, max_vector_bits);
   return host;
 }
 

@@ -32,7 +32,8 @@ void* scratch_allocate(int64_t bytes) {
 float extend_half(_Float16 x) { return static_cast<float>(x); }
 _Float16 truncate_to_half(float x) { return static_cast<_Float16>(x); }
 
-/// All that code may refer to outside of itself: what LLVM makes of large copies, and scratch memory.
+/// All that code may refer to outside of itself: what LLVM makes of large copies, and scratch
+/// memory.
 void* known_symbol(llvm::StringRef name) {
   using CopyFunction = void* (*)(void*, const void*, size_t);
   using SetFunction = void* (*)(void*, int, size_t);
@@ -62,7 +63,9 @@ class LinkContext : public jitlink::JITLinkContext {
 
   jitlink::JITLinkMemoryManager& getMemoryManager() override { return memory_; }
 
-  void notifyFailed(llvm::Error error) override { result_.error = llvm::toString(std::move(error)); }
+  void notifyFailed(llvm::Error error) override {
+    result_.error = llvm::toString(std::move(error));
+  }
 
   void lookup(const LookupMap& symbols,
               std::unique_ptr<jitlink::JITLinkAsyncLookupContinuation> continuation) override {
@@ -70,7 +73,8 @@ class LinkContext : public jitlink::JITLinkContext {
     for (const auto& [name, flags] : symbols) {
       void* address = known_symbol(name);
       if (!address) {
-        continuation->run(llvm::createStringError("the code refers to " + name + ", which kernels must not use"));
+        continuation->run(
+            llvm::createStringError("the code refers to " + name + ", which kernels must not use"));
         return;
       }
       found[name] = {llvm::orc::ExecutorAddr::fromPtr(address), llvm::JITSymbolFlags::Exported};
@@ -129,7 +133,8 @@ std::unique_ptr<LoadedObject> load_object(std::string_view object, const std::st
       llvm::MemoryBufferRef(llvm::StringRef(object.data(), object.size()), entry));
   if (!graph) OURJIT_RAISE(BackendError) << "bad object: " << llvm::toString(graph.takeError());
   auto loaded = std::make_unique<LoadedObjectImpl>();
-  jitlink::link(std::move(*graph), std::make_unique<LinkContext>(loaded->manager(), entry, loaded->result));
+  jitlink::link(std::move(*graph),
+                std::make_unique<LinkContext>(loaded->manager(), entry, loaded->result));
   // The memory manager is synchronous: the link is over when link() returns.
   if (!loaded->result.memory)
     OURJIT_RAISE(BackendError) << "@" << entry << " cannot be loaded: " << loaded->result.error;

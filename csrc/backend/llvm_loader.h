@@ -15,8 +15,9 @@ class LoadedObject {
   virtual void* entry() const = 0;
 };
 
-/// Places `object` in memory (code readable and executable, data readable, nothing both writable and executable), resolves
-/// its few outside symbols from a fixed list, never from the process, and finds `entry`. Thread-safe. Raises BackendError.
+/// Places `object` in memory (code readable and executable, data readable, nothing both writable
+/// and executable), resolves its few outside symbols from a fixed list, never from the process, and
+/// finds `entry`. Thread-safe. Raises BackendError.
 std::unique_ptr<LoadedObject> load_object(std::string_view object, const std::string& entry);
 
 }  // namespace ourjit

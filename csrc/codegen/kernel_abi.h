@@ -5,8 +5,9 @@
 
 namespace ourjit {
 
-/// One argument block a task. The function runs iterations begin .. end - 1 of the kernel's parallel loop (which always counts
-/// from its own `begin`; a kernel without one has a single iteration 0). It records the first error in *status (0 is ok, else loop::Status).
+/// One argument block a task. The function runs iterations begin .. end - 1 of the kernel's
+/// parallel loop (which always counts from its own `begin`; a kernel without one has a single
+/// iteration 0). It records the first error in *status (0 is ok, else loop::Status).
 struct KernelArgs {
   void* const* buffers;
   const int64_t* sizes;

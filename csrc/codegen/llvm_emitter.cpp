@@ -23,7 +23,8 @@ Interval up_to(const Interval& extent) {
 
 }  // namespace
 
-KernelEmitter::KernelEmitter(const loop::Kernel& k, const loop::Target& target, llvm::Module& module)
+KernelEmitter::KernelEmitter(const loop::Kernel& k, const loop::Target& target,
+                             llvm::Module& module)
     : k_(k),
       module_(module),
       ir_(module.getContext()),
@@ -59,7 +60,8 @@ void KernelEmitter::begin_function() {
   Value* args = function_->getArg(0);
   args->setName("args");
   const auto field = [&](unsigned i, const char* name) {
-    return ir_.CreateLoad(args_type->getElementType(i), ir_.CreateStructGEP(args_type, args, i), name);
+    return ir_.CreateLoad(args_type->getElementType(i), ir_.CreateStructGEP(args_type, args, i),
+                          name);
   };
   Value* buffers = field(0, "buffers");
   for (size_t i = 0; i < k_.buffers.size(); ++i) {
@@ -85,7 +87,8 @@ void KernelEmitter::allocate_locals() {
     const bool on_stack = total + bytes <= kMaxStackBytes;
     if (on_stack) {
       total += bytes;
-      auto* type = llvm::ArrayType::get(builder_.memory_type(l.dtype), static_cast<uint64_t>(l.size));
+      auto* type =
+          llvm::ArrayType::get(builder_.memory_type(l.dtype), static_cast<uint64_t>(l.size));
       auto* slot = ir_.CreateAlloca(type, nullptr, l.name);
       slot->setAlignment(llvm::Align(kLocalAlignment));
       memory_[l.name] = slot;
@@ -113,22 +116,26 @@ void KernelEmitter::block(const std::vector<loop::Node>& body) {
 }
 
 void KernelEmitter::statement(const loop::Node& n) {
-  std::visit(loop::Overloaded{
-                 [&](const loop::Const& c) { value(c.result) = builder_.constant(c.dtype, c.bits); },
-                 [&](const loop::Index& i) { value(i.result) = index_.value(i.expr); },
-                 [&](const loop::Compute& c) { compute(c); },
-                 [&](const loop::Load& l) { load(l); },
-                 [&](const loop::Store& s) { store(s); },
-                 [&](const loop::Bind& b) { bind(b); },
-                 [&](const loop::For& f) {
-                   switch (f.kind) {
-                     case loop::LoopKind::Parallel: return parallel_loop(f);
-                     case loop::LoopKind::Serial: return serial_loop(f);
-                     case loop::LoopKind::Vector: return vector_loop(f);
-                   }
-                 },
-             },
-             n.v);
+  std::visit(
+      loop::Overloaded{
+          [&](const loop::Const& c) { value(c.result) = builder_.constant(c.dtype, c.bits); },
+          [&](const loop::Index& i) { value(i.result) = index_.value(i.expr); },
+          [&](const loop::Compute& c) { compute(c); },
+          [&](const loop::Load& l) { load(l); },
+          [&](const loop::Store& s) { store(s); },
+          [&](const loop::Bind& b) { bind(b); },
+          [&](const loop::For& f) {
+            switch (f.kind) {
+              case loop::LoopKind::Parallel:
+                return parallel_loop(f);
+              case loop::LoopKind::Serial:
+                return serial_loop(f);
+              case loop::LoopKind::Vector:
+                return vector_loop(f);
+            }
+          },
+      },
+      n.v);
 }
 
 void KernelEmitter::compute(const loop::Compute& c) {
@@ -169,11 +176,13 @@ Value* KernelEmitter::with_lane_mask(Value* v) {
 }
 
 void KernelEmitter::record(Value* bad, loop::Status s) {
-  if (const auto* known = llvm::dyn_cast<llvm::Constant>(bad); known && known->isZeroValue()) return;
+  if (const auto* known = llvm::dyn_cast<llvm::Constant>(bad); known && known->isZeroValue())
+    return;
   if (lanes_of(bad) > 1) bad = builder_.any(with_lane_mask(bad));
   auto* error = new_block("error");
   auto* after = new_block("ok");
-  ir_.CreateCondBr(bad, error, after, llvm::MDBuilder(ir_.getContext()).createBranchWeights(1, 1 << 20));
+  ir_.CreateCondBr(bad, error, after,
+                   llvm::MDBuilder(ir_.getContext()).createBranchWeights(1, 1 << 20));
   ir_.SetInsertPoint(error);
   // Tasks may race to record: any of their errors will do.
   const llvm::Align align(4);

@@ -17,11 +17,16 @@ int64_t saturate(__int128 x) {
 
 Sym as_sym(const SymAtom& a) {
   switch (a.kind) {
-    case SymAtomKind::Symbol: return Sym::symbol(a.name);
-    case SymAtomKind::FloorDiv: return floordiv(a.a, a.b);
-    case SymAtomKind::Mod: return mod(a.a, a.b);
-    case SymAtomKind::Min: return min(a.a, a.b);
-    case SymAtomKind::Max: return max(a.a, a.b);
+    case SymAtomKind::Symbol:
+      return Sym::symbol(a.name);
+    case SymAtomKind::FloorDiv:
+      return floordiv(a.a, a.b);
+    case SymAtomKind::Mod:
+      return mod(a.a, a.b);
+    case SymAtomKind::Min:
+      return min(a.a, a.b);
+    case SymAtomKind::Max:
+      return max(a.a, a.b);
   }
   return 0;
 }
@@ -35,10 +40,12 @@ Interval add(Interval a, Interval b) {
 }
 
 Interval multiply(Interval a, Interval b) {
-  const bool bounded = a.low != kLowest && a.high != kHighest && b.low != kLowest && b.high != kHighest;
+  const bool bounded =
+      a.low != kLowest && a.high != kHighest && b.low != kLowest && b.high != kHighest;
   if (!bounded) return a.non_negative() && b.non_negative() ? Interval{0, kHighest} : Interval{};
   const __int128 p[] = {static_cast<__int128>(a.low) * b.low, static_cast<__int128>(a.low) * b.high,
-                        static_cast<__int128>(a.high) * b.low, static_cast<__int128>(a.high) * b.high};
+                        static_cast<__int128>(a.high) * b.low,
+                        static_cast<__int128>(a.high) * b.high};
   return {saturate(*std::min_element(p, p + 4)), saturate(*std::max_element(p, p + 4))};
 }
 
@@ -68,7 +75,8 @@ void IndexBuilder::define(const std::string& name, Value* value, Interval range)
   insert(name, {value, nullptr, 1, range, 0});
 }
 
-void IndexBuilder::define_lanes(const std::string& name, Value* first, unsigned lanes, Interval range) {
+void IndexBuilder::define_lanes(const std::string& name, Value* first, unsigned lanes,
+                                Interval range) {
   insert(name, {first, nullptr, lanes, range, 0});
   lane_variable_ = name;
   lane_count_ = lanes;
@@ -86,12 +94,14 @@ const IndexBuilder::Symbol& IndexBuilder::symbol(std::string_view name) const {
 
 bool IndexBuilder::varies(const Sym& s) const {
   if (lane_count_ == 1) return false;
-  return std::any_of(s.terms().begin(), s.terms().end(), [&](const SymTerm& t) { return varies(t); });
+  return std::any_of(s.terms().begin(), s.terms().end(),
+                     [&](const SymTerm& t) { return varies(t); });
 }
 
 bool IndexBuilder::varies(const SymTerm& t) const {
   return std::any_of(t.atoms.begin(), t.atoms.end(), [&](const auto& a) {
-    return a->kind == SymAtomKind::Symbol ? symbol(a->name).lanes > 1 : varies(a->a) || varies(a->b);
+    return a->kind == SymAtomKind::Symbol ? symbol(a->name).lanes > 1
+                                          : varies(a->a) || varies(a->b);
   });
 }
 
@@ -124,8 +134,10 @@ Interval IndexBuilder::range(const SymAtom& atom) const {
   if (atom.kind == SymAtomKind::Symbol) return symbol(atom.name).range;
   const Interval a = range(atom.a), b = range(atom.b);
   switch (atom.kind) {
-    case SymAtomKind::Min: return {std::min(a.low, b.low), std::min(a.high, b.high)};
-    case SymAtomKind::Max: return {std::max(a.low, b.low), std::max(a.high, b.high)};
+    case SymAtomKind::Min:
+      return {std::min(a.low, b.low), std::min(a.high, b.high)};
+    case SymAtomKind::Max:
+      return {std::max(a.low, b.low), std::max(a.high, b.high)};
     case SymAtomKind::Mod: {
       if (b.low < 0) return {};
       const int64_t last = b.high == kHighest ? kHighest : std::max<int64_t>(b.high - 1, 0);
@@ -136,7 +148,8 @@ Interval IndexBuilder::range(const SymAtom& atom) const {
       const int64_t least = std::max<int64_t>(b.low, 1);
       return {0, a.high == kHighest ? kHighest : a.high / least};
     }
-    case SymAtomKind::Symbol: break;
+    case SymAtomKind::Symbol:
+      break;
   }
   return {};
 }
@@ -208,11 +221,15 @@ Value* IndexBuilder::make(const SymAtom& a, unsigned bits, bool vector) {
   Value* x = make(a.a, bits, vector);
   Value* y = make(a.b, bits, vector);
   switch (a.kind) {
-    case SymAtomKind::Min: return ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, x, y);
-    case SymAtomKind::Max: return ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, x, y);
+    case SymAtomKind::Min:
+      return ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, x, y);
+    case SymAtomKind::Max:
+      return ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, x, y);
     case SymAtomKind::FloorDiv:
-    case SymAtomKind::Mod: return divide(a, x, y);
-    case SymAtomKind::Symbol: break;
+    case SymAtomKind::Mod:
+      return divide(a, x, y);
+    case SymAtomKind::Symbol:
+      break;
   }
   OURJIT_CHECK(false) << "a symbol is not an operation";
   return nullptr;
@@ -227,8 +244,8 @@ Value* IndexBuilder::divide(const SymAtom& a, Value* x, Value* y) {
     return quotient ? ir_.CreateUDiv(x, y) : ir_.CreateURem(x, y);
   Value* zero = values_.like_int(x, 0);
   Value* r = ir_.CreateSRem(x, y);
-  Value* differ = ir_.CreateAnd(ir_.CreateICmpNE(r, zero),
-                                ir_.CreateICmpSLT(ir_.CreateXor(r, y), zero));
+  Value* differ =
+      ir_.CreateAnd(ir_.CreateICmpNE(r, zero), ir_.CreateICmpSLT(ir_.CreateXor(r, y), zero));
   if (!quotient) return ir_.CreateSelect(differ, ir_.CreateAdd(r, y), r);
   return ir_.CreateAdd(ir_.CreateSDiv(x, y), ir_.CreateSExt(differ, x->getType()));
 }
@@ -243,9 +260,11 @@ LaneAddress IndexBuilder::address(const Sym& s) {
     const bool forward = stride.is_const(1), backward = stride.is_const(-1);
     // The outer part first: base + stride * v.
     Value* first = stride.is_const(1) ? v.value : ir_.CreateMul(v.value, uniform(stride));
-    Value* base = linear->second.is_const(0) ? first : ir_.CreateAdd(uniform(linear->second), first);
+    Value* base =
+        linear->second.is_const(0) ? first : ir_.CreateAdd(uniform(linear->second), first);
     if (forward || backward) return {forward ? Form::Contiguous : Form::Reversed, base};
-    if (stride.is_const() && Interval{stride.value() * lane_count_, stride.value() * lane_count_}.fits_i32())
+    if (stride.is_const() &&
+        Interval{stride.value() * lane_count_, stride.value() * lane_count_}.fits_i32())
       return {Form::Scattered, base, values_.iota(lane_count_, 32, stride.value())};
     Value* step = values_.broadcast(uniform(stride), lane_count_);
     return {Form::Scattered, base, ir_.CreateMul(step, values_.iota(lane_count_, 64))};

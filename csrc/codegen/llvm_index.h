@@ -1,4 +1,5 @@
-// Index expressions as LLVM values: which are the same in all lanes, which are contiguous over the lanes, what range they have.
+// Index expressions as LLVM values: which are the same in all lanes, which are contiguous over the
+// lanes, what range they have.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>
@@ -20,7 +21,8 @@ struct Interval {
 
   bool non_negative() const { return low >= 0; }
   bool fits_i32() const {
-    return low >= std::numeric_limits<int32_t>::min() && high <= std::numeric_limits<int32_t>::max();
+    return low >= std::numeric_limits<int32_t>::min() &&
+           high <= std::numeric_limits<int32_t>::max();
   }
 };
 
@@ -33,8 +35,8 @@ struct LaneAddress {
     Scattered,   // lane i at base + offsets[i]
   };
   Form form;
-  Value* base;                // i64
-  Value* offsets = nullptr;   // vector of i32 or i64
+  Value* base;               // i64
+  Value* offsets = nullptr;  // vector of i32 or i64
 };
 
 class IndexBuilder {
@@ -63,11 +65,11 @@ class IndexBuilder {
 
  private:
   struct Symbol {
-    Value* value;     // in lane 0 of a lane variable; null for vectors
-    Value* vector;    // i64 lanes; null for uniform symbols and lane variables
-    unsigned lanes;   // 1: uniform
+    Value* value;    // in lane 0 of a lane variable; null for vectors
+    Value* vector;   // i64 lanes; null for uniform symbols and lane variables
+    unsigned lanes;  // 1: uniform
     Interval range;
-    int order;        // symbols defined further out have smaller numbers
+    int order;  // symbols defined further out have smaller numbers
   };
   struct Scope {
     std::vector<std::string> symbols;

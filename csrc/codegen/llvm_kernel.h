@@ -1,9 +1,10 @@
-// Emits one kernel: the state that the traversal (llvm_emitter.cpp), the loops (llvm_loops.cpp), memory (llvm_memory.cpp)
-// and reductions (llvm_reduce.cpp) share.
+// Emits one kernel: the state that the traversal (llvm_emitter.cpp), the loops (llvm_loops.cpp),
+// memory (llvm_memory.cpp) and reductions (llvm_reduce.cpp) share.
 //
-// Inside a vector loop a value is either uniform, a scalar computed once for all lanes, or varying, a vector with one
-// element a lane. Which it is follows from what it is computed from and is known before the loop is emitted (varying_).
-// A vector loop runs whole vectors first, and then what is left under a mask of lanes (lane_mask_).
+// Inside a vector loop a value is either uniform, a scalar computed once for all lanes, or varying,
+// a vector with one element a lane. Which it is follows from what it is computed from and is known
+// before the loop is emitted (varying_). A vector loop runs whole vectors first, and then what is
+// left under a mask of lanes (lane_mask_).
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>
@@ -19,7 +20,7 @@
 #include "codegen/llvm_values.h"
 #include "loop/interpret.h"
 #include "loop/loop_ir.h"
-#include "schedule/schedule.h"
+#include "loop/target.h"
 
 namespace ourjit {
 
@@ -53,16 +54,19 @@ class KernelEmitter {
   void parallel_loop(const loop::For& f);
   void serial_loop(const loop::For& f);
   void vector_loop(const loop::For& f);
-  /// The body of a vector loop for `width` iterations from `first`, of which those of `mask` (null: all) are active.
+  /// The body of a vector loop for `width` iterations from `first`, of which those of `mask` (null:
+  /// all) are active.
   Values vector_body(const loop::For& f, Value* first, Value* mask, const Values& carried);
-  /// The iterations from `from` on (`trips` of them, if known), one vector at a time; `exact` if they fill whole
-  /// vectors, else the last one is masked; `at_most_one` if there is no second one.
-  Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact, bool at_most_one,
-                        const Values& carried);
-  /// Iterations up to `end` in whole vectors, `copies` of them at a time, each with its own accumulators.
+  /// The iterations from `from` on (`trips` of them, if known), one vector at a time; `exact` if
+  /// they fill whole vectors, else the last one is masked; `at_most_one` if there is no second one.
+  Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact,
+                        bool at_most_one, const Values& carried);
+  /// Iterations up to `end` in whole vectors, `copies` of them at a time, each with its own
+  /// accumulators.
   Values unrolled_vectors(const loop::For& f, Value* end, std::optional<int64_t> trips, int copies,
                           const Values& carried);
-  /// for (var = begin; var < end; var += step), as a loop that tests at its end; `trips` is end - begin, if known.
+  /// for (var = begin; var < end; var += step), as a loop that tests at its end; `trips` is end -
+  /// begin, if known.
   Values counted_loop(Value* begin, Value* end, std::optional<int64_t> trips, int64_t step,
                       const Values& initial, const LoopBody& body);
   /// Emits `then` where `condition` holds; its values, or `otherwise`.
@@ -79,7 +83,8 @@ class KernelEmitter {
   Value* load_uniform(const loop::Load& l, Value* index);
   Value* load_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* mask);
   void store_uniform(const loop::Store& s, DType t, Value* index);
-  void store_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* v, Value* mask);
+  void store_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* v,
+                   Value* mask);
   /// Pointers of all lanes of a scattered access.
   Value* lane_pointers(DType t, const std::string& memory, const LaneAddress& at);
   Value* add_to_memory(DType t, Value* old, Value* v);
@@ -107,11 +112,11 @@ class KernelEmitter {
   ValueBuilder builder_;
   IndexBuilder index_;
   llvm::Function* function_ = nullptr;
-  Value* begin_ = nullptr;   // KernelArgs::begin, end, status
+  Value* begin_ = nullptr;  // KernelArgs::begin, end, status
   Value* end_ = nullptr;
   Value* status_ = nullptr;
   std::map<std::string, Value*, std::less<>> memory_;
-  Values scratch_;           // locals to free
+  Values scratch_;  // locals to free
   Values values_;
   std::vector<bool> varying_values_;
   std::set<std::string, std::less<>> varying_symbols_;

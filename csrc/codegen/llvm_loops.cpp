@@ -10,7 +10,8 @@ namespace ourjit {
 
 namespace {
 
-/// Bodies beyond this many instructions are emitted once, with masks, rather than once without and once for what is left over.
+/// Bodies beyond this many instructions are emitted once, with masks, rather than once without and
+/// once for what is left over.
 constexpr int kMaxCopiedWeight = 300;
 
 /// A rough number of instructions.
@@ -62,29 +63,30 @@ void KernelEmitter::mark_varying(const std::vector<loop::Node>& body) {
   };
   const auto masked = [&](loop::ValueId mask) { return mask != loop::kNone && is_varying(mask); };
   for (const loop::Node& n : body)
-    std::visit(loop::Overloaded{
-                   [&](const loop::Const&) {},
-                   [&](const loop::Index& i) { mark(i.result, is_varying(i.expr)); },
-                   [&](const loop::Compute& c) {
-                     bool varying = false;
-                     for (const loop::ValueId a : c.args) varying |= is_varying(a);
-                     mark(c.result, varying);
-                   },
-                   [&](const loop::Load& l) { mark(l.result, is_varying(l.index) || masked(l.mask)); },
-                   [&](const loop::Store&) {},
-                   [&](const loop::Bind& b) {
-                     if (is_varying(b.value) || masked(b.mask)) varying_symbols_.insert(b.symbol);
-                   },
-                   [&](const loop::For& f) {
-                     const bool vector = f.kind == loop::LoopKind::Vector;
-                     if (vector) varying_symbols_.insert(f.var);
-                     mark_varying(f.body);
-                     varying_symbols_.erase(f.var);
-                     for (const loop::Reduction& r : f.reductions)
-                       mark(r.result, !vector && is_varying(r.value));
-                   },
-               },
-               n.v);
+    std::visit(
+        loop::Overloaded{
+            [&](const loop::Const&) {},
+            [&](const loop::Index& i) { mark(i.result, is_varying(i.expr)); },
+            [&](const loop::Compute& c) {
+              bool varying = false;
+              for (const loop::ValueId a : c.args) varying |= is_varying(a);
+              mark(c.result, varying);
+            },
+            [&](const loop::Load& l) { mark(l.result, is_varying(l.index) || masked(l.mask)); },
+            [&](const loop::Store&) {},
+            [&](const loop::Bind& b) {
+              if (is_varying(b.value) || masked(b.mask)) varying_symbols_.insert(b.symbol);
+            },
+            [&](const loop::For& f) {
+              const bool vector = f.kind == loop::LoopKind::Vector;
+              if (vector) varying_symbols_.insert(f.var);
+              mark_varying(f.body);
+              varying_symbols_.erase(f.var);
+              for (const loop::Reduction& r : f.reductions)
+                mark(r.result, !vector && is_varying(r.value));
+            },
+        },
+        n.v);
 }
 
 Interval KernelEmitter::loop_range(const loop::For& f) const {
@@ -93,9 +95,9 @@ Interval KernelEmitter::loop_range(const loop::For& f) const {
   return {begin.low, end.high == kUnbounded ? kUnbounded : end.high - 1};
 }
 
-KernelEmitter::Values KernelEmitter::counted_loop(Value* begin, Value* end, std::optional<int64_t> trips,
-                                                  int64_t step, const Values& initial,
-                                                  const LoopBody& body) {
+KernelEmitter::Values KernelEmitter::counted_loop(Value* begin, Value* end,
+                                                  std::optional<int64_t> trips, int64_t step,
+                                                  const Values& initial, const LoopBody& body) {
   if (trips && *trips <= 0) return initial;
   if (trips && *trips <= step) return body(begin, initial);
   llvm::BasicBlock* before = ir_.GetInsertBlock();
@@ -173,16 +175,16 @@ void KernelEmitter::parallel_loop(const loop::For& f) {
 void KernelEmitter::serial_loop(const loop::For& f) {
   Value* begin = index_.uniform(f.begin);
   Value* end = index_.uniform(f.end);
-  const Values final = counted_loop(
-      begin, end, trip_count(f), 1, initial_values(f, false), [&](Value* var, const Values& carried) {
-        index_.open();
-        if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
-        index_.define(f.var, var, loop_range(f));
-        block(f.body);
-        Values next = accumulate(f, carried, var, nullptr);
-        index_.close();
-        return next;
-      });
+  const Values final = counted_loop(begin, end, trip_count(f), 1, initial_values(f, false),
+                                    [&](Value* var, const Values& carried) {
+                                      index_.open();
+                                      if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
+                                      index_.define(f.var, var, loop_range(f));
+                                      block(f.body);
+                                      Values next = accumulate(f, carried, var, nullptr);
+                                      index_.close();
+                                      return next;
+                                    });
   define_results(f, final);
 }
 
@@ -200,8 +202,9 @@ KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* firs
   return next;
 }
 
-KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips,
-                                                    bool exact, bool at_most_one, const Values& carried) {
+KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* from,
+                                                    std::optional<int64_t> trips, bool exact,
+                                                    bool at_most_one, const Values& carried) {
   const auto lanes = static_cast<unsigned>(f.width);
   Value* end = index_.uniform(f.end);
   const auto body = [&](Value* first, const Values& values) {
@@ -212,7 +215,8 @@ KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* f
     else if (at_most_one)
       left = ir_.CreateSub(end, first);
     else
-      left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first), builder_.i64(f.width));
+      left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first),
+                                       builder_.i64(f.width));
     Value* limit = builder_.broadcast(ir_.CreateTrunc(left, ir_.getInt32Ty()), lanes);
     return vector_body(f, first, ir_.CreateICmpULT(builder_.iota(lanes, 32), limit), values);
   };
@@ -231,7 +235,8 @@ KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value*
     Values next;
     for (int u = 0; u < copies; ++u) {
       const Values part(values.begin() + one * u, values.begin() + one * (u + 1));
-      Value* first = u == 0 ? var : ir_.CreateNSWAdd(var, builder_.i64(static_cast<int64_t>(f.width) * u));
+      Value* first =
+          u == 0 ? var : ir_.CreateNSWAdd(var, builder_.i64(static_cast<int64_t>(f.width) * u));
       const Values updated = vector_body(f, first, nullptr, part);
       next.insert(next.end(), updated.begin(), updated.end());
     }
@@ -247,8 +252,8 @@ void KernelEmitter::vector_loop(const loop::For& f) {
   Value* begin = index_.uniform(f.begin);
   Value* end = index_.uniform(f.end);
   const auto trips = trip_count(f);
-  const bool exact = trips ? *trips % f.width == 0
-                           : is_multiple(f.begin, f.width) && is_multiple(f.end, f.width);
+  const bool exact =
+      trips ? *trips % f.width == 0 : is_multiple(f.begin, f.width) && is_multiple(f.end, f.width);
   const bool once = !exact && weight(f.body) > kMaxCopiedWeight;
   const int copies = once ? 1 : f.unroll;
   const int64_t step = static_cast<int64_t>(f.width) * copies;
@@ -266,15 +271,16 @@ void KernelEmitter::vector_loop(const loop::For& f) {
       from = index_.uniform(f.begin + whole);
       carried = unrolled_vectors(f, from, whole, copies, carried);
     } else if (!trips && !once) {
-      Value* count = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax, index_.uniform(f.end - f.begin), builder_.i64(0));
+      Value* count = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smax,
+                                               index_.uniform(f.end - f.begin), builder_.i64(0));
       from = ir_.CreateSub(count, ir_.CreateURem(count, builder_.i64(step)));
       if (!f.begin.is_const(0)) from = ir_.CreateAdd(begin, from);
       carried = unrolled_vectors(f, from, std::nullopt, copies, carried);
     }
     // What is left goes to the first accumulator.
-    const Values head = single_vectors(f, from, trips ? std::optional(*trips - whole) : std::nullopt, exact,
-                                       copies == 1 && !once,
-                                       Values(carried.begin(), carried.begin() + size));
+    const Values head =
+        single_vectors(f, from, trips ? std::optional(*trips - whole) : std::nullopt, exact,
+                       copies == 1 && !once, Values(carried.begin(), carried.begin() + size));
     std::copy(head.begin(), head.end(), carried.begin());
   }
   define_results(f, combine_partials(f, carried, copies));

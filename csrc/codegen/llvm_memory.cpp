@@ -50,11 +50,13 @@ Value* KernelEmitter::load_uniform(const loop::Load& l, Value* index) {
   return ir_.CreateSelect(mask, v, llvm::Constant::getNullValue(v->getType()));
 }
 
-Value* KernelEmitter::load_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* mask) {
+Value* KernelEmitter::load_lanes(DType t, const std::string& memory, const LaneAddress& at,
+                                 Value* mask) {
   using Form = LaneAddress::Form;
   llvm::Type* type = builder_.memory_type(t, lanes_);
   if (at.form == Form::Scattered) {
-    Value* all = mask ? mask : llvm::Constant::getAllOnesValue(builder_.type(DType::boolean, lanes_));
+    Value* all =
+        mask ? mask : llvm::Constant::getAllOnesValue(builder_.type(DType::boolean, lanes_));
     return ir_.CreateMaskedGather(type, lane_pointers(t, memory, at), alignment(t), all,
                                   llvm::Constant::getNullValue(type));
   }
@@ -73,7 +75,8 @@ Value* KernelEmitter::load_lanes(DType t, const std::string& memory, const LaneA
 
 Value* KernelEmitter::add_to_memory(DType t, Value* old, Value* v) {
   const DType c = compute_dtype(t);
-  Value* sum = builder_.compute(ScalarOp::add, c, c, {builder_.cast(old, t, c), builder_.cast(v, t, c)});
+  Value* sum =
+      builder_.compute(ScalarOp::add, c, c, {builder_.cast(old, t, c), builder_.cast(v, t, c)});
   return builder_.cast(sum, c, t);
 }
 
@@ -85,7 +88,8 @@ void KernelEmitter::store(const loop::Store& s) {
   if (at.form == LaneAddress::Form::Uniform) {
     if (lanes_of(v) == 1 && (!mask || lanes_of(mask) == 1)) return store_uniform(s, t, at.base);
     // All lanes to one place: a scatter writes them in order, so that the last active one stays.
-    at = {LaneAddress::Form::Scattered, at.base, llvm::Constant::getNullValue(builder_.type(DType::i32, lanes_))};
+    at = {LaneAddress::Form::Scattered, at.base,
+          llvm::Constant::getNullValue(builder_.type(DType::i32, lanes_))};
   }
   v = builder_.broadcast(v, lanes_);
   mask = with_lane_mask(mask);
@@ -111,10 +115,12 @@ void KernelEmitter::store_uniform(const loop::Store& s, DType t, Value* index) {
     if_then(value(s.mask), {}, write);
 }
 
-void KernelEmitter::store_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* v, Value* mask) {
+void KernelEmitter::store_lanes(DType t, const std::string& memory, const LaneAddress& at, Value* v,
+                                Value* mask) {
   using Form = LaneAddress::Form;
   if (at.form == Form::Scattered) {
-    Value* all = mask ? mask : llvm::Constant::getAllOnesValue(builder_.type(DType::boolean, lanes_));
+    Value* all =
+        mask ? mask : llvm::Constant::getAllOnesValue(builder_.type(DType::boolean, lanes_));
     ir_.CreateMaskedScatter(v, lane_pointers(t, memory, at), alignment(t), all);
     return;
   }

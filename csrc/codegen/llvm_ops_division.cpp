@@ -14,8 +14,8 @@ struct Division {
   Value* remainder;
 };
 
-/// Integers of up to 32 bits have exact quotients in f64: the rounded quotient of two such numbers never
-/// reaches an integer that the exact one does not, as it is at least 1 / |b| away from it.
+/// Integers of up to 32 bits have exact quotients in f64: the rounded quotient of two such numbers
+/// never reaches an integer that the exact one does not, as it is at least 1 / |b| away from it.
 Value* divide_by_way_of_f64(const Operands& o, Value* a, Value* b) {
   const unsigned lanes = lanes_of(a);
   llvm::Type* f64 = o.builder.type(DType::f64, lanes);
@@ -75,7 +75,8 @@ Value* float_remainder(const Operands& o) {
 /// Where a float remainder is not zero and has the other sign than the divisor.
 Value* float_signs_differ(const Operands& o, Value* remainder) {
   Value* zero = o.builder.like(remainder, 0);
-  Value* differ = o.ir.CreateXor(o.ir.CreateFCmpOLT(o.b, zero), o.ir.CreateFCmpOLT(remainder, zero));
+  Value* differ =
+      o.ir.CreateXor(o.ir.CreateFCmpOLT(o.b, zero), o.ir.CreateFCmpOLT(remainder, zero));
   return o.ir.CreateAnd(o.ir.CreateFCmpUNE(remainder, zero), differ);
 }
 
@@ -96,7 +97,8 @@ Value* float_floor_div(const Operands& o) {
   return ir.CreateSelect(ir.CreateFCmpOEQ(o.b, zero), exact, result);
 }
 
-/// Squares and multiplies until no lane has bits of its exponent left; negative exponents give 1, -1 or 0.
+/// Squares and multiplies until no lane has bits of its exponent left; negative exponents give 1,
+/// -1 or 0.
 Value* integer_pow(const Operands& o) {
   auto& ir = o.ir;
   Value* one = o.builder.like_int(o.a, 1);
@@ -174,8 +176,8 @@ Value* bitwise_and(const Operands& o) { return o.ir.CreateAnd(o.a, o.b); }
 Value* bitwise_or(const Operands& o) { return o.ir.CreateOr(o.a, o.b); }
 Value* bitwise_xor(const Operands& o) { return o.ir.CreateXor(o.a, o.b); }
 
-// Shifts out of range give no bits of a (a's sign for shr), where LLVM's would be poison; the poison is not selected.
-// A bool is shifted as the byte 0 or 1, and what is not zero is true.
+// Shifts out of range give no bits of a (a's sign for shr), where LLVM's would be poison; the
+// poison is not selected. A bool is shifted as the byte 0 or 1, and what is not zero is true.
 Value* shl(const Operands& o) {
   if (is_bool(o.dtype)) return o.a;
   return o.ir.CreateSelect(amount_fits(o), o.ir.CreateShl(o.a, o.b), o.builder.like_int(o.a, 0));

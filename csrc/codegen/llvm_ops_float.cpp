@@ -40,13 +40,15 @@ Value* neg(const Operands& o) { return o.is_float() ? o.ir.CreateFNeg(o.a) : o.i
 
 Value* abs(const Operands& o) {
   if (o.is_float()) return unary(o, llvm::Intrinsic::fabs, o.a);
-  return o.is_signed() ? o.ir.CreateBinaryIntrinsic(llvm::Intrinsic::abs, o.a, o.ir.getFalse()) : o.a;
+  return o.is_signed() ? o.ir.CreateBinaryIntrinsic(llvm::Intrinsic::abs, o.a, o.ir.getFalse())
+                       : o.a;
 }
 
 Value* sign(const Operands& o) {
   if (o.is_float()) {
     Value* zero = o.builder.like(o.a, 0);
-    Value* negative = o.ir.CreateSelect(o.ir.CreateFCmpOLT(o.a, zero), o.builder.like(o.a, -1), zero);
+    Value* negative =
+        o.ir.CreateSelect(o.ir.CreateFCmpOLT(o.a, zero), o.builder.like(o.a, -1), zero);
     return o.ir.CreateSelect(o.ir.CreateFCmpOGT(o.a, zero), o.builder.like(o.a, 1), negative);
   }
   if (is_bool(o.dtype)) return o.a;

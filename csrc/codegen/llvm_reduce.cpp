@@ -17,12 +17,14 @@ Value* KernelEmitter::identity(const loop::Reduction& r) {
   return builder_.constant(r.dtype, reduce_identity(r.op, r.dtype).bits());
 }
 
-// The extreme of no elements is the identity at iteration 0, so that a first element equal to the identity, at
-// iteration 0 or later, need not replace it: iteration 0 has then the same value.
+// The extreme of no elements is the identity at iteration 0, so that a first element equal to the
+// identity, at iteration 0 or later, need not replace it: iteration 0 has then the same value.
 KernelEmitter::Values KernelEmitter::initial_values(const loop::For& f, bool vector) {
   Values r;
   for (const loop::Reduction& x : f.reductions) {
-    const unsigned lanes = vector ? static_cast<unsigned>(f.width) : is_varying(x.value) ? lanes_ : 1;
+    const unsigned lanes = vector                ? static_cast<unsigned>(f.width)
+                           : is_varying(x.value) ? lanes_
+                                                 : 1;
     r.push_back(builder_.broadcast(identity(x), lanes));
     if (is_arg(x)) r.push_back(builder_.broadcast(builder_.i64(0), lanes));
   }
@@ -43,8 +45,8 @@ Value* KernelEmitter::is_better(const loop::Reduction& r, Value* a, Value* b) {
   return ir_.CreateOr(better, only_a_nan);
 }
 
-KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values& carried, Value* var,
-                                                Value* mask) {
+KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values& carried,
+                                                Value* var, Value* mask) {
   Values next;
   for (const loop::Reduction& r : f.reductions) {
     Value* old = carried[next.size()];
@@ -57,7 +59,8 @@ KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values
     }
     Value* iteration = f.begin.is_const(0) ? var : ir_.CreateSub(var, index_.uniform(f.begin));
     Value* at = builder_.broadcast(iteration, lanes);
-    if (f.kind == loop::LoopKind::Vector && lanes > 1) at = ir_.CreateAdd(at, builder_.iota(lanes, 64));
+    if (f.kind == loop::LoopKind::Vector && lanes > 1)
+      at = ir_.CreateAdd(at, builder_.iota(lanes, 64));
     Value* old_at = carried[next.size() + 1];
     Value* wins = is_better(r, x, old);
     if (mask) wins = ir_.CreateAnd(mask, wins);
@@ -67,17 +70,23 @@ KernelEmitter::Values KernelEmitter::accumulate(const loop::For& f, const Values
   return next;
 }
 
-KernelEmitter::Values KernelEmitter::combine(const loop::Reduction& r, const Values& a, const Values& b) {
+KernelEmitter::Values KernelEmitter::combine(const loop::Reduction& r, const Values& a,
+                                             const Values& b) {
   const auto compute = [&](ScalarOp op) {
     return Values{builder_.compute(op, r.dtype, r.dtype, {a[0], b[0]})};
   };
   switch (r.op) {
-    case ReduceOp::sum: return compute(ScalarOp::add);
-    case ReduceOp::prod: return compute(ScalarOp::mul);
-    case ReduceOp::max: return compute(ScalarOp::maximum);
-    case ReduceOp::min: return compute(ScalarOp::minimum);
+    case ReduceOp::sum:
+      return compute(ScalarOp::add);
+    case ReduceOp::prod:
+      return compute(ScalarOp::mul);
+    case ReduceOp::max:
+      return compute(ScalarOp::maximum);
+    case ReduceOp::min:
+      return compute(ScalarOp::minimum);
     case ReduceOp::argmax:
-    case ReduceOp::argmin: break;
+    case ReduceOp::argmin:
+      break;
   }
   Value* later_better = is_better(r, b[0], a[0]);
   Value* tied = ir_.CreateNot(ir_.CreateOr(later_better, is_better(r, a[0], b[0])));
@@ -97,7 +106,8 @@ KernelEmitter::Values KernelEmitter::combine_lanes(const loop::Reduction& r, Val
   return partial;
 }
 
-KernelEmitter::Values KernelEmitter::combine_partials(const loop::For& f, const Values& carried, int copies) {
+KernelEmitter::Values KernelEmitter::combine_partials(const loop::For& f, const Values& carried,
+                                                      int copies) {
   const size_t size = carried.size() / static_cast<size_t>(copies);
   Values final;
   for (const loop::Reduction& r : f.reductions) {

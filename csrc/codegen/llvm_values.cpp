@@ -34,15 +34,23 @@ llvm::Type* ValueBuilder::memory_type(DType t, unsigned lanes) {
     switch (t) {
       case DType::boolean:
       case DType::u8:
-      case DType::i8: return ir_.getInt8Ty();
+      case DType::i8:
+        return ir_.getInt8Ty();
       case DType::i16:
-      case DType::bf16: return ir_.getInt16Ty();
-      case DType::i32: return ir_.getInt32Ty();
-      case DType::i64: return ir_.getInt64Ty();
-      case DType::f16: return ir_.getHalfTy();
-      case DType::f32: return ir_.getFloatTy();
-      case DType::f64: return ir_.getDoubleTy();
-      default: break;
+      case DType::bf16:
+        return ir_.getInt16Ty();
+      case DType::i32:
+        return ir_.getInt32Ty();
+      case DType::i64:
+        return ir_.getInt64Ty();
+      case DType::f16:
+        return ir_.getHalfTy();
+      case DType::f32:
+        return ir_.getFloatTy();
+      case DType::f64:
+        return ir_.getDoubleTy();
+      default:
+        break;
     }
     OURJIT_CHECK(false) << "kernels cannot compute with " << dtype_name(t);
     return nullptr;
@@ -95,8 +103,8 @@ void ValueBuilder::unify(std::vector<Value*>& values) {
 llvm::Constant* ValueBuilder::iota(unsigned lanes, unsigned bits, int64_t step) {
   llvm::SmallVector<llvm::Constant*, 64> numbers;
   for (unsigned i = 0; i < lanes; ++i)
-    numbers.push_back(llvm::ConstantInt::get(ir_.getIntNTy(bits),
-                                             static_cast<uint64_t>(step * static_cast<int64_t>(i)), true));
+    numbers.push_back(llvm::ConstantInt::get(
+        ir_.getIntNTy(bits), static_cast<uint64_t>(step * static_cast<int64_t>(i)), true));
   return llvm::ConstantVector::get(numbers);
 }
 
@@ -182,7 +190,8 @@ Value* ValueBuilder::cast(Value* v, DType from, DType to) {
   const bool is_signed = dtype_kind(from) == DTypeKind::Signed;
   if (is_float(to)) {
     // Of bits below 32 the conversion from i32 is exact and a single instruction.
-    if (dtype_bytes(from) < 4) v = ir_.CreateIntCast(v, with_lanes(ir_.getInt32Ty(), lanes), is_signed);
+    if (dtype_bytes(from) < 4)
+      v = ir_.CreateIntCast(v, with_lanes(ir_.getInt32Ty(), lanes), is_signed);
     return ir_.CreateSIToFP(v, target);
   }
   return ir_.CreateIntCast(v, target, is_signed);

@@ -1,7 +1,8 @@
 // Register values of the LLVM emitter: types, constants, lanes, casts and the scalar operations.
 //
-// A value is a scalar (uniform) or a fixed vector with one element a lane (varying). bool is i1 in registers and i8 in
-// memory; bf16 is i16, f16 is half; all other dtypes are LLVM's type of the same size.
+// A value is a scalar (uniform) or a fixed vector with one element a lane (varying). bool is i1 in
+// registers and i8 in memory; bf16 is i16, f16 is half; all other dtypes are LLVM's type of the
+// same size.
 #pragma once
 
 #include <llvm/IR/IRBuilder.h>

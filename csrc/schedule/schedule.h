@@ -7,15 +7,9 @@
 #include <string>
 
 #include "loop/loop_ir.h"
+#include "loop/target.h"
 
 namespace ourjit::loop {
-
-/// What schedules depend on.
-struct Target {
-  int vector_bits = 512;  // 512, 256 or 128
-  int64_t l1_bytes = 32 * 1024;
-  int64_t l2_bytes = 1024 * 1024;
-};
 
 /// Schedules for the CPU; the result computes the same values (reductions in the order loop_ir.h states).
 Kernel schedule_cpu(Kernel k, const Target& target);

@@ -70,7 +70,9 @@ TEST(CpuBackend, ObjectsAreDeterministic) {
   const loop::Kernel k = loop::parse_kernel(add_kernel(3));
   const auto first = backend->compile(k), second = backend->compile(k);
   EXPECT_EQ(first->object(), second->object());
-  EXPECT_TRUE(first->object().starts_with("\x7f" "ELF"));
+  EXPECT_TRUE(
+      first->object().starts_with("\x7f"
+                                  "ELF"));
   EXPECT_NE(first->function(), second->function());
 }
 
@@ -86,7 +88,8 @@ TEST(CpuBackend, CompilesFromManyThreads) {
         const auto code = backend->compile(loop::parse_kernel(add_kernel(value)));
         const float got = run(*code, {0.5F}, 0, 1)[0];
         if (std::abs(got - static_cast<float>(value) - 0.5F) > 1e-4F)
-          errors[static_cast<size_t>(t)] += std::to_string(value) + " gave " + std::to_string(got) + "\n";
+          errors[static_cast<size_t>(t)] +=
+              std::to_string(value) + " gave " + std::to_string(got) + "\n";
       }
     });
   for (std::thread& t : threads) t.join();
@@ -147,7 +150,9 @@ TEST(CpuBackend, HostIsNarrowedOnRequest) {
 
 TEST(CpuBackend, NarrowVectorsAreUsed) {
   const std::string assembly =
-      make_cpu_backend(detect_host(128))->assembly(loop::parse_kernel(testing::replaced(kSquares, "parallel p in 0..n {", "for p in 0..n vector(4, 1) {")));
+      make_cpu_backend(detect_host(128))
+          ->assembly(loop::parse_kernel(
+              testing::replaced(kSquares, "parallel p in 0..n {", "for p in 0..n vector(4, 1) {")));
   EXPECT_NE(assembly.find("%xmm"), std::string::npos) << assembly;
   EXPECT_EQ(assembly.find("%ymm"), std::string::npos) << assembly;
   EXPECT_EQ(assembly.find("%zmm"), std::string::npos) << assembly;

@@ -48,12 +48,16 @@ TEST(Loader, LoadsObjectsAgain) {
 
 TEST(Loader, ResolvesKnownSymbolsOnly) {
   const std::string object = object_of(kScratch);
-  // getenv exists in the process, and must not be found. (The name has the length of the one replaced.)
-  const std::string bad = testing::replaced(object, "ourjit_scratch_free", std::string("getenv") + std::string(13, '_'));
+  // getenv exists in the process, and must not be found. (The name has the length of the one
+  // replaced.)
+  const std::string bad = testing::replaced(object, "ourjit_scratch_free",
+                                            std::string("getenv") + std::string(13, '_'));
   expect_error(bad, "scratch", "which kernels must not use");
 }
 
-TEST(Loader, NamesTheMissingEntry) { expect_error(object_of(kScratch), "other", "does not define other"); }
+TEST(Loader, NamesTheMissingEntry) {
+  expect_error(object_of(kScratch), "other", "does not define other");
+}
 
 TEST(Loader, RejectsRubbish) {
   expect_error("", "scratch", "bad object");

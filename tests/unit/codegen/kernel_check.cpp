@@ -42,7 +42,9 @@ CpuBackend& backend_for(const CpuCase& cpu) {
 }
 
 Memory::Memory(DType dtype, int64_t size)
-    : dtype_(dtype), size_(size), bytes_(2 * kGuard + static_cast<size_t>(size * dtype_bytes(dtype)), 0xA5) {
+    : dtype_(dtype),
+      size_(size),
+      bytes_(2 * kGuard + static_cast<size_t>(size * dtype_bytes(dtype)), 0xA5) {
   std::memset(data(), 0, bytes_.size() - 2 * kGuard);
 }
 
@@ -67,18 +69,25 @@ double random_number(DType t, Fill fill, std::mt19937& random) {
   const auto pick = [&](const std::vector<double>& v) { return v[random() % v.size()]; };
   const auto small = static_cast<double>(static_cast<int>(random() % 33) - 16);
   if (!is_float(t) && fill != Fill::Any)
-    return fill == Fill::Powers ? pick({1, -1, 2}) : fill == Fill::Positive ? 1 + std::fabs(small) : small;
+    return fill == Fill::Powers     ? pick({1, -1, 2})
+           : fill == Fill::Positive ? 1 + std::fabs(small)
+                                    : small;
   const double fraction = std::ldexp(static_cast<double>(random()), -32);
   switch (fill) {
-    case Fill::Moderate: return small / 4;
-    case Fill::Powers: return pick({1, -1, 2, 0.5});
-    case Fill::Positive: return 4 * (1 - fraction);
-    case Fill::Any: break;
+    case Fill::Moderate:
+      return small / 4;
+    case Fill::Powers:
+      return pick({1, -1, 2, 0.5});
+    case Fill::Positive:
+      return 4 * (1 - fraction);
+    case Fill::Any:
+      break;
   }
   constexpr double kInfinity = std::numeric_limits<double>::infinity();
   if (is_float(t)) {
-    static const std::vector<double> specials = {0.0,  -0.0,  1,      -1,    kInfinity, -kInfinity, 1e-40,
-                                                 1e30, -1e30, 0x1p31, 0x1p63, std::nan(""), 0.5, 2.5, -0.5};
+    static const std::vector<double> specials = {0.0,        -0.0,         1,    -1,    kInfinity,
+                                                 -kInfinity, 1e-40,        1e30, -1e30, 0x1p31,
+                                                 0x1p63,     std::nan(""), 0.5,  2.5,   -0.5};
     if (random() % 4 == 0) return pick(specials);
     return (fraction - 0.5) * std::ldexp(1.0, static_cast<int>(random() % 12) - 4);
   }
@@ -88,12 +97,18 @@ double random_number(DType t, Fill fill, std::mt19937& random) {
 int64_t random_integer(DType t, std::mt19937& random) {
   const int bits = static_cast<int>(8 * dtype_bytes(t));
   switch (random() % 6) {
-    case 0: return 0;
-    case 1: return -1;
-    case 2: return static_cast<int64_t>(uint64_t{1} << (bits - 1));        // the most negative
-    case 3: return static_cast<int64_t>((uint64_t{1} << (bits - 1)) - 1);  // the greatest
-    case 4: return static_cast<int64_t>((static_cast<uint64_t>(random()) << 32) | random());
-    default: return static_cast<int64_t>(random() % 21) - 10;
+    case 0:
+      return 0;
+    case 1:
+      return -1;
+    case 2:
+      return static_cast<int64_t>(uint64_t{1} << (bits - 1));  // the most negative
+    case 3:
+      return static_cast<int64_t>((uint64_t{1} << (bits - 1)) - 1);  // the greatest
+    case 4:
+      return static_cast<int64_t>((static_cast<uint64_t>(random()) << 32) | random());
+    default:
+      return static_cast<int64_t>(random() % 21) - 10;
   }
 }
 
@@ -118,8 +133,8 @@ bool same(double got, double want, Tolerance t) {
   return std::fabs(got - want) <= t.absolute + t.relative * std::fabs(want);
 }
 
-loop::Status run_kernel(const LoadedKernel& code, const loop::Kernel& k, const std::vector<void*>& buffers,
-                        const std::vector<int64_t>& sizes) {
+loop::Status run_kernel(const LoadedKernel& code, const loop::Kernel& k,
+                        const std::vector<void*>& buffers, const std::vector<int64_t>& sizes) {
   int64_t iterations = 1;
   for (const loop::Node& n : k.body)
     if (const auto* f = std::get_if<loop::For>(&n.v); f && f->kind == loop::LoopKind::Parallel)
@@ -131,14 +146,15 @@ loop::Status run_kernel(const LoadedKernel& code, const loop::Kernel& k, const s
   int32_t status = 0;
   const int64_t third = (iterations + 2) / 3;
   for (int64_t begin = 0; begin < iterations; begin += third) {
-    const KernelArgs args{buffers.data(), sizes.data(), begin, std::min(iterations, begin + third), &status};
+    const KernelArgs args{buffers.data(), sizes.data(), begin, std::min(iterations, begin + third),
+                          &status};
     code.function()(&args);
   }
   return static_cast<loop::Status>(status);
 }
 
-std::vector<Memory> random_memory(const loop::Kernel& k, const std::vector<int64_t>& sizes, Fill fill,
-                                  std::mt19937& random) {
+std::vector<Memory> random_memory(const loop::Kernel& k, const std::vector<int64_t>& sizes,
+                                  Fill fill, std::mt19937& random) {
   std::vector<Memory> memory;
   for (const loop::Buffer& b : k.buffers) {
     memory.emplace_back(b.dtype, b.size.eval([&](std::string_view name) -> std::optional<int64_t> {
@@ -152,7 +168,8 @@ std::vector<Memory> random_memory(const loop::Kernel& k, const std::vector<int64
 }
 
 void expect_same(const CpuCase& cpu, const LoadedKernel& code, const loop::Kernel& k,
-                 const std::vector<Memory>& memory, const std::vector<int64_t>& sizes, Tolerance t) {
+                 const std::vector<Memory>& memory, const std::vector<int64_t>& sizes,
+                 Tolerance t) {
   std::vector<Memory> got = memory, want = memory;
   std::vector<void*> got_pointers, want_pointers;
   for (Memory& m : got) got_pointers.push_back(m.data());
@@ -170,8 +187,9 @@ void expect_same(const CpuCase& cpu, const LoadedKernel& code, const loop::Kerne
       if (same(x, y, t)) continue;
       std::string size_text;
       for (const int64_t s : sizes) size_text += " " + std::to_string(s);
-      ADD_FAILURE() << cpu.label << " @" << k.name << " sizes" << size_text << ": " << k.buffers[b].name << "[" << i
-                    << "] is " << x << ", the interpreter says " << y << "\n"
+      ADD_FAILURE() << cpu.label << " @" << k.name << " sizes" << size_text << ": "
+                    << k.buffers[b].name << "[" << i << "] is " << x << ", the interpreter says "
+                    << y << "\n"
                     << loop::print(k);
       return;
     }
@@ -184,7 +202,8 @@ std::string replaced(std::string text, std::string_view from, std::string_view t
   return text;
 }
 
-void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>>& sizes, Fill fill, Tolerance t) {
+void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>>& sizes, Fill fill,
+                   Tolerance t) {
   for (const CpuCase& cpu : cpu_cases()) {
     const std::string lanes = std::to_string(cpu.host.target.vector_bits / 32);
     const loop::Kernel k = loop::parse_kernel(replaced(std::string(text), "W", lanes));

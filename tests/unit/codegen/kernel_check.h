@@ -61,18 +61,19 @@ struct Tolerance {
 bool same(double got, double want, Tolerance t);
 
 /// Memory for the buffers of `k`.
-std::vector<Memory> random_memory(const loop::Kernel& k, const std::vector<int64_t>& sizes, Fill fill,
-                                  std::mt19937& random);
+std::vector<Memory> random_memory(const loop::Kernel& k, const std::vector<int64_t>& sizes,
+                                  Fill fill, std::mt19937& random);
 
-/// Runs the compiled `k` in pieces on copies of `memory`, and expects all memory and the status to be what the
-/// interpreter gives.
+/// Runs the compiled `k` in pieces on copies of `memory`, and expects all memory and the status to
+/// be what the interpreter gives.
 void expect_same(const CpuCase& cpu, const LoadedKernel& code, const loop::Kernel& k,
-                 const std::vector<Memory>& memory, const std::vector<int64_t>& sizes, Tolerance t = {});
+                 const std::vector<Memory>& memory, const std::vector<int64_t>& sizes,
+                 Tolerance t = {});
 
-/// As expect_same, on random memory of the kernel's buffer sizes, on all CPUs, for text with `W` in place of lane counts:
-/// 32-bit lanes of a register.
-void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>>& sizes, Fill fill = Fill::Moderate,
-                   Tolerance t = {});
+/// As expect_same, on random memory of the kernel's buffer sizes, on all CPUs, for text with `W` in
+/// place of lane counts: 32-bit lanes of a register.
+void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>>& sizes,
+                   Fill fill = Fill::Moderate, Tolerance t = {});
 
 /// The backend for `cpu`, made once.
 CpuBackend& backend_for(const CpuCase& cpu);
@@ -80,8 +81,9 @@ CpuBackend& backend_for(const CpuCase& cpu);
 /// `text` with every occurrence of `from` replaced.
 std::string replaced(std::string text, std::string_view from, std::string_view to);
 
-/// Runs a compiled kernel over all of its parallel iterations, split in pieces; the recorded status.
-loop::Status run_kernel(const LoadedKernel& code, const loop::Kernel& k, const std::vector<void*>& buffers,
-                        const std::vector<int64_t>& sizes);
+/// Runs a compiled kernel over all of its parallel iterations, split in pieces; the recorded
+/// status.
+loop::Status run_kernel(const LoadedKernel& code, const loop::Kernel& k,
+                        const std::vector<void*>& buffers, const std::vector<int64_t>& sizes);
 
 }  // namespace ourjit::testing

@@ -29,9 +29,9 @@ std::string reduce_kernel(const char* t, const char* kind, const std::string& op
     stores += "  store o" + n + "[0], %" + n + "\n";
     ++id;
   }
-  return replaced("kernel @reduce(a: in T[n]" + outs + ", n: index) {\n  " + results + " = for i in 0..n" +
-                               kind + " reduce " + reduces + " {\n    %0: T = load a[i]\n    yield " + yields +
-                               "\n  }\n" + stores + "}\n",
+  return replaced("kernel @reduce(a: in T[n]" + outs + ", n: index) {\n  " + results +
+                      " = for i in 0..n" + kind + " reduce " + reduces +
+                      " {\n    %0: T = load a[i]\n    yield " + yields + "\n  }\n" + stores + "}\n",
                   "T", t);
 }
 
@@ -53,20 +53,31 @@ TEST(Reduce, ExtremesOfAllNumbers) {
       expect_kernel(reduce_kernel(t, kind, "max min argmax argmin"), kLengths, Fill::Any);
 }
 
-// The first NaN is the extreme; without one, the first of equals; of minus infinities alone, the first.
+// The first NaN is the extreme; without one, the first of equals; of minus infinities alone, the
+// first.
 TEST(Reduce, ArgOfSpecials) {
   const double nan = std::nan(""), infinity = HUGE_VAL;
   for (const CpuCase& cpu : cpu_cases())
     for (const char* kind : {" vector(W, 1)", " vector(W, 2)"}) {
-      const loop::Kernel k = loop::parse_kernel(replaced(reduce_kernel("f32", kind, "argmax argmin max"), "W", "4"));
+      const loop::Kernel k =
+          loop::parse_kernel(replaced(reduce_kernel("f32", kind, "argmax argmin max"), "W", "4"));
       const auto code = backend_for(cpu).compile(k);
       const std::vector<std::vector<float>> rows = {
           std::vector<float>(30, static_cast<float>(-infinity)),
           std::vector<float>(30, static_cast<float>(infinity)),
           std::vector<float>(30, static_cast<float>(nan)),
           std::vector<float>(30, 2.0F),
-          [&] { std::vector<float> r(30, 1.0F); r[22] = r[9] = static_cast<float>(nan); return r; }(),
-          [&] { std::vector<float> r(30, 1.0F); r[29] = r[17] = 5; r[28] = r[13] = -5; return r; }(),
+          [&] {
+            std::vector<float> r(30, 1.0F);
+            r[22] = r[9] = static_cast<float>(nan);
+            return r;
+          }(),
+          [&] {
+            std::vector<float> r(30, 1.0F);
+            r[29] = r[17] = 5;
+            r[28] = r[13] = -5;
+            return r;
+          }(),
       };
       for (const auto& row : rows) {
         std::vector<Memory> memory;
@@ -235,13 +246,16 @@ kernel @k(a: in f32[n + 3], b: inout f32[n + 3], n: index) {
 TEST(Loops, LargeBodies) {
   std::string body = "    %0: f32 = load a[i]\n";
   for (int i = 0; i < 12; ++i)
-    body += "    %" + std::to_string(i + 1) + ": f32 = " + (i % 2 ? "tanh" : "exp") + " %" + std::to_string(i) + "\n";
-  const std::string text = "kernel @k(a: in f32[n], b: out f32[n], s: out f32[1], n: index) {\n  %20 = for i in 0..n "
-                           "vector(W, 4) reduce sum f32 {\n" +
-                           body + "    store b[i], %12\n    yield %12\n  }\n  store s[0], %20\n}\n";
+    body += "    %" + std::to_string(i + 1) + ": f32 = " + (i % 2 ? "tanh" : "exp") + " %" +
+            std::to_string(i) + "\n";
+  const std::string text =
+      "kernel @k(a: in f32[n], b: out f32[n], s: out f32[1], n: index) {\n  %20 = for i in 0..n "
+      "vector(W, 4) reduce sum f32 {\n" +
+      body + "    store b[i], %12\n    yield %12\n  }\n  store s[0], %20\n}\n";
   const std::string llvm = emit_llvm_text(loop::parse_kernel(replaced(text, "W", "16")), {});
   size_t calls = 0;
-  for (size_t at = 0; (at = llvm.find("call <16 x float> @oj_tanh", at)) != std::string::npos; ++at) ++calls;
+  for (size_t at = 0; (at = llvm.find("call <16 x float> @oj_tanh", at)) != std::string::npos; ++at)
+    ++calls;
   EXPECT_EQ(calls, 6U);
   expect_kernel(text, kLengths, Fill::Moderate, {1e-4, 1e-6});
 }
@@ -249,8 +263,7 @@ TEST(Loops, LargeBodies) {
 // No mask where the bounds are multiples of the width.
 TEST(Loops, WholeVectorsNeedNoMask) {
   for (const char* bounds : {"0..128", "64*r..64*r + 64", "64*r..min(64*r + 64, 320)", "0..16*n"}) {
-    const std::string text = emit_llvm_text(
-        loop::parse_kernel(replaced(R"(
+    const std::string text = emit_llvm_text(loop::parse_kernel(replaced(R"(
 kernel @k(a: in f32[640*n], b: out f32[640*n], n: index) {
   parallel r in 0..5 {
     for i in BOUNDS vector(16, 1) {
@@ -259,8 +272,8 @@ kernel @k(a: in f32[640*n], b: out f32[640*n], n: index) {
     }
   }
 })",
-                                    "BOUNDS", bounds)),
-        {});
+                                                                        "BOUNDS", bounds)),
+                                            {});
     EXPECT_EQ(text.find("masked"), std::string::npos) << bounds << "\n" << text;
   }
 }

@@ -1,4 +1,5 @@
-// Accesses of all shapes: contiguous, strided, gathered, masked, local, accumulating; and index errors.
+// Accesses of all shapes: contiguous, strided, gathered, masked, local, accumulating; and index
+// errors.
 #include <gtest/gtest.h>
 
 #include "codegen/kernel_check.h"
@@ -8,17 +9,20 @@
 namespace ourjit::testing {
 namespace {
 
-const std::vector<std::vector<int64_t>> kLengths = {{0}, {1}, {3}, {4}, {15}, {16}, {17}, {64}, {65}, {133}};
+const std::vector<std::vector<int64_t>> kLengths = {{0},  {1},  {3},  {4},  {15},
+                                                    {16}, {17}, {64}, {65}, {133}};
 
-/// A copy of n elements of each dtype, from index `from` to index `to` of buffers of `size` elements.
+/// A copy of n elements of each dtype, from index `from` to index `to` of buffers of `size`
+/// elements.
 void expect_copy(const std::string& size, const std::string& from, const std::string& to,
                  const std::vector<std::vector<int64_t>>& lengths) {
   for (const char* t : {"bool", "u8", "i16", "i32", "i64", "f16", "bf16", "f32", "f64"})
-    expect_kernel(replaced("kernel @copy(a: in T[" + size + "], b: out T[" + size +
-                               "], n: index) {\n  for i in 0..n vector(W, 1) {\n    %0: T = load a[" + from +
-                               "]\n    store b[" + to + "], %0\n  }\n}\n",
-                           "T", t),
-                  lengths, Fill::Any);
+    expect_kernel(
+        replaced("kernel @copy(a: in T[" + size + "], b: out T[" + size +
+                     "], n: index) {\n  for i in 0..n vector(W, 1) {\n    %0: T = load a[" + from +
+                     "]\n    store b[" + to + "], %0\n  }\n}\n",
+                 "T", t),
+        lengths, Fill::Any);
 }
 
 TEST(Access, Contiguous) { expect_copy("n + 3", "i + 3", "i + 1", kLengths); }
@@ -232,8 +236,8 @@ void expect_gather(const char* dtype, bool wrap, bool mask, int64_t low, int64_t
   std::string text = replaced(kGather, "OPTIONS2", wrap ? "wrap" : "");
   text = replaced(text, "OPTIONS", std::string(wrap ? "wrap" : "") + (mask ? " mask %1" : ""));
   for (const CpuCase& cpu : cpu_cases()) {
-    const loop::Kernel k = loop::parse_kernel(
-        replaced(replaced(text, "T", dtype), "W", std::to_string(cpu.host.target.vector_bits / 32)));
+    const loop::Kernel k = loop::parse_kernel(replaced(
+        replaced(text, "T", dtype), "W", std::to_string(cpu.host.target.vector_bits / 32)));
     const auto code = backend_for(cpu).compile(k);
     std::mt19937 random(5);
     for (const int64_t n : {1, 5, 16, 37}) {
@@ -283,7 +287,8 @@ kernel @k(idx: in i64[20], m: in bool[20], a: in f32[4], b: out f32[20]) {
         for (int64_t i = 0; i < 20; ++i) memory[1].set(i, i == bad ? on : 1);
         std::vector<void*> pointers;
         for (Memory& m : memory) pointers.push_back(m.data());
-        EXPECT_EQ(static_cast<int>(run_kernel(*code, k, pointers, {})), static_cast<int>(on)) << cpu.label;
+        EXPECT_EQ(static_cast<int>(run_kernel(*code, k, pointers, {})), static_cast<int>(on))
+            << cpu.label;
       }
   }
 }

@@ -16,7 +16,8 @@ constexpr DType kNative[] = {DType::boolean, DType::u8,  DType::i8,   DType::i16
 
 std::string name(DType t) { return std::string(dtype_name(t)); }
 
-/// A kernel that computes each of `ops` on operands of dtype `t` and stores it to a buffer of its own.
+/// A kernel that computes each of `ops` on operands of dtype `t` and stores it to a buffer of its
+/// own.
 std::string ops_kernel(const std::vector<ScalarOp>& ops, DType t, bool vector, int lanes) {
   std::string header, body;
   int next = 3;
@@ -30,7 +31,8 @@ std::string ops_kernel(const std::vector<ScalarOp>& ops, DType t, bool vector, i
     body += "    store o" + std::to_string(i) + "[i], " + id + "\n";
   }
   return "kernel @ops(c: in bool[n], a: in " + name(t) + "[n], b: in " + name(t) + "[n]" + header +
-         ", n: index) {\n  for i in 0..n" + (vector ? " vector(" + std::to_string(lanes) + ", 1)" : "") +
+         ", n: index) {\n  for i in 0..n" +
+         (vector ? " vector(" + std::to_string(lanes) + ", 1)" : "") +
          " {\n    %0: bool = load c[i]\n    %1: " + name(t) + " = load a[i]\n    %2: " + name(t) +
          " = load b[i]\n" + body + "  }\n}\n";
 }
@@ -38,7 +40,9 @@ std::string ops_kernel(const std::vector<ScalarOp>& ops, DType t, bool vector, i
 bool is_random(ScalarOp op) { return op == ScalarOp::rand_uniform || op == ScalarOp::rand_normal; }
 
 /// Functions whose last bits may differ from libm's.
-bool is_inexact(ScalarOp op) { return math_row(op).form == LlvmForm::Bitcode || op == ScalarOp::pow; }
+bool is_inexact(ScalarOp op) {
+  return math_row(op).form == LlvmForm::Bitcode || op == ScalarOp::pow;
+}
 
 void check_ops(const CpuCase& cpu, const std::vector<ScalarOp>& ops, DType t, Tolerance tolerance) {
   const int lanes = cpu.host.target.vector_bits / 32;
@@ -73,8 +77,8 @@ INSTANTIATE_TEST_SUITE_P(All, Ops,
                          ::testing::Combine(::testing::Range<size_t>(0, cpu_cases().size()),
                                             ::testing::ValuesIn(kComputed)),
                          [](const auto& info) {
-                           return replaced(cpu_cases()[std::get<0>(info.param)].label, "-", "_") + "_" +
-                                  name(std::get<1>(info.param));
+                           return replaced(cpu_cases()[std::get<0>(info.param)].label, "-", "_") +
+                                  "_" + name(std::get<1>(info.param));
                          });
 
 class Casts : public ::testing::TestWithParam<size_t> {};
@@ -87,14 +91,14 @@ TEST_P(Casts, MatchInterpreter) {
     int id = 1;
     for (const DType to : kNative) {
       header += ", o" + std::to_string(id) + ": out " + name(to) + "[n]";
-      body += "    %" + std::to_string(id) + ": " + name(to) + " = cast %0\n    store o" + std::to_string(id) +
-              "[i], %" + std::to_string(id) + "\n";
+      body += "    %" + std::to_string(id) + ": " + name(to) + " = cast %0\n    store o" +
+              std::to_string(id) + "[i], %" + std::to_string(id) + "\n";
       ++id;
     }
     for (const std::string kind : {" vector(" + lanes + ", 1)", std::string()}) {
-      const loop::Kernel k =
-          loop::parse_kernel("kernel @casts(a: in " + name(from) + "[n]" + header + ", n: index) {\n  for i in 0..n" +
-                             kind + " {\n    %0: " + name(from) + " = load a[i]\n" + body + "  }\n}\n");
+      const loop::Kernel k = loop::parse_kernel(
+          "kernel @casts(a: in " + name(from) + "[n]" + header + ", n: index) {\n  for i in 0..n" +
+          kind + " {\n    %0: " + name(from) + " = load a[i]\n" + body + "  }\n}\n");
       loop::verify(k);
       std::mt19937 random(3);
       const auto code = backend_for(cpu).compile(k);
@@ -104,28 +108,32 @@ TEST_P(Casts, MatchInterpreter) {
   }
 }
 
-// All 65536 values of the 16-bit floats to f32 and back, and the halves between them, which round to even.
+// All 65536 values of the 16-bit floats to f32 and back, and the halves between them, which round
+// to even.
 TEST_P(Casts, SixteenBitFloatsAreExact) {
   const CpuCase& cpu = cpu_cases()[GetParam()];
   for (const DType t : {DType::f16, DType::bf16}) {
     const std::string half = name(t);
     const loop::Kernel k = loop::parse_kernel(
-        "kernel @halves(a: in " + half + "[n], b: out f32[n], c: out " + half + "[n], d: out " + half +
-        "[n], n: index) {\n  for i in 0..n vector(16, 1) {\n    %0: " + half +
+        "kernel @halves(a: in " + half + "[n], b: out f32[n], c: out " + half + "[n], d: out " +
+        half + "[n], n: index) {\n  for i in 0..n vector(16, 1) {\n    %0: " + half +
         " = load a[i]\n    %1: f32 = cast %0\n    store b[i], %1\n    %2: " + half +
-        " = cast %1\n    store c[i], %2\n    %3: f32 = const 1.0009765625\n    %4: f32 = mul %1, %3\n    %5: " + half +
-        " = cast %4\n    store d[i], %5\n  }\n}\n");
+        " = cast %1\n    store c[i], %2\n    %3: f32 = const 1.0009765625\n    %4: f32 = mul %1, "
+        "%3\n    %5: " +
+        half + " = cast %4\n    store d[i], %5\n  }\n}\n");
     loop::verify(k);
     std::vector<Memory> memory;
     for (const loop::Buffer& b : k.buffers) memory.emplace_back(b.dtype, 65536);
-    for (int i = 0; i < 65536; ++i) static_cast<uint16_t*>(memory[0].data())[i] = static_cast<uint16_t>(i);
+    for (int i = 0; i < 65536; ++i)
+      static_cast<uint16_t*>(memory[0].data())[i] = static_cast<uint16_t>(i);
     expect_same(cpu, *backend_for(cpu).compile(k), k, memory, {65536});
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Casts, ::testing::Range<size_t>(0, cpu_cases().size()), [](const auto& info) {
-  return replaced(cpu_cases()[info.param].label, "-", "_");
-});
+INSTANTIATE_TEST_SUITE_P(All, Casts, ::testing::Range<size_t>(0, cpu_cases().size()),
+                         [](const auto& info) {
+                           return replaced(cpu_cases()[info.param].label, "-", "_");
+                         });
 
 TEST(Random, MatchesPhilox) {
   for (const char* t : {"f32", "f64"}) {
@@ -148,7 +156,8 @@ kernel @random(seed: in i64[1], u: out T[n], g: out T[n], n: index) {
 }
 
 TEST(MathTable, HasCudaSpellings) {
-  for (const MathRow& row : kMathRows) EXPECT_FALSE(row.cuda.empty()) << scalar_op_info(row.op).name;
+  for (const MathRow& row : kMathRows)
+    EXPECT_FALSE(row.cuda.empty()) << scalar_op_info(row.op).name;
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Random kernels of one to three stages a row: every dtype, index form, mask, loop kind and reduction in combination. All
-// their operations are exact, so that results must be equal.
+// Random kernels of one to three stages a row: every dtype, index form, mask, loop kind and
+// reduction in combination. All their operations are exact, so that results must be equal.
 #include <gtest/gtest.h>
 
 #include <map>
@@ -8,6 +8,7 @@
 #include "codegen/math.h"
 #include "loop/text.h"
 #include "loop/verify.h"
+#include "schedule/schedule.h"
 
 namespace ourjit::testing {
 namespace {
@@ -28,7 +29,8 @@ class KernelWriter {
     for (const std::string& b : buffers_) header += b + ", ";
     std::string locals;
     if (uses_local_) locals = "  local l: f32[64]\n";
-    return "kernel @random(" + header + "n: index) {\n" + locals + "  parallel r in 0..6 {\n" + body_ + "  }\n}\n";
+    return "kernel @random(" + header + "n: index) {\n" + locals + "  parallel r in 0..6 {\n" +
+           body_ + "  }\n}\n";
   }
 
  private:
@@ -52,10 +54,13 @@ class KernelWriter {
   std::string value(DType t) {
     if (values(t).empty() || below(8) == 0) {
       const std::string number = is_bool(t) ? pick<std::string>({"true", "false"})
-                                 : is_float(t) ? pick<std::string>({"0.0", "1.5", "-2.0", "inf", "nan"})
-                                               : std::to_string(below(9));
-      if (t != DType::f16 && t != DType::bf16) define(t, "const " + number);
-      else define(t, "cast " + value(DType::f32));
+                                 : is_float(t)
+                                     ? pick<std::string>({"0.0", "1.5", "-2.0", "inf", "nan"})
+                                     : std::to_string(below(9));
+      if (t != DType::f16 && t != DType::bf16)
+        define(t, "const " + number);
+      else
+        define(t, "cast " + value(DType::f32));
     }
     return "%" + std::to_string(pick(values(t)));
   }
@@ -126,8 +131,8 @@ class KernelWriter {
     });
     const bool add = !is_bool(t) && t != DType::f16 && t != DType::bf16 && below(4) == 0;
     const std::string b = buffer(add ? "inout" : "out", t, size);
-    line(std::string("store ") + (add ? "accumulate " : "") + b + "[" + replaced(index, "VAR", var_) + "], " + v +
-         mask());
+    line(std::string("store ") + (add ? "accumulate " : "") + b + "[" +
+         replaced(index, "VAR", var_) + "], " + v + mask());
   }
 
   /// One loop over the row; its reductions are visible to later stages.
@@ -148,7 +153,8 @@ class KernelWriter {
     std::string results, reduces, yields;
     std::vector<std::pair<DType, int>> reduced;
     for (int i = below(3); i > 0; --i) {
-      const DType t = pick<DType>({DType::boolean, DType::u8, DType::i32, DType::i64, DType::f32, DType::f64});
+      const DType t =
+          pick<DType>({DType::boolean, DType::u8, DType::i32, DType::i64, DType::f32, DType::f64});
       std::vector<std::string> ops = {"max", "min", "argmax", "argmin"};
       if (is_integer(t)) ops.insert(ops.end(), {"sum", "prod"});
       const std::string op = pick(ops), v = value(t);
@@ -160,8 +166,8 @@ class KernelWriter {
     }
     const std::string lanes = std::to_string(2 << below(6)), copies = std::to_string(1 + below(4));
     const std::string kind = below(5) && vectors_ ? " vector(" + lanes + ", " + copies + ")" : "";
-    std::string loop = "    " + results + (results.empty() ? "" : " = ") + "for " + var_ + " in 0.." + columns_ + kind +
-                       reduces + " {\n" + body_;
+    std::string loop = "    " + results + (results.empty() ? "" : " = ") + "for " + var_ +
+                       " in 0.." + columns_ + kind + reduces + " {\n" + body_;
     if (!yields.empty()) loop += "      " + yields + "\n";
     body_ = before + loop + "    }\n";
     values_ = outside;
