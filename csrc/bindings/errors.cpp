@@ -18,6 +18,7 @@ struct ErrorTypes {
   PyObject* unsupported = nullptr;
   PyObject* backend = nullptr;
   PyObject* internal = nullptr;
+  PyObject* index = nullptr;
 };
 
 ErrorTypes& error_types() {
@@ -25,9 +26,10 @@ ErrorTypes& error_types() {
   return types;
 }
 
-PyObject* make(PyObject* module, const char* name, const char* doc) {
+PyObject* make(PyObject* module, const char* name, const char* doc,
+               PyObject* bases = PyExc_RuntimeError) {
   const std::string full = std::string("ourjit._C.") + name;
-  PyObject* type = PyErr_NewExceptionWithDoc(full.c_str(), doc, PyExc_RuntimeError, nullptr);
+  PyObject* type = PyErr_NewExceptionWithDoc(full.c_str(), doc, bases, nullptr);
   return type && PyModule_AddObjectRef(module, name, type) == 0 ? type : nullptr;
 }
 
@@ -40,7 +42,13 @@ bool add_error_types(PyObject* module) {
                        "Not supported by the compiler; in strict mode an error, else it runs through ATen.");
   t.backend = make(module, "BackendError", "LLVM failed; the message carries its log.");
   t.internal = make(module, "InternalError", "A bug of ourjit.");
-  return t.user && t.unsupported && t.backend && t.internal;
+  // Eager raises one or the other, by operator; a kernel does not know which of its operators it was.
+  PyObject* both = PyTuple_Pack(2, PyExc_IndexError, PyExc_RuntimeError);
+  if (!both) return false;
+  t.index = make(module, "IndexOutOfRange",
+                 "An index is out of bounds for the dimension that it selects from.", both);
+  Py_DECREF(both);
+  return t.user && t.unsupported && t.backend && t.internal && t.index;
 }
 
 void set_python_error() {
@@ -54,7 +62,7 @@ void set_python_error() {
   } catch (const BackendError& e) {
     PyErr_SetString(t.backend, e.what());
   } catch (const IndexOutOfRange& e) {
-    PyErr_SetString(PyExc_IndexError, e.what());
+    PyErr_SetString(t.index, e.what());
   } catch (const ZeroDivision& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
   } catch (const Error& e) {

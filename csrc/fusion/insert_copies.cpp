@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <unordered_map>
 
 #include "base/error.h"
 #include "fusion/group.h"
@@ -50,16 +51,37 @@ void replace_by_operand(Rewriter& r, const Node& n) {
   r.replace(n, r.b.cast(r.b.reshape(r(n.operands[0]), type.sizes), type.dtype));
 }
 
-/// Keeps `n` with each operand copied to memory that is not there.
-void keep_with_copies(Rewriter& r, const Node& n) {
+/// Copies made so far: of old values, in the new graph.
+using Copies = std::unordered_map<ValueId, ValueId>;
+
+/// The old value `v`, which is not in memory, in memory. What a reshape or permute shows of another
+/// value is a view of that one's copy, so that all its readers share the copy.
+ValueId in_memory(Rewriter& r, Copies& copies, ValueId v) {
+  if (const auto it = copies.find(v); it != copies.end()) return it->second;
+  const Node* n = r.old.def(v);
+  const bool whole = n->op == Op::permute || (n->op == Op::reshape && is_strided_view(r.old, *n));
+  ValueId c = -1;
+  if (whole) {
+    c = r.b.emit(n->op, {in_memory(r, copies, n->operands[0])}, n->attrs);
+    // The copied memory is contiguous, where what was copied may have had other strides.
+    if (n->op == Op::reshape && !is_strided_view(r.b.graph(), *r.b.graph().def(c))) c = copy(r, r(v));
+  } else {
+    c = copy(r, r(v));
+  }
+  return copies[v] = c;
+}
+
+/// Keeps `n` with each operand that is not in memory replaced by a copy.
+void keep_with_copies(Rewriter& r, Copies& copies, const Node& n) {
   std::vector<std::pair<size_t, ValueId>> saved;
   for (const ValueId v : n.operands) {
     if (has_memory(r.old, v)) continue;
     const auto i = static_cast<size_t>(v);
     const bool done = std::any_of(saved.begin(), saved.end(), [&](auto& s) { return s.first == i; });
     if (done) continue;
-    saved.emplace_back(i, r.map[i]);
-    r.map[i] = copy(r, r.map[i]);
+    const ValueId before = r.map[i];
+    r.map[i] = in_memory(r, copies, v);
+    saved.emplace_back(i, before);
   }
   r.keep(n);
   for (const auto& [i, v] : saved) r.map[i] = v;
@@ -107,7 +129,7 @@ bool same_strides(const TensorType& t, const std::vector<Sym>& strides) {
 /// Appends an identity copy of `v` to a finished graph.
 ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
   const TensorType type = g.type(v);
-  Value out{g.values[static_cast<size_t>(v)].name + ".out", type,
+  Value out{g.values[static_cast<size_t>(v)].name + ".out" + std::to_string(g.nodes.size()), type,
             static_cast<NodeId>(g.nodes.size()), 0};
   out.type.strides = std::move(strides);
   const auto id = static_cast<ValueId>(g.values.size());
@@ -119,7 +141,8 @@ ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
 }  // namespace
 
 Graph insert_copies(const Graph& g) {
-  Graph out = rewrite(g, [](Rewriter& r, const Node& n) {
+  Copies copies;
+  Graph out = rewrite(g, [&](Rewriter& r, const Node& n) {
     const auto id = static_cast<NodeId>(&n - r.old.nodes.data());
     r.b.set_loc(n.loc);
     if (reduces_nothing(r.old, n)) return replace_by_operand(r, n);
@@ -129,7 +152,7 @@ Graph insert_copies(const Graph& g) {
       case Op::scatter:
       case Op::index_put: return keep_scatter(r, n);
       case Op::copy_to: return keep_copy_to(r, n);
-      default: return keep_with_copies(r, n);
+      default: return keep_with_copies(r, copies, n);
     }
   });
   for (GraphOutput& o : out.outputs) {

@@ -57,6 +57,10 @@ std::vector<ValueId> results(const Node& n) {
                     n.v);
 }
 
+bool is_pure(const Node& n) {
+  return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<For>(n.v);
+}
+
 void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
   std::visit(Overloaded{
                  [](Const&) {},

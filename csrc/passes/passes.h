@@ -19,6 +19,8 @@ struct PassContext {
 Graph canonicalize(const Graph& g, const PassContext& ctx);
 /// Expands composite ATen calls (softmax, norms, losses, activations and their backward) into primitives.
 Graph decompose(const Graph& g, const PassContext& ctx);
+/// Products with a vector (in batches) or over one element become pointwise operators and sums, which fuse.
+Graph simplify_matmul(const Graph& g, const PassContext& ctx);
 /// Evaluates pointwise operators and casts of constants.
 Graph const_fold(const Graph& g, const PassContext& ctx);
 /// Merges nodes without effects that compute the same.

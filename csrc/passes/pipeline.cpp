@@ -12,6 +12,7 @@ namespace {
 constexpr std::array kPipeline = {
     PASS(canonicalize),
     PASS(decompose),
+    PASS(simplify_matmul),
     PASS(dce),
     PASS(const_fold),
     PASS(simplify_views),

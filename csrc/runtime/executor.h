@@ -19,7 +19,9 @@ class ZeroDivision : public Error {
 /// A gather or scatter met an index outside of its dimension.
 class IndexOutOfRange : public Error {
  public:
-  IndexOutOfRange() : Error("index out of range in self") {}
+  IndexOutOfRange()
+      : Error("index out of range in self: an index is out of bounds for the dimension that it "
+              "selects from") {}
 };
 
 /// A piece of a parallel loop.
