@@ -19,8 +19,12 @@ class PlanBuilder {
  public:
   PlanBuilder(const Graph& g, const Fusion& f,
               const std::function<bool(const std::string&)>& writes_into_results)
-      : g_(g), f_(f), writes_into_results_(writes_into_results), places_(g.values.size()),
-        tensor_of_(g.values.size(), -1), leaves_(g.values.size(), false) {
+      : g_(g),
+        f_(f),
+        writes_into_results_(writes_into_results),
+        places_(g.values.size()),
+        tensor_of_(g.values.size(), -1),
+        leaves_(g.values.size(), false) {
     plan_.name = g.name;
   }
 
@@ -48,7 +52,8 @@ class PlanBuilder {
   /// Copies that are made right in a concat's memory.
   void find_joins() {
     for (const Node& n : g_.nodes) {
-      if (n.op != Op::concat || node_kind(g_, value(n.results[0]).def) != NodeKind::Barrier) continue;
+      if (n.op != Op::concat || node_kind(g_, value(n.results[0]).def) != NodeKind::Barrier)
+        continue;
       const auto dim = static_cast<size_t>(int_attr(n, "dim"));
       Sym at = 0;
       for (const ValueId o : n.operands) {
@@ -190,7 +195,8 @@ class PlanBuilder {
         p.strides[d] *= attr<Sym>(n, "step");
         return p;
       }
-      default: break;
+      default:
+        break;
     }
     OURJIT_CHECK(false) << op_name(n.op) << " has no place in memory";
     return p;

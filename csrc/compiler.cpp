@@ -38,7 +38,8 @@ struct Unique {
   std::shared_ptr<LoadedKernel> loaded;
 };
 
-/// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a fallback.
+/// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
+/// fallback.
 void count_calls(const Graph& g, const Options& options, CompiledGraph& out) {
   for (const Node& n : g.nodes) {
     if (n.op != Op::call) continue;
@@ -69,7 +70,8 @@ std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
   for (const NodeId n : s.group->members) {
     const Node& node = g.node(n);
     std::string part(op_name(node.op));
-    if (node.op == Op::reduce || node.op == Op::partial_reduce) part = attr<std::string>(node, "op");
+    if (node.op == Op::reduce || node.op == Op::partial_reduce)
+      part = attr<std::string>(node, "op");
     if (part == last || part == "cast") continue;
     name += "_" + part;
     last = part;
@@ -149,7 +151,8 @@ std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, 
       if (log.wants("loop")) log.write("loop", name + ".loop", report.lowered);
       report.kernel = loop::schedule_cpu(lowered, host.target);
       if (options.verify) loop::verify(report.kernel);
-      if (log.wants("schedule")) log.write("schedule", name + ".scheduled", loop::print(report.kernel));
+      if (log.wants("schedule"))
+        log.write("schedule", name + ".scheduled", loop::print(report.kernel));
       unique.push_back({report.kernel, text, nullptr});
       out.kernels.push_back(std::move(report));
     }
@@ -200,7 +203,8 @@ void Compiler::State::compile_missing(std::vector<Unique>& unique) {
 
 void Compiler::State::dump_code(const std::vector<Unique>& unique, StageLog& log) {
   for (const Unique& u : unique) {
-    if (log.wants("llvm")) log.write("llvm", u.kernel.name + ".ll", backend->optimized_llvm(u.kernel));
+    if (log.wants("llvm"))
+      log.write("llvm", u.kernel.name + ".ll", backend->optimized_llvm(u.kernel));
     if (log.wants("asm")) log.write("asm", u.kernel.name + ".s", backend->assembly(u.kernel));
   }
 }

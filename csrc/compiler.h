@@ -35,24 +35,26 @@ struct Stats {
 class CallInfo {
  public:
   virtual ~CallInfo() = default;
-  /// True if `target` has an .out overload that really writes into given memory (and is not functional plus copy).
+  /// True if `target` has an .out overload that really writes into given memory (and is not
+  /// functional plus copy).
   virtual bool writes_into_results(const std::string& target) const = 0;
 };
 
 /// One kernel for reports: what it computes and what it costs.
 struct KernelReport {
-  loop::Kernel kernel;        // scheduled
-  std::string lowered;        // loop IR before scheduling
+  loop::Kernel kernel;  // scheduled
+  std::string lowered;  // loop IR before scheduling
   std::vector<std::string> provenance;
-  int64_t launches = 0;       // in this graph
+  int64_t launches = 0;  // in this graph
 };
 
 struct CompiledGraph {
   Plan plan;
-  std::vector<std::optional<std::vector<Sym>>> output_strides;  // one for each output, absent for numbers and None
-  std::vector<KernelReport> kernels;                            // same order as plan.kernels
-  std::string captured, optimized;                              // graph text before and after the passes
-  std::string groups;                                           // fusion groups and reasons
+  std::vector<std::optional<std::vector<Sym>>>
+      output_strides;                 // one for each output, absent for numbers and None
+  std::vector<KernelReport> kernels;  // same order as plan.kernels
+  std::string captured, optimized;    // graph text before and after the passes
+  std::string groups;                 // fusion groups and reasons
   std::map<std::string, int64_t> library_calls;
   std::map<std::string, Fallback> fallbacks;
   double seconds = 0;

@@ -38,17 +38,24 @@ c10::List<int64_t> int_list(const std::vector<int64_t>& xs) {
 /// What ATen calls a pointwise operator, where it is not aten.<name>.default or .Tensor.
 std::string pointwise_target(ScalarOp op) {
   switch (op) {
-    case ScalarOp::pow: return "aten.pow.Tensor_Tensor";
-    case ScalarOp::mod: return "aten.remainder.Tensor";
-    case ScalarOp::shl: return "aten.bitwise_left_shift.Tensor";
-    case ScalarOp::shr: return "aten.bitwise_right_shift.Tensor";
-    case ScalarOp::where: return "aten.where.self";
+    case ScalarOp::pow:
+      return "aten.pow.Tensor_Tensor";
+    case ScalarOp::mod:
+      return "aten.remainder.Tensor";
+    case ScalarOp::shl:
+      return "aten.bitwise_left_shift.Tensor";
+    case ScalarOp::shr:
+      return "aten.bitwise_right_shift.Tensor";
+    case ScalarOp::where:
+      return "aten.where.self";
     case ScalarOp::atan2:
     case ScalarOp::minimum:
     case ScalarOp::maximum:
     case ScalarOp::fmin:
-    case ScalarOp::fmax: return "aten." + std::string(scalar_op_info(op).name) + ".default";
-    default: break;
+    case ScalarOp::fmax:
+      return "aten." + std::string(scalar_op_info(op).name) + ".default";
+    default:
+      break;
   }
   const ScalarOpInfo& info = scalar_op_info(op);
   return "aten." + std::string(info.name) + (info.arity == 1 ? ".default" : ".Tensor");
@@ -91,7 +98,8 @@ class Interpreter {
     std::vector<CallValue> outputs;
     for (const GraphOutput& o : g_.outputs) {
       if (o.value >= 0)
-        outputs.push_back({as_typed(o.value, o.strides_fixed ? &o.strides : nullptr), std::nullopt});
+        outputs.push_back(
+            {as_typed(o.value, o.strides_fixed ? &o.strides : nullptr), std::nullopt});
       else
         outputs.push_back({{}, o.number ? std::optional(eval(*o.number)) : std::nullopt});
     }
@@ -180,8 +188,10 @@ class Interpreter {
         return aten("aten.div.Tensor_mode",
                     {operand(n), operand(n, 1), op == ScalarOp::floor_div ? "floor" : "trunc"});
       case ScalarOp::rand_uniform:
-      case ScalarOp::rand_normal: return random_at(n, op == ScalarOp::rand_normal);
-      default: break;
+      case ScalarOp::rand_normal:
+        return random_at(n, op == ScalarOp::rand_normal);
+      default:
+        break;
     }
     std::vector<IValue> args;
     for (size_t i = 0; i < n.operands.size(); ++i) args.emplace_back(operand(n, i));
@@ -204,7 +214,8 @@ class Interpreter {
     switch (n.op) {
       case Op::constant:
         return aten("aten.full.default", {int_list({}), number(n, "value"), dtype(n)});
-      case Op::iota: return aten("aten.arange.default", {size(n, "size"), dtype(n)});
+      case Op::iota:
+        return aten("aten.arange.default", {size(n, "size"), dtype(n)});
       case Op::uniform:
       case Op::normal: {
         const int64_t seed = operand(n).item().toLong();
@@ -219,26 +230,35 @@ class Interpreter {
         return aten("aten.reshape.default", {operand(n), int_list(sizes(n, "sizes"))});
       case Op::expand:
         return aten("aten.expand.default", {operand(n), int_list(sizes(n, "sizes"))});
-      case Op::slice: return slice(n);
-      case Op::flip: return aten("aten.flip.default", {operand(n), int_list(sizes(n, "dims"))});
-      case Op::reduce: return reduce(n);
-      case Op::partial_reduce: return partial_reduce(n);
+      case Op::slice:
+        return slice(n);
+      case Op::flip:
+        return aten("aten.flip.default", {operand(n), int_list(sizes(n, "dims"))});
+      case Op::reduce:
+        return reduce(n);
+      case Op::partial_reduce:
+        return partial_reduce(n);
       case Op::concat: {
         c10::List<at::Tensor> parts;
         for (size_t i = 0; i < n.operands.size(); ++i) parts.push_back(operand(n, i));
         return aten("aten.cat.default", {parts, size(n, "dim")});
       }
-      case Op::pad: return pad(n);
+      case Op::pad:
+        return pad(n);
       case Op::gather:
         return aten("aten.gather.default", {operand(n), size(n, "dim"), index(n, 1)});
-      case Op::index_select: return index_select(n);
+      case Op::index_select:
+        return index_select(n);
       case Op::scatter:
-        return aten(attr<std::string>(n, "mode") == "add" ? "aten.scatter_add.default"
-                                                          : "aten.scatter.src",
-                    {operand(n), size(n, "dim"), index(n, 1), operand(n, 2)});
-      case Op::index_put: return index_put(n);
-      case Op::copy_to: return aten("aten.copy_.default", {operand(n), operand(n, 1)});
-      default: break;
+        return aten(
+            attr<std::string>(n, "mode") == "add" ? "aten.scatter_add.default" : "aten.scatter.src",
+            {operand(n), size(n, "dim"), index(n, 1), operand(n, 2)});
+      case Op::index_put:
+        return index_put(n);
+      case Op::copy_to:
+        return aten("aten.copy_.default", {operand(n), operand(n, 1)});
+      default:
+        break;
     }
     OURJIT_RAISE(Unsupported) << op_name(n.op) << " cannot be interpreted";
   }
@@ -265,9 +285,9 @@ class Interpreter {
       const bool all = dims.size() != 1;
       at::Tensor r = aten("aten." + op + ".default",
                           {x, all ? IValue() : IValue(dims[0]), all ? false : keepdim});
-      return all && keepdim ? aten("aten.reshape.default", {r, int_list(std::vector<int64_t>(
-                                                                   dims.size(), 1))})
-                            : r;
+      return all && keepdim
+                 ? aten("aten.reshape.default", {r, int_list(std::vector<int64_t>(dims.size(), 1))})
+                 : r;
     }
     if (dims.empty()) return aten("aten._to_copy.default", {x, dtype_value(result)});
     if (op == "sum")
@@ -296,11 +316,14 @@ class Interpreter {
     for (const int64_t d : dims) count *= operand(n).size(d);
     std::vector<int64_t> shape = {count};
     shape.insert(shape.end(), kept.begin(), kept.end());
-    const at::Tensor rows = aten("aten.reshape.default", {aten("aten.permute.default", {operand(n), int_list(order)}), int_list(shape)});
+    const at::Tensor rows =
+        aten("aten.reshape.default",
+             {aten("aten.permute.default", {operand(n), int_list(order)}), int_list(shape)});
     c10::List<at::Tensor> parts;
     for (int64_t at = 0; at < count; at += chunk)
-      parts.push_back(reduce(aten("aten.slice.Tensor", {rows, 0, at, std::min(count, at + chunk), 1}),
-                             op, {0}, true, g_.type(n.results[0]).dtype));
+      parts.push_back(
+          reduce(aten("aten.slice.Tensor", {rows, 0, at, std::min(count, at + chunk), 1}), op, {0},
+                 true, g_.type(n.results[0]).dtype));
     if (parts.empty()) {
       shape[0] = 0;
       return aten("aten.empty.memory_format",
@@ -323,8 +346,7 @@ class Interpreter {
   at::Tensor wrapped(const Node& n, size_t i, int64_t extent) const {
     const at::Tensor t = index(n, i);
     const at::Tensor negative = aten("aten.lt.Scalar", {t, 0});
-    return aten("aten.where.self",
-                {negative, aten("aten.add.Scalar", {t, extent}), t});
+    return aten("aten.where.self", {negative, aten("aten.add.Scalar", {t, extent}), t});
   }
 
   at::Tensor index_select(const Node& n) const {
@@ -381,15 +403,15 @@ class Interpreter {
     if (target == "ourjit.uniform.default" || target == "ourjit.normal.default") {
       results.push_back(drawn(n, target == "ourjit.normal.default"));
     } else if (is_rng_seed(target)) {
-      results.push_back(aten("aten.full.default",
-                             {int_list({}), draw_seed(), dtype_value(DType::i64)}));
+      results.push_back(
+          aten("aten.full.default", {int_list({}), draw_seed(), dtype_value(DType::i64)}));
     } else {
       std::vector<CallArg> args;
       for (const Arg& a : attr<ArgList>(n, "args")) args.push_back(call_arg(a, n));
       const c10::OperatorHandle op = find_operator(target);
-      std::vector<IValue> stack =
-          make_arguments(op, args, {[this](const Sym& s) { return eval(s); },
-                                    [this](int v) { return as_typed(v); }});
+      std::vector<IValue> stack = make_arguments(
+          op, args,
+          {[this](const Sym& s) { return eval(s); }, [this](int v) { return as_typed(v); }});
       for (size_t i = stack.size(); i < op.schema().arguments().size(); ++i)
         stack.push_back(op.schema().arguments()[i].default_value().value_or(IValue()));
       op.callBoxed(stack);

@@ -8,8 +8,8 @@
 
 namespace ourjit {
 
-/// The outputs of `g` for these inputs. Inputs that copy_to writes to are changed. Raises UserError for
-/// inputs that do not fit, Unsupported for an operator without an equivalent in ATen.
+/// The outputs of `g` for these inputs. Inputs that copy_to writes to are changed. Raises UserError
+/// for inputs that do not fit, Unsupported for an operator without an equivalent in ATen.
 std::vector<CallValue> interpret(const Graph& g, const std::vector<CallValue>& inputs);
 
 }  // namespace ourjit

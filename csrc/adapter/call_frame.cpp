@@ -4,7 +4,6 @@
 #include <ATen/core/LegacyTypeDispatch.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
-
 #include <optional>
 
 #include "adapter/dtypes.h"
@@ -61,7 +60,8 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
   return outputs;
 }
 
-/// A tensor that leaves the call: over memory allocated for it, of a library call's result or of an input.
+/// A tensor that leaves the call: over memory allocated for it, of a library call's result or of an
+/// input.
 at::Tensor CallFrame::output(int tensor) {
   const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
   const auto b = static_cast<size_t>(t.buffer);

@@ -1,4 +1,5 @@
-// The state of one running call: where buffers are, prepared library calls, what is held until its last use.
+// The state of one running call: where buffers are, prepared library calls, what is held until its
+// last use.
 #pragma once
 
 #include <ATen/core/Tensor.h>

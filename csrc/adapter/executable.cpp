@@ -8,8 +8,8 @@ namespace ourjit {
 
 namespace {
 
-/// True for plain memory on the CPU. Everything else (sparse, quantized, conjugate or negated views,
-/// subclasses with a Python dispatch, functorch wrappers) is more than its address.
+/// True for plain memory on the CPU. Everything else (sparse, quantized, conjugate or negated
+/// views, subclasses with a Python dispatch, functorch wrappers) is more than its address.
 bool is_plain(const at::Tensor& t) {
   static const c10::DispatchKeySet plain =
       c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
@@ -37,8 +37,8 @@ std::string type_of(const CallValue& v) {
 
 Executable::Sized::~Sized() = default;
 
-Executable::Executable(std::shared_ptr<Session> session,
-                       std::shared_ptr<const CompiledGraph> graph, std::vector<at::Tensor> constants)
+Executable::Executable(std::shared_ptr<Session> session, std::shared_ptr<const CompiledGraph> graph,
+                       std::vector<at::Tensor> constants)
     : session_(std::move(session)), graph_(std::move(graph)), constants_(std::move(constants)) {
   OURJIT_CHECK(constants_.size() <= graph_->plan.inputs.size()) << graph_->plan.name;
   install_allocator();
@@ -83,8 +83,8 @@ std::vector<int64_t> Executable::bind_symbols(const std::vector<CallValue>& inpu
       OURJIT_RAISE(UserError) << plan.name << ": input " << s.input << " ("
                               << plan.inputs[static_cast<size_t>(s.input)].name << ") must be "
                               << (s.dim < 0 ? std::string("a number")
-                                            : "a tensor with at least " + std::to_string(s.dim + 1) +
-                                                  " dimensions")
+                                            : "a tensor with at least " +
+                                                  std::to_string(s.dim + 1) + " dimensions")
                               << ", but got " << type_of(v);
     }
   }
@@ -158,19 +158,18 @@ std::vector<std::string> Executable::guards() const {
   };
   std::vector<std::string> lines;
   for (const PlanInput& in : graph_->plan.inputs)
-    lines.push_back(in.name + (in.is_number ? " is a number"
-                                            : " is " + std::string(dtype_name(in.dtype)) +
-                                                  list(in.sizes) + " on cpu, strides " +
-                                                  list(in.strides) +
-                                                  (in.written ? "" : " (others are copied)")));
+    lines.push_back(in.name + (in.is_number
+                                   ? " is a number"
+                                   : " is " + std::string(dtype_name(in.dtype)) + list(in.sizes) +
+                                         " on cpu, strides " + list(in.strides) +
+                                         (in.written ? "" : " (others are copied)")));
   return lines;
 }
 
 std::string Executable::memory_report() {
   if (!graph_->plan.symbols.empty() && instances_.size() == 0)
     return "known after the first call, as sizes are symbolic\n";
-  const std::shared_ptr<Sized> s =
-      graph_->plan.symbols.empty() ? sized({}) : instances_.latest();
+  const std::shared_ptr<Sized> s = graph_->plan.symbols.empty() ? sized({}) : instances_.latest();
   return print_memory(*s->instance);
 }
 

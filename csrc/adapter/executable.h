@@ -48,8 +48,8 @@ class Executable {
   const CompiledGraph& graph() const { return *graph_; }
   Session& session() const { return *session_; }
 
-  /// Runs the graph. `inputs` is emptied at once, and each tensor dropped after its last use. Raises
-  /// UserError for inputs of the wrong number, kind, dtype, device or shape. Needs no GIL.
+  /// Runs the graph. `inputs` is emptied at once, and each tensor dropped after its last use.
+  /// Raises UserError for inputs of the wrong number, kind, dtype, device or shape. Needs no GIL.
   std::vector<CallValue> run(std::vector<CallValue>& inputs);
 
   /// What is checked at each call, one line for each input.

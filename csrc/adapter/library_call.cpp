@@ -75,7 +75,8 @@ LibraryCall::Direct LibraryCall::find_direct(const std::string& target) {
 }
 
 LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors& tensors)
-    : instance_(instance), step_(std::get<CallStep>(instance.plan->steps[static_cast<size_t>(step)])) {
+    : instance_(instance),
+      step_(std::get<CallStep>(instance.plan->steps[static_cast<size_t>(step)])) {
   is_seed_ = is_rng_seed(step_.target);
   for (int t : step_tensors(step_)) {
     tensors.get(t);
@@ -83,9 +84,9 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
   }
   if (is_seed_) return;
   const c10::OperatorHandle functional = find_operator(step_.target);
-  arguments_ = make_arguments(functional, step_.args,
-                              {[&](const Sym& s) { return instance.eval(s); },
-                               [&](int t) { return tensors.get(t); }});
+  arguments_ = make_arguments(
+      functional, step_.args,
+      {[&](const Sym& s) { return instance.eval(s); }, [&](int t) { return tensors.get(t); }});
   foreign_ = !step_.target.starts_with("aten.");
   if (step_.into_results) {
     direct_ = find_direct(step_.target);
@@ -163,10 +164,10 @@ void LibraryCall::keep(at::Tensor result, int tensor, void** buffers, BorrowedTe
                        HeldResults& held) const {
   const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
   if (result.sizes() != c10::IntArrayRef(t.sizes) || result.scalar_type() != to_torch(t.dtype))
-    OURJIT_RAISE(InternalError) << step_.target << " returned " << c10::toString(result.scalar_type())
-                                << shape(result.sizes()) << " but was traced to return "
-                                << dtype_name(t.dtype) << shape(t.sizes)
-                                << (step_.loc.empty() ? "" : " at ") << step_.loc;
+    OURJIT_RAISE(InternalError) << step_.target << " returned "
+                                << c10::toString(result.scalar_type()) << shape(result.sizes())
+                                << " but was traced to return " << dtype_name(t.dtype)
+                                << shape(t.sizes) << (step_.loc.empty() ? "" : " at ") << step_.loc;
   const auto buffer = static_cast<size_t>(t.buffer);
   if (instance_.plan->buffers[buffer].kind != BufferKind::CallResult) {
     const at::Tensor& place = tensors.get(tensor);
@@ -174,7 +175,8 @@ void LibraryCall::keep(at::Tensor result, int tensor, void** buffers, BorrowedTe
     return;
   }
   const bool as_expected = same_strides(t.sizes, result.strides(), t.strides);
-  // A result that is a view of plan memory would change under our hands, and may not leave the call.
+  // A result that is a view of plan memory would change under our hands, and may not leave the
+  // call.
   if (!as_expected || is_borrowed(result)) {
     at::Tensor copy = new_tensor(result.scalar_type(), t.sizes, t.strides);
     copy.copy_(result);

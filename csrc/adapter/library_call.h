@@ -12,7 +12,8 @@
 
 namespace ourjit {
 
-/// Tensors over plan memory, one for each plan tensor that library calls use, made when first asked for.
+/// Tensors over plan memory, one for each plan tensor that library calls use, made when first asked
+/// for.
 class BorrowedTensors {
  public:
   explicit BorrowedTensors(const PlanInstance& instance);
@@ -32,8 +33,8 @@ class LibraryCall {
  public:
   LibraryCall(const PlanInstance& instance, int step, BorrowedTensors& tensors);
 
-  /// Makes the call. Results either go into plan memory, or are kept in `held` and their address set
-  /// in `buffers`.
+  /// Makes the call. Results either go into plan memory, or are kept in `held` and their address
+  /// set in `buffers`.
   void run(void** buffers, BorrowedTensors& tensors, HeldResults& held);
 
  private:
@@ -47,9 +48,9 @@ class LibraryCall {
 
   const PlanInstance& instance_;
   const CallStep& step_;
-  std::vector<int> bound_;                // plan tensors whose address may change
-  std::vector<c10::IValue> arguments_;    // with borrowed tensors in place
-  std::vector<c10::IValue> stack_;        // reused
+  std::vector<int> bound_;              // plan tensors whose address may change
+  std::vector<c10::IValue> arguments_;  // with borrowed tensors in place
+  std::vector<c10::IValue> stack_;      // reused
   Direct direct_ = nullptr;
   bool is_seed_ = false;
   bool foreign_ = false;  // not ATen's own: must not see borrowed memory, as it may keep a tensor

@@ -20,7 +20,8 @@ struct TargetName {
   std::string op, overload;
 };
 
-/// "aten.add.Tensor" is operator aten::add, overload Tensor; "default" is the overload without a name.
+/// "aten.add.Tensor" is operator aten::add, overload Tensor; "default" is the overload without a
+/// name.
 TargetName split(const std::string& target) {
   const size_t first = target.find('.'), last = target.rfind('.');
   if (first == std::string::npos || first == last)
@@ -42,9 +43,12 @@ class Converter {
     switch (type->kind()) {
       case c10::TypeKind::OptionalType:
         return convert(a, type->castRaw<c10::OptionalType>()->getElementType());
-      case c10::TypeKind::ListType: return list(a, type->castRaw<c10::ListType>()->getElementType());
-      case c10::TypeKind::TensorType: return scalar_tensor(a);
-      case c10::TypeKind::FloatType: return number(a).toDouble();
+      case c10::TypeKind::ListType:
+        return list(a, type->castRaw<c10::ListType>()->getElementType());
+      case c10::TypeKind::TensorType:
+        return scalar_tensor(a);
+      case c10::TypeKind::FloatType:
+        return number(a).toDouble();
       case c10::TypeKind::BoolType:
         return std::holds_alternative<bool>(a.v) ? c10::IValue(std::get<bool>(a.v))
                                                  : c10::IValue(number(a).toLong() != 0);
@@ -52,7 +56,8 @@ class Converter {
       case c10::TypeKind::SymIntType:
         if (const auto* e = std::get_if<CallEnum>(&a.v)) return enumerator(*e);
         return number(a).toLong();
-      case c10::TypeKind::NumberType: return c10::IValue(number(a));
+      case c10::TypeKind::NumberType:
+        return c10::IValue(number(a));
       case c10::TypeKind::StringType:
         if (const auto* s = std::get_if<std::string>(&a.v)) return c10::IValue(*s);
         break;
@@ -60,7 +65,8 @@ class Converter {
         if (const auto* e = std::get_if<CallEnum>(&a.v)) return c10::IValue(c10::Device(e->name));
         if (const auto* s = std::get_if<std::string>(&a.v)) return c10::IValue(c10::Device(*s));
         break;
-      default: break;
+      default:
+        break;
     }
     if (const auto* e = std::get_if<CallEnum>(&a.v)) return enumerator(*e);
     fail(type->str());
@@ -93,7 +99,8 @@ class Converter {
       return static_cast<int64_t>(to_torch(*t));
     }
     if (e.kind == "device") return c10::Device(e.name);
-    if (e.kind == "layout" && e.name == "strided") return static_cast<int64_t>(c10::Layout::Strided);
+    if (e.kind == "layout" && e.name == "strided")
+      return static_cast<int64_t>(c10::Layout::Strided);
     if (e.kind == "memory_format") {
       constexpr std::array names = {"contiguous_format", "preserve_format", "channels_last",
                                     "channels_last_3d"};
@@ -137,7 +144,8 @@ class Converter {
         for (const CallArg& i : items) out.push_back(c10::IValue(number(i)));
         return out;
       }
-      default: fail("a list of " + element->str());
+      default:
+        fail("a list of " + element->str());
     }
   }
 
@@ -158,15 +166,15 @@ std::optional<c10::OperatorHandle> find_out_variant(const std::string& target) {
   const TargetName name = split(target);
   auto& dispatcher = c10::Dispatcher::singleton();
   const auto functional = dispatcher.findSchema({name.op, name.overload});
-  // Only structured kernels compute in place; they are those whose functional form is also registered
-  // for this key. Other .out overloads compute a result and copy it.
+  // Only structured kernels compute in place; they are those whose functional form is also
+  // registered for this key. Other .out overloads compute a result and copy it.
   if (!functional || !functional->hasKernelForDispatchKey(
                          c10::DispatchKey::CompositeExplicitAutogradNonFunctional))
     return std::nullopt;
   const size_t results = functional->schema().returns().size();
   const size_t arguments = functional->schema().arguments().size();
-  const std::vector<std::string> candidates = {name.overload + "_out", "out", "grad_input", "values",
-                                               "values_stable"};
+  const std::vector<std::string> candidates = {name.overload + "_out", "out", "grad_input",
+                                               "values", "values_stable"};
   for (const std::string& overload : candidates) {
     const auto op = dispatcher.findSchema({name.op, overload});
     if (!op || op->schema().arguments().size() != arguments + results) continue;

@@ -14,7 +14,8 @@
 
 namespace ourjit {
 
-/// The operator of a target such as "aten.add.Tensor". Raises Unsupported if torch has none of that name.
+/// The operator of a target such as "aten.add.Tensor". Raises Unsupported if torch has none of that
+/// name.
 c10::OperatorHandle find_operator(const std::string& target);
 
 /// The overload of `target` that writes into given memory and does not merely copy a functional
@@ -32,7 +33,8 @@ std::vector<c10::IValue> make_arguments(const c10::OperatorHandle& op,
                                         const std::vector<CallArg>& args,
                                         const ArgumentValues& values);
 
-/// Tensors on the stack, lists of tensors flattened, None and what is no tensor as undefined tensors.
+/// Tensors on the stack, lists of tensors flattened, None and what is no tensor as undefined
+/// tensors.
 std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack);
 
 /// What torch's dispatcher knows about .out overloads.

@@ -38,8 +38,9 @@ CacheAllocator& cache_allocator() {
 
 thread_local bool use_cache = false;
 
-/// Stands in for torch's CPU allocator: asks process_cache() on threads that want it, else the allocator
-/// that was there before. Its blocks are known by their address, as raw_allocate() and raw_deleter() demand.
+/// Stands in for torch's CPU allocator: asks process_cache() on threads that want it, else the
+/// allocator that was there before. Its blocks are known by their address, as raw_allocate() and
+/// raw_deleter() demand.
 class SwitchingAllocator final : public c10::Allocator {
  public:
   explicit SwitchingAllocator(c10::Allocator* other) : other_(other) {}
@@ -150,11 +151,10 @@ bool same_strides(c10::IntArrayRef sizes, c10::IntArrayRef a, c10::IntArrayRef b
 
 BorrowedTensor::BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes,
                                c10::IntArrayRef strides)
-    : tensor_(make_tensor(
-          c10::Storage(c10::Storage::use_byte_size_t{},
-                       static_cast<size_t>(span_bytes(dtype, sizes, strides)),
-                       c10::DataPtr(nullptr, kCpu), nullptr, /*resizable=*/false),
-          dtype, sizes, strides, 0)) {}
+    : tensor_(make_tensor(c10::Storage(c10::Storage::use_byte_size_t{},
+                                       static_cast<size_t>(span_bytes(dtype, sizes, strides)),
+                                       c10::DataPtr(nullptr, kCpu), nullptr, /*resizable=*/false),
+                          dtype, sizes, strides, 0)) {}
 
 void BorrowedTensor::bind(void* data) {
   if (data == data_) return;

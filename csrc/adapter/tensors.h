@@ -1,4 +1,5 @@
-// Tensors over memory that ourjit owns: what leaves a call, and views of plan memory for library calls.
+// Tensors over memory that ourjit owns: what leaves a call, and views of plan memory for library
+// calls.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -11,8 +12,8 @@
 
 namespace ourjit {
 
-/// The caching allocator of this process. It lives as long as the process does, because tensors that
-/// were allocated from it may outlive every compiler.
+/// The caching allocator of this process. It lives as long as the process does, because tensors
+/// that were allocated from it may outlive every compiler.
 BlockCache& process_cache();
 
 /// A storage of `bytes` from process_cache(); contents undefined.
@@ -31,8 +32,8 @@ int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayR
 /// True if both strides address the elements of `sizes` alike: dims of one element do not count.
 bool same_strides(c10::IntArrayRef sizes, c10::IntArrayRef a, c10::IntArrayRef b);
 
-/// A tensor over memory that it does not own and whose address may change from call to call. It must
-/// never leave the call: check with is_borrowed().
+/// A tensor over memory that it does not own and whose address may change from call to call. It
+/// must never leave the call: check with is_borrowed().
 class BorrowedTensor {
  public:
   BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides);

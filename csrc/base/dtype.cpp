@@ -50,8 +50,6 @@ DType promote(DType a, DType b) {
   return dtype_bytes(a) > dtype_bytes(b) ? a : b;
 }
 
-DType compute_dtype(DType t) {
-  return t == DType::f16 || t == DType::bf16 ? DType::f32 : t;
-}
+DType compute_dtype(DType t) { return t == DType::f16 || t == DType::bf16 ? DType::f32 : t; }
 
 }  // namespace ourjit

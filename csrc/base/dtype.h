@@ -9,22 +9,22 @@ namespace ourjit {
 
 // name, bytes, kind, native (kernels can compute with it)
 // `f16` and `bf16` are stored in 16 bits and computed in f32.
-#define OURJIT_FOR_EACH_DTYPE(X)    \
-  X(boolean, "bool", 1, Bool, true) \
-  X(u8, "u8", 1, Unsigned, true)    \
-  X(i8, "i8", 1, Signed, true)      \
-  X(i16, "i16", 2, Signed, true)    \
-  X(i32, "i32", 4, Signed, true)    \
-  X(i64, "i64", 8, Signed, true)    \
-  X(f16, "f16", 2, Float, true)     \
-  X(bf16, "bf16", 2, Float, true)   \
-  X(f32, "f32", 4, Float, true)     \
-  X(f64, "f64", 8, Float, true)     \
-  X(c64, "c64", 8, Other, false)    \
-  X(c128, "c128", 16, Other, false) \
-  X(u16, "u16", 2, Other, false)    \
-  X(u32, "u32", 4, Other, false)    \
-  X(u64, "u64", 8, Other, false)    \
+#define OURJIT_FOR_EACH_DTYPE(X)       \
+  X(boolean, "bool", 1, Bool, true)    \
+  X(u8, "u8", 1, Unsigned, true)       \
+  X(i8, "i8", 1, Signed, true)         \
+  X(i16, "i16", 2, Signed, true)       \
+  X(i32, "i32", 4, Signed, true)       \
+  X(i64, "i64", 8, Signed, true)       \
+  X(f16, "f16", 2, Float, true)        \
+  X(bf16, "bf16", 2, Float, true)      \
+  X(f32, "f32", 4, Float, true)        \
+  X(f64, "f64", 8, Float, true)        \
+  X(c64, "c64", 8, Other, false)       \
+  X(c128, "c128", 16, Other, false)    \
+  X(u16, "u16", 2, Other, false)       \
+  X(u32, "u32", 4, Other, false)       \
+  X(u64, "u64", 8, Other, false)       \
   X(f8e4m3, "f8e4m3", 1, Other, false) \
   X(f8e5m2, "f8e5m2", 1, Other, false)
 

@@ -55,12 +55,11 @@ class Raiser {
 
 /// Raises InternalError unless `cond` holds; stream the message behind it. The message is not
 /// evaluated when the check passes.
-#define OURJIT_CHECK(cond)                                                             \
-  if (cond) {                                                                          \
-  } else                                                                               \
-    ::ourjit::detail::Raiser<::ourjit::InternalError>()                                \
-        << "ourjit internal error at " << __FILE__ << ":" << __LINE__ << ": " << #cond \
-        << ": "
+#define OURJIT_CHECK(cond)                              \
+  if (cond) {                                           \
+  } else                                                \
+    ::ourjit::detail::Raiser<::ourjit::InternalError>() \
+        << "ourjit internal error at " << __FILE__ << ":" << __LINE__ << ": " << #cond << ": "
 
 /// Raises error class `E` with the streamed message.
 #define OURJIT_RAISE(E) ::ourjit::detail::Raiser<::ourjit::E>()

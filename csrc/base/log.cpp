@@ -28,8 +28,8 @@ void StageLog::write(std::string_view stage, std::string_view name, std::string_
   std::error_code failed;
   std::filesystem::create_directories(folder, failed);
   const std::string number = std::to_string(number_++);
-  const auto file =
-      folder / (std::string(3 - std::min<size_t>(3, number.size()), '0') + number + "_" + std::string(name));
+  const auto file = folder / (std::string(3 - std::min<size_t>(3, number.size()), '0') + number +
+                              "_" + std::string(name));
   std::ofstream out(file, std::ios::binary);
   out.write(text.data(), static_cast<std::streamsize>(text.size()));
   if (!out)

@@ -17,7 +17,8 @@ class StageLog {
 
   /// True if text of `stage` goes anywhere, so that it is worth making.
   bool wants(std::string_view stage) const;
-  /// Records `text` of a stage under a name, as in ("passes", "cse.graph"). An unwritable dump folder raises UserError.
+  /// Records `text` of a stage under a name, as in ("passes", "cse.graph"). An unwritable dump
+  /// folder raises UserError.
   void write(std::string_view stage, std::string_view name, std::string_view text);
 
  private:

@@ -29,7 +29,8 @@ struct OptionInfo {
 
 const std::vector<OptionInfo>& option_table();
 
-/// Defaults, then the environment, then `given`. Raises UserError naming the option for a bad value or an unknown name.
+/// Defaults, then the environment, then `given`. Raises UserError naming the option for a bad value
+/// or an unknown name.
 Options make_options(const std::map<std::string, OptionValue>& given);
 
 }  // namespace ourjit

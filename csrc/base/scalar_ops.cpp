@@ -6,8 +6,7 @@ namespace ourjit {
 namespace {
 
 constexpr ScalarOpInfo kOps[] = {
-#define X(name, arity, result, domain) \
-  {#name, arity, ScalarResult::result, ScalarDomain::domain},
+#define X(name, arity, result, domain) {#name, arity, ScalarResult::result, ScalarDomain::domain},
 #include "base/scalar_ops.def"
 #undef X
 };
@@ -31,11 +30,16 @@ std::optional<ScalarOp> parse_scalar_op(std::string_view name) {
 bool accepts(ScalarOp op, DType t) {
   if (!is_native(t)) return false;
   switch (scalar_op_info(op).domain) {
-    case ScalarDomain::F: return is_float(t);
-    case ScalarDomain::I: return is_integer(t) || is_bool(t);
-    case ScalarDomain::N: return !is_bool(t);
-    case ScalarDomain::A: return true;
-    case ScalarDomain::B: return is_bool(t);
+    case ScalarDomain::F:
+      return is_float(t);
+    case ScalarDomain::I:
+      return is_integer(t) || is_bool(t);
+    case ScalarDomain::N:
+      return !is_bool(t);
+    case ScalarDomain::A:
+      return true;
+    case ScalarDomain::B:
+      return is_bool(t);
   }
   return false;
 }

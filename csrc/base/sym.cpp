@@ -45,11 +45,16 @@ int64_t mod64(int64_t a, int64_t b) { return a - floordiv64(a, b) * b; }
 
 int64_t apply(SymAtomKind kind, int64_t a, int64_t b) {
   switch (kind) {
-    case SymAtomKind::FloorDiv: return floordiv64(a, b);
-    case SymAtomKind::Mod: return mod64(a, b);
-    case SymAtomKind::Min: return std::min(a, b);
-    case SymAtomKind::Max: return std::max(a, b);
-    case SymAtomKind::Symbol: break;
+    case SymAtomKind::FloorDiv:
+      return floordiv64(a, b);
+    case SymAtomKind::Mod:
+      return mod64(a, b);
+    case SymAtomKind::Min:
+      return std::min(a, b);
+    case SymAtomKind::Max:
+      return std::max(a, b);
+    case SymAtomKind::Symbol:
+      break;
   }
   OURJIT_CHECK(false) << "a symbol is not an operation";
   return 0;
@@ -227,8 +232,8 @@ Sym floordiv(const Sym& a, const Sym& b) {
   if (r.is_const() && b.is_const()) return q + floordiv64(r.value(), b.value());
   if (r.is_const(0)) return q;
   // floordiv(floordiv(x, m), n) = floordiv(x, m*n) for positive numbers.
-  if (b.is_const() && r.constant() == 0 && r.terms().size() == 1 &&
-      r.terms()[0].coefficient == 1 && r.terms()[0].atoms.size() == 1) {
+  if (b.is_const() && r.constant() == 0 && r.terms().size() == 1 && r.terms()[0].coefficient == 1 &&
+      r.terms()[0].atoms.size() == 1) {
     const SymAtom& inner = *r.terms()[0].atoms[0];
     if (inner.kind == SymAtomKind::FloorDiv && inner.b.is_const() && inner.b.value() > 0)
       return q + floordiv(inner.a, inner.b * b);
@@ -243,8 +248,8 @@ Sym mod(const Sym& a, const Sym& b) {
   const Sym r = split_by(a, b).second;
   if (r.is_const() && b.is_const()) return mod64(r.value(), b.value());
   if (r.is_const(0)) return 0;
-  if (b.is_const() && r.constant() == 0 && r.terms().size() == 1 &&
-      r.terms()[0].coefficient == 1 && r.terms()[0].atoms.size() == 1) {
+  if (b.is_const() && r.constant() == 0 && r.terms().size() == 1 && r.terms()[0].coefficient == 1 &&
+      r.terms()[0].atoms.size() == 1) {
     const SymAtom& inner = *r.terms()[0].atoms[0];
     if (inner.kind == SymAtomKind::Mod && inner.b.is_const() && inner.b.value() > 0 &&
         inner.b.value() % b.value() == 0)
@@ -292,11 +297,16 @@ int64_t Sym::eval(const SymEnv& env) const {
 namespace {
 Sym rebuild(SymAtomKind kind, const Sym& a, const Sym& b) {
   switch (kind) {
-    case SymAtomKind::FloorDiv: return floordiv(a, b);
-    case SymAtomKind::Mod: return mod(a, b);
-    case SymAtomKind::Min: return min(a, b);
-    case SymAtomKind::Max: return max(a, b);
-    case SymAtomKind::Symbol: break;
+    case SymAtomKind::FloorDiv:
+      return floordiv(a, b);
+    case SymAtomKind::Mod:
+      return mod(a, b);
+    case SymAtomKind::Min:
+      return min(a, b);
+    case SymAtomKind::Max:
+      return max(a, b);
+    case SymAtomKind::Symbol:
+      break;
   }
   OURJIT_CHECK(false) << "a symbol is not an operation";
   return 0;
@@ -474,8 +484,7 @@ std::string Sym::str() const {
       out += c < 0 ? " - " : " + ";
     else if (c < 0)
       out += "-";
-    for (size_t i = 0; i < t.atoms.size(); ++i)
-      out += (i ? "*" : "") + atom_str(*t.atoms[i]);
+    for (size_t i = 0; i < t.atoms.size(); ++i) out += (i ? "*" : "") + atom_str(*t.atoms[i]);
     if (c != 1 && c != -1) out += "*" + std::to_string(c < 0 ? -c : c);
   }
   if (out.empty()) return std::to_string(constant_);

@@ -1,10 +1,11 @@
 // Symbolic integers: sizes, strides and indices are quasi-polynomials with integer coefficients.
 //
-// A Sym is a sum of terms `coefficient * product of atoms`. An atom is a named symbol (a size such as
-// `s0`, or in the loop IR a loop variable) or one of floordiv(a, b), mod(a, b), min(a, b), max(a, b) of
-// two Syms. Terms are kept sorted and merged, so equal polynomials compare equal structurally; this
-// decides equality of everything that is a polynomial, and is only sufficient where floordiv, mod, min
-// and max are involved. Sizes are assumed to be nonnegative; floordiv rounds to minus infinity.
+// A Sym is a sum of terms `coefficient * product of atoms`. An atom is a named symbol (a size such
+// as `s0`, or in the loop IR a loop variable) or one of floordiv(a, b), mod(a, b), min(a, b),
+// max(a, b) of two Syms. Terms are kept sorted and merged, so equal polynomials compare equal
+// structurally; this decides equality of everything that is a polynomial, and is only sufficient
+// where floordiv, mod, min and max are involved. Sizes are assumed to be nonnegative; floordiv
+// rounds to minus infinity.
 #pragma once
 
 #include <cstdint>

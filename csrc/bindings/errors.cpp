@@ -38,11 +38,13 @@ PyObject* make(PyObject* module, const char* name, const char* doc,
 bool add_error_types(PyObject* module) {
   ErrorTypes& t = error_types();
   t.user = make(module, "UserError", "The call is wrong: the message says what to change.");
-  t.unsupported = make(module, "Unsupported",
-                       "Not supported by the compiler; in strict mode an error, else it runs through ATen.");
+  t.unsupported =
+      make(module, "Unsupported",
+           "Not supported by the compiler; in strict mode an error, else it runs through ATen.");
   t.backend = make(module, "BackendError", "LLVM failed; the message carries its log.");
   t.internal = make(module, "InternalError", "A bug of ourjit.");
-  // Eager raises one or the other, by operator; a kernel does not know which of its operators it was.
+  // Eager raises one or the other, by operator; a kernel does not know which of its operators it
+  // was.
   PyObject* both = PyTuple_Pack(2, PyExc_IndexError, PyExc_RuntimeError);
   if (!both) return false;
   t.index = make(module, "IndexOutOfRange",

@@ -5,8 +5,8 @@
 
 namespace ourjit {
 
-/// Makes UserError, Unsupported, BackendError, InternalError and IndexOutOfRange (all RuntimeErrors, the
-/// last one also an IndexError) in `module`.
+/// Makes UserError, Unsupported, BackendError, InternalError and IndexOutOfRange (all
+/// RuntimeErrors, the last one also an IndexError) in `module`.
 bool add_error_types(PyObject* module);
 
 /// Sets the Python error for the C++ exception being handled; call it in a catch block.

@@ -116,7 +116,8 @@ class Importer {
   void input(PyObject* o) {
     const Items in = tuple_of(o, 2, "an input");
     if (!PyUnicode_Check(in[1])) {
-      values_.push_back({builder_.input(std::string(text(in[0], "an input's name")), type(in[1])), {}});
+      values_.push_back(
+          {builder_.input(std::string(text(in[0], "an input's name")), type(in[1])), {}});
       return;
     }
     const std::string_view symbol = text(in[1], "an input's type");
@@ -189,7 +190,8 @@ class Importer {
     }
   }
 
-  /// ("v", 3), or ("v", 3, "free") for one whose strides nobody relies on; ("sym", "s0"), an int, None.
+  /// ("v", 3), or ("v", 3, "free") for one whose strides nobody relies on; ("sym", "s0"), an int,
+  /// None.
   void output(PyObject* o) {
     GraphOutput out;
     if (PyLong_Check(o)) {

@@ -50,8 +50,9 @@ py::dict options_dict(const Options& options) {
 py::list option_rows() {
   py::list rows;
   for (const OptionInfo& o : option_table())
-    rows.append(py::make_tuple(o.name, o.type, std::visit([](const auto& v) { return py::cast(v); }, o.default_value),
-                               o.environment, o.affects_code, o.help));
+    rows.append(py::make_tuple(
+        o.name, o.type, std::visit([](const auto& v) { return py::cast(v); }, o.default_value),
+        o.environment, o.affects_code, o.help));
   return rows;
 }
 
@@ -148,7 +149,8 @@ PYBIND11_MODULE(_C, m) {
   if (!executable_type) throw py::error_already_set();
   m.attr("Executable") = executable_type;
   m.def("option_table", option_rows);
-  py::class_<Session, std::shared_ptr<Session>>(m, "Compiler", "Compiles graphs with one set of options.")
+  py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
+                                                "Compiles graphs with one set of options.")
       .def(py::init([](const py::dict& options) {
              return std::make_shared<Session>(options_of(options));
            }),

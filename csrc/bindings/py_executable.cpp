@@ -17,8 +17,7 @@ namespace ourjit {
 namespace {
 
 struct PyExecutable {
-  PyObject_HEAD
-  vectorcallfunc vectorcall;
+  PyObject_HEAD vectorcallfunc vectorcall;
   PyObject* dict;
   PyObject* weakrefs;
   Executable* executable;

@@ -9,7 +9,8 @@
 
 namespace ourjit {
 
-/// The type object, made once for each interpreter's module; a new reference. Null with an error set.
+/// The type object, made once for each interpreter's module; a new reference. Null with an error
+/// set.
 PyObject* make_executable_type();
 
 /// A new Executable object of that type.

@@ -64,7 +64,8 @@ ValueId in_memory(Rewriter& r, Copies& copies, ValueId v) {
   if (whole) {
     c = r.b.emit(n->op, {in_memory(r, copies, n->operands[0])}, n->attrs);
     // The copied memory is contiguous, where what was copied may have had other strides.
-    if (n->op == Op::reshape && !is_strided_view(r.b.graph(), *r.b.graph().def(c))) c = copy(r, r(v));
+    if (n->op == Op::reshape && !is_strided_view(r.b.graph(), *r.b.graph().def(c)))
+      c = copy(r, r(v));
   } else {
     c = copy(r, r(v));
   }
@@ -77,7 +78,8 @@ void keep_with_copies(Rewriter& r, Copies& copies, const Node& n) {
   for (const ValueId v : n.operands) {
     if (has_memory(r.old, v)) continue;
     const auto i = static_cast<size_t>(v);
-    const bool done = std::any_of(saved.begin(), saved.end(), [&](auto& s) { return s.first == i; });
+    const bool done =
+        std::any_of(saved.begin(), saved.end(), [&](auto& s) { return s.first == i; });
     if (done) continue;
     const ValueId before = r.map[i];
     r.map[i] = in_memory(r, copies, v);
@@ -95,7 +97,8 @@ void keep_concat(Rewriter& r, const Node& n) {
     r.b.set_strides(c, r.old.type(n.results[0]).strides);
     operands.push_back(c);
   }
-  const ValueId out = r.b.emit(n.op, operands, n.attrs, r.old.values[static_cast<size_t>(n.results[0])].name);
+  const ValueId out =
+      r.b.emit(n.op, operands, n.attrs, r.old.values[static_cast<size_t>(n.results[0])].name);
   r.b.set_strides(out, r.old.type(n.results[0]).strides);
   r.replace(n, out);
 }
@@ -105,7 +108,8 @@ void keep_copy_to(Rewriter& r, const Node& n) {
   const ValueId v = n.operands[1];
   const NodeId d = r.old.values[static_cast<size_t>(v)].def;
   const ValueId saved = r(v);
-  if (d >= 0 && node_kind(r.old, d) == NodeKind::Folded) r.map[static_cast<size_t>(v)] = copy(r, saved);
+  if (d >= 0 && node_kind(r.old, d) == NodeKind::Folded)
+    r.map[static_cast<size_t>(v)] = copy(r, saved);
   r.keep(n);
   r.map[static_cast<size_t>(v)] = saved;
 }
@@ -148,11 +152,15 @@ Graph insert_copies(const Graph& g) {
     if (reduces_nothing(r.old, n)) return replace_by_operand(r, n);
     if (node_kind(r.old, id) != NodeKind::Barrier) return r.keep(n);
     switch (n.op) {
-      case Op::concat: return keep_concat(r, n);
+      case Op::concat:
+        return keep_concat(r, n);
       case Op::scatter:
-      case Op::index_put: return keep_scatter(r, n);
-      case Op::copy_to: return keep_copy_to(r, n);
-      default: return keep_with_copies(r, copies, n);
+      case Op::index_put:
+        return keep_scatter(r, n);
+      case Op::copy_to:
+        return keep_copy_to(r, n);
+      default:
+        return keep_with_copies(r, copies, n);
     }
   });
   for (GraphOutput& o : out.outputs) {
@@ -161,7 +169,8 @@ Graph insert_copies(const Graph& g) {
     if (o.strides_fixed && !same_strides(t, o.strides))
       o.value = append_copy(out, o.value, o.strides);
     else if (!has_memory(out, o.value))
-      o.value = append_copy(out, o.value, o.strides_fixed ? o.strides : contiguous_strides(t.sizes));
+      o.value =
+          append_copy(out, o.value, o.strides_fixed ? o.strides : contiguous_strides(t.sizes));
   }
   return out;
 }

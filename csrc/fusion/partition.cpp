@@ -9,8 +9,8 @@
 namespace ourjit {
 namespace {
 
-constexpr int kMaxInlineConcat = 4;
-constexpr int kMaxRecomputed = 12;  // nodes computed again to read a value elsewhere than where it is made
+constexpr int kMaxRecomputed =
+    12;  // nodes computed again to read a value elsewhere than where it is made
 
 /// A set of unit numbers as bits.
 class UnitSet {
@@ -37,7 +37,10 @@ struct Unit {
 class Partitioner {
  public:
   Partitioner(const Graph& g, const FusionOptions& options)
-      : g_(g), options_(options), unit_of_(g.nodes.size(), -1), folded_(g.nodes.size(), false),
+      : g_(g),
+        options_(options),
+        unit_of_(g.nodes.size(), -1),
+        folded_(g.nodes.size(), false),
         users_(users(g)) {}
 
   Fusion run() {
@@ -97,7 +100,8 @@ class Partitioner {
   std::vector<NotFused> not_fused_;
 };
 
-/// Units whose results `reads` are, and for mutation the units that must have read the target before.
+/// Units whose results `reads` are, and for mutation the units that must have read the target
+/// before.
 void Partitioner::depend(int u, const std::set<ValueId>& reads, NodeId n) {
   const auto i = static_cast<size_t>(u);
   UnitSet& mine = ancestors_[i];
@@ -311,13 +315,6 @@ std::vector<bool> marks(const std::vector<Sym>& dims, const std::vector<Sym>& sh
   return out;
 }
 
-std::vector<Sym> kept_dims(const Group& group) {
-  std::vector<Sym> out;
-  for (size_t i = 0; i < group.dims.size(); ++i)
-    if (group.reduced.empty() || !group.reduced[i]) out.push_back(group.dims[i]);
-  return out;
-}
-
 bool Partitioner::shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const {
   const Node& node = g_.node(n);
   const std::vector<Sym>& shape = iteration_shape(g_, node);
@@ -344,7 +341,8 @@ bool Partitioner::shape_fits(const Group& group, NodeId n, Group* joined, std::s
     return false;
   }
   // A row member: its shape groups the kept dims.
-  if (!group.reduced.empty() && node.op != Op::reduce && product(kept_dims(group)) == product(shape)) {
+  if (!group.reduced.empty() && node.op != Op::reduce &&
+      product(kept_dims(group)) == product(shape)) {
     const std::vector<Sym> kept = kept_dims(group);
     const auto fine = common_refinement(kept, shape);
     if (fine && *fine == kept) {
@@ -410,10 +408,9 @@ bool Partitioner::reads_fit(const Group& joined, int u, NodeId n, std::string* w
   const Node& node = g_.node(n);
   for (const ValueId v : node.operands) {
     int budget = kMaxRecomputed;
-    const IndexVector index =
-        node.op == Op::reduce || node.op == Op::partial_reduce
-            ? at->index
-            : broadcast_index(at->index, g_.type(v).sizes);
+    const IndexVector index = node.op == Op::reduce || node.op == Op::partial_reduce
+                                  ? at->index
+                                  : broadcast_index(at->index, g_.type(v).sizes);
     if (!value_fits(joined, u, v, index, bounds, &budget)) {
       *why = "it reads %" + g_.values[static_cast<size_t>(v)].name +
              " at other elements than the group computes in the same iteration";
@@ -440,7 +437,8 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
       case OpCategory::View:
         return value_fits(joined, u, n.operands[0], view_operand_index(g_, n, index, bounds),
                           bounds, budget);
-      case OpCategory::Pointwise: return operands_fit(index);
+      case OpCategory::Pointwise:
+        return operands_fit(index);
       case OpCategory::Generate: {
         // The seed is read as a scalar.
         return n.operands.empty() || value_fits(joined, u, n.operands[0], {}, bounds, budget);
@@ -463,9 +461,12 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
             if (n.op == Op::index_select) {
               const size_t r = g_.type(n.operands[1]).sizes.size();
               for (size_t i = 0; i < unknown.size(); ++i) {
-                if (!is_data) unknown[i] = index[dim + i];
-                else if (i < dim) unknown[i] = index[i];
-                else if (i > dim) unknown[i] = index[i + r - 1];
+                if (!is_data)
+                  unknown[i] = index[dim + i];
+                else if (i < dim)
+                  unknown[i] = index[i];
+                else if (i > dim)
+                  unknown[i] = index[i + r - 1];
               }
             }
           }
@@ -488,7 +489,8 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
   return operands_fit(index);
 }
 
-/// True if reading `n`'s value everywhere by computing it again costs no more bytes and little arithmetic.
+/// True if reading `n`'s value everywhere by computing it again costs no more bytes and little
+/// arithmetic.
 bool Partitioner::worth_folding(NodeId n) const {
   const Node& node = g_.node(n);
   if (!is_pointwise(node.op) || node.op == Op::rand_uniform || node.op == Op::rand_normal)
@@ -640,66 +642,6 @@ Fusion Partitioner::finish() {
 }
 
 }  // namespace
-
-NodeKind node_kind(const Graph& g, NodeId id) {
-  const Node& n = g.node(id);
-  switch (op_category(n.op)) {
-    case OpCategory::Pointwise:
-    case OpCategory::Reduce: return NodeKind::Member;
-    case OpCategory::View:
-    case OpCategory::Generate:
-    case OpCategory::Gather: return NodeKind::Folded;
-    case OpCategory::Join:
-      return n.op == Op::pad || static_cast<int>(n.operands.size()) <= kMaxInlineConcat
-                 ? NodeKind::Folded
-                 : NodeKind::Barrier;
-    case OpCategory::Call:
-    case OpCategory::Scatter:
-    case OpCategory::Mutate: return NodeKind::Barrier;
-  }
-  return NodeKind::Barrier;
-}
-
-const std::vector<Sym>& iteration_shape(const Graph& g, const Node& n) {
-  const bool reduces = op_category(n.op) == OpCategory::Reduce;
-  return g.type(reduces ? n.operands[0] : n.results[0]).sizes;
-}
-
-IndexVector domain_variables(const Group& group, SymBounds* bounds) {
-  IndexVector vars;
-  for (size_t i = 0; i < group.dims.size(); ++i) {
-    const std::string name = "d" + std::to_string(i);
-    vars.push_back(Sym::symbol(name));
-    if (bounds) bounds->set_extent(name, group.dims[i]);
-  }
-  return vars;
-}
-
-std::optional<MemberIndex> member_index(const Graph& g, const Group& group, NodeId n) {
-  const std::vector<Sym>& shape = iteration_shape(g, g.node(n));
-  const IndexVector vars = domain_variables(group, nullptr);
-  if (auto index = align(group.dims, vars, shape)) return MemberIndex{*index, false};
-  if (group.reduced.empty()) return std::nullopt;
-  IndexVector kept;
-  for (size_t i = 0; i < vars.size(); ++i)
-    if (!group.reduced[i]) kept.push_back(vars[i]);
-  if (auto index = align(kept_dims(group), kept, shape)) return MemberIndex{*index, true};
-  return std::nullopt;
-}
-
-IndexVector result_index(const Node& n, const IndexVector& index) {
-  if (op_category(n.op) != OpCategory::Reduce) return index;
-  const std::vector<int64_t> dims = int_list_attr(n, "dims");
-  const bool keepdim = n.op == Op::reduce && attr<bool>(n, "keepdim");
-  IndexVector out;
-  for (size_t i = 0; i < index.size(); ++i) {
-    if (std::find(dims.begin(), dims.end(), static_cast<int64_t>(i)) == dims.end())
-      out.push_back(index[i]);
-    else if (keepdim)
-      out.emplace_back(0);
-  }
-  return out;
-}
 
 Fusion fuse(const Graph& g, const FusionOptions& options) { return Partitioner(g, options).run(); }
 

@@ -83,8 +83,10 @@ IndexVector view_operand_index(const Graph& g, const Node& n, const IndexVector&
       for (size_t i = 0; i < dims.size(); ++i) out[static_cast<size_t>(dims[i])] = index[i];
       return out;
     }
-    case Op::reshape: return reshape_index(from, to, index, bounds);
-    case Op::expand: return broadcast_index(index, to);
+    case Op::reshape:
+      return reshape_index(from, to, index, bounds);
+    case Op::expand:
+      return broadcast_index(index, to);
     case Op::slice: {
       IndexVector out = index;
       const auto d = static_cast<size_t>(int_attr(n, "dim"));
@@ -99,7 +101,8 @@ IndexVector view_operand_index(const Graph& g, const Node& n, const IndexVector&
       }
       return out;
     }
-    default: break;
+    default:
+      break;
   }
   OURJIT_CHECK(false) << op_name(n.op) << " is not a view";
   return {};

@@ -26,13 +26,13 @@ IndexVector reshape_index(const std::vector<Sym>& from, const std::vector<Sym>& 
 Sym linear_offset(const IndexVector& index, const std::vector<Sym>& strides,
                   const SymBounds& bounds);
 
-/// The coarsest shape of which both `a` and `b` are row-major groupings; sizes of 1 are dropped. Empty optional if their
-/// boundaries cross.
+/// The coarsest shape of which both `a` and `b` are row-major groupings; sizes of 1 are dropped.
+/// Empty optional if their boundaries cross.
 std::optional<std::vector<Sym>> common_refinement(const std::vector<Sym>& a,
                                                   const std::vector<Sym>& b);
 
-/// For each dim of `shape` its index as a function of `vars` running over `dims`, where `dims` refines `shape`; empty
-/// optional if it does not.
+/// For each dim of `shape` its index as a function of `vars` running over `dims`, where `dims`
+/// refines `shape`; empty optional if it does not.
 std::optional<IndexVector> align(const std::vector<Sym>& dims, const IndexVector& vars,
                                  const std::vector<Sym>& shape);
 

@@ -25,8 +25,8 @@ std::string clean_name(std::string_view name) {
 /// `name` without a trailing ".123".
 std::string_view without_number(std::string_view name) {
   const size_t end = name.find_last_not_of("0123456789");
-  const bool numbered = end != std::string_view::npos && end > 0 && end + 1 < name.size() &&
-                        name[end] == '.';
+  const bool numbered =
+      end != std::string_view::npos && end > 0 && end + 1 < name.size() && name[end] == '.';
   return numbered ? name.substr(0, end) : name;
 }
 
@@ -161,8 +161,7 @@ std::vector<ValueId> Builder::call(std::string target, std::vector<ValueId> oper
   hint = hint.substr(0, hint.find('(')).substr(std::min(hint.find('.') + 1, hint.size()));
   hint = hint.substr(0, hint.find('.'));
   for (size_t i = 0; i < results.size(); ++i) {
-    const std::string name =
-        i < names.size() && !names[i].empty() ? names[i] : clean_name(hint);
+    const std::string name = i < names.size() && !names[i].empty() ? names[i] : clean_name(hint);
     n.results.push_back(results[i] ? new_value(name, *results[i], id, static_cast<int>(i)) : -1);
   }
   n.attrs.emplace("target", std::move(target));
@@ -190,8 +189,9 @@ ValueId Builder::cast(ValueId x, DType dtype) {
 
 ValueId Builder::reduce(ReduceOp op, ValueId x, std::vector<int64_t> dims, bool keepdim) {
   std::sort(dims.begin(), dims.end());
-  return emit(Op::reduce, {x},
-              {{"op", std::string(reduce_op_name(op))}, {"dims", syms(dims)}, {"keepdim", keepdim}});
+  return emit(
+      Op::reduce, {x},
+      {{"op", std::string(reduce_op_name(op))}, {"dims", syms(dims)}, {"keepdim", keepdim}});
 }
 
 ValueId Builder::permute(ValueId x, std::vector<int64_t> dims) {

@@ -20,11 +20,12 @@ class Builder {
   ValueId input(std::string name, TensorType type);
   void symbol_input(std::string symbol);
 
-  /// Any native operator. `name` hints at the result's name (made unique). Attributes with a default
-  /// may be left out: reduce's keepdim (false) and dtype (reduce_dtype), index_select's wrap (false).
+  /// Any native operator. `name` hints at the result's name (made unique). Attributes with a
+  /// default may be left out: reduce's keepdim (false) and dtype (reduce_dtype), index_select's
+  /// wrap (false).
   ValueId emit(Op op, std::vector<ValueId> operands, Attrs attrs = {}, std::string name = {});
-  /// A call with given result types (no inference); nullopt types are None results (id -1). References
-  /// are renumbered: operand i of the node is the i-th reference in `args`.
+  /// A call with given result types (no inference); nullopt types are None results (id -1).
+  /// References are renumbered: operand i of the node is the i-th reference in `args`.
   std::vector<ValueId> call(std::string target, std::vector<ValueId> operands, ArgList args,
                             const std::vector<std::optional<TensorType>>& results,
                             const std::vector<std::string>& names = {});
@@ -87,8 +88,8 @@ struct Rewriter {
   void replace(const Node& n, ValueId v, int i = 0);
 };
 
-/// Walks `g` in order calling `visit` for each node (with the builder's loc set to the node's), which
-/// must `keep` or `replace` all results that are used later (a node for which it does neither
+/// Walks `g` in order calling `visit` for each node (with the builder's loc set to the node's),
+/// which must `keep` or `replace` all results that are used later (a node for which it does neither
 /// vanishes), and returns the new graph.
 Graph rewrite(const Graph& g, const std::function<void(Rewriter&, const Node&)>& visit);
 

@@ -58,7 +58,8 @@ inline bool is_pointwise(Op op) { return static_cast<int>(op) < num_scalar_ops()
 inline ScalarOp scalar_op(Op op) { return static_cast<ScalarOp>(op); }
 inline Op pointwise_op(ScalarOp op) { return static_cast<Op>(op); }
 
-/// What a tensor looks like. Strides count elements. An empty `strides` with nonempty sizes never occurs.
+/// What a tensor looks like. Strides count elements. An empty `strides` with nonempty sizes never
+/// occurs.
 struct TensorType {
   DType dtype = DType::f32;
   std::vector<Sym> sizes;
@@ -82,10 +83,18 @@ using NodeId = int32_t;
 /// An argument of a `call` in schema order: a tree of plain data.
 struct Arg;
 using ArgList = std::vector<Arg>;
-struct OperandRef { int index; bool operator==(const OperandRef&) const = default; };  // into Node::operands
-struct NoneArg { bool operator==(const NoneArg&) const = default; };
+struct OperandRef {
+  int index;
+  bool operator==(const OperandRef&) const = default;
+};  // into Node::operands
+struct NoneArg {
+  bool operator==(const NoneArg&) const = default;
+};
 /// dtype, device, layout, memory_format: kind and name, as in {"dtype", "f32"}.
-struct EnumArg { std::string kind, name; bool operator==(const EnumArg&) const = default; };
+struct EnumArg {
+  std::string kind, name;
+  bool operator==(const EnumArg&) const = default;
+};
 struct Arg {
   std::variant<NoneArg, OperandRef, bool, Sym, double, std::string, EnumArg, ArgList> v;
   bool operator==(const Arg&) const = default;
@@ -119,9 +128,9 @@ struct GraphInput {
 /// A tensor, a number, or nothing.
 struct GraphOutput {
   ValueId value = -1;
-  std::optional<Sym> number = {};   // used if value is -1; absent: None
+  std::optional<Sym> number = {};  // used if value is -1; absent: None
   bool strides_fixed = false;  // users see it: its strides must stay those of its type as captured
-  std::vector<Sym> strides = {};    // what they must be, if strides_fixed
+  std::vector<Sym> strides = {};  // what they must be, if strides_fixed
 };
 
 struct Graph {
@@ -143,7 +152,8 @@ struct Graph {
 /// For each value, the nodes that read it, in order, each once; graph outputs are not counted.
 std::vector<std::vector<NodeId>> users(const Graph& g);
 
-// Attribute access; raises InternalError naming operator and attribute if absent or of another type.
+// Attribute access; raises InternalError naming operator and attribute if absent or of another
+// type.
 template <class T>
 const T& attr(const Node& n, std::string_view name);
 std::vector<int64_t> int_list_attr(const Node& n, std::string_view name);

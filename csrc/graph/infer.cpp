@@ -28,15 +28,24 @@ class Infer {
  private:
   TensorType result() {
     switch (op_category(op_)) {
-      case OpCategory::Pointwise: return pointwise();
-      case OpCategory::Generate: return generate();
-      case OpCategory::View: return view();
-      case OpCategory::Reduce: return op_ == Op::reduce ? reduce() : partial_reduce();
-      case OpCategory::Join: return op_ == Op::concat ? concat() : pad();
-      case OpCategory::Gather: return op_ == Op::gather ? gather() : index_select();
-      case OpCategory::Scatter: return op_ == Op::scatter ? scatter() : index_put();
-      case OpCategory::Mutate: return copy_to();
-      case OpCategory::Call: break;
+      case OpCategory::Pointwise:
+        return pointwise();
+      case OpCategory::Generate:
+        return generate();
+      case OpCategory::View:
+        return view();
+      case OpCategory::Reduce:
+        return op_ == Op::reduce ? reduce() : partial_reduce();
+      case OpCategory::Join:
+        return op_ == Op::concat ? concat() : pad();
+      case OpCategory::Gather:
+        return op_ == Op::gather ? gather() : index_select();
+      case OpCategory::Scatter:
+        return op_ == Op::scatter ? scatter() : index_put();
+      case OpCategory::Mutate:
+        return copy_to();
+      case OpCategory::Call:
+        break;
     }
     fail("has no shape rule");
   }
@@ -134,12 +143,19 @@ class Infer {
 
   TensorType view() {
     switch (op_) {
-      case Op::permute: return permute();
-      case Op::reshape: return reshape();
-      case Op::expand: return expand();
-      case Op::slice: return slice();
-      case Op::flip: dims(); return make_type(operand().dtype, operand().sizes);
-      default: fail("has no shape rule");
+      case Op::permute:
+        return permute();
+      case Op::reshape:
+        return reshape();
+      case Op::expand:
+        return expand();
+      case Op::slice:
+        return slice();
+      case Op::flip:
+        dims();
+        return make_type(operand().dtype, operand().sizes);
+      default:
+        fail("has no shape rule");
     }
   }
 
@@ -362,11 +378,14 @@ class Infer {
 DType reduce_dtype(ReduceOp op, DType operand) {
   switch (op) {
     case ReduceOp::sum:
-    case ReduceOp::prod: return is_float(operand) ? operand : DType::i64;
+    case ReduceOp::prod:
+      return is_float(operand) ? operand : DType::i64;
     case ReduceOp::max:
-    case ReduceOp::min: return operand;
+    case ReduceOp::min:
+      return operand;
     case ReduceOp::argmax:
-    case ReduceOp::argmin: return DType::i64;
+    case ReduceOp::argmin:
+      return DType::i64;
   }
   return operand;
 }

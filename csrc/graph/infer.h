@@ -8,8 +8,8 @@
 namespace ourjit {
 
 /// The result type of a native operator (every operator but `call`) with contiguous strides, except
-/// views, whose strides follow from the operand where the view needs no copy. Raises UserError naming
-/// the operator and the shapes when operands do not fit.
+/// views, whose strides follow from the operand where the view needs no copy. Raises UserError
+/// naming the operator and the shapes when operands do not fit.
 TensorType infer(Op op, const std::vector<TensorType>& operands, const Attrs& attrs);
 
 /// The dtype of a reduction of `operand` unless another is asked for: i64 for sums and products of

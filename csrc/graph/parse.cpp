@@ -99,7 +99,8 @@ class GraphParser {
     if (t.kind == TokenKind::Percent) {
       if (values_.contains(t.text) || std::count(pending_.begin(), pending_.end(), t.text) > 0)
         lex_.fail("a second value has this name");
-      if (t.text.front() == '.' || t.text.back() == '.') lex_.fail("a name begins or ends with a dot");
+      if (t.text.front() == '.' || t.text.back() == '.')
+        lex_.fail("a name begins or ends with a dot");
     }
     pending_.push_back(lex_.expect(TokenKind::Percent, "% and a name"));
     return pending_.back();

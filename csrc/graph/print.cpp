@@ -31,24 +31,24 @@ std::string value_text(const Graph& g, ValueId v) {
 }
 
 std::string arg_text(const Graph& g, const Node& n, const Arg& a) {
-  return std::visit(
-      Overloaded{
-          [](const NoneArg&) -> std::string { return "none"; },
-          [&](const OperandRef& r) {
-            return value_text(g, n.operands.at(static_cast<size_t>(r.index)));
-          },
-          [](bool b) { return bool_text(b); },
-          [](const Sym& s) { return sym_text(s); },
-          [](double d) { return double_str(d); },
-          [](const std::string& s) { return quote(s); },
-          [](const EnumArg& e) {
-            return e.kind + "(" + (is_name(e.name) ? e.name : quote(e.name)) + ")";
-          },
-          [&](const ArgList& list) {
-            return "[" + join(list, [&](const Arg& x) { return arg_text(g, n, x); }) + "]";
-          },
-      },
-      a.v);
+  return std::visit(Overloaded{
+                        [](const NoneArg&) -> std::string { return "none"; },
+                        [&](const OperandRef& r) {
+                          return value_text(g, n.operands.at(static_cast<size_t>(r.index)));
+                        },
+                        [](bool b) { return bool_text(b); },
+                        [](const Sym& s) { return sym_text(s); },
+                        [](double d) { return double_str(d); },
+                        [](const std::string& s) { return quote(s); },
+                        [](const EnumArg& e) {
+                          return e.kind + "(" + (is_name(e.name) ? e.name : quote(e.name)) + ")";
+                        },
+                        [&](const ArgList& list) {
+                          return "[" + join(list, [&](const Arg& x) { return arg_text(g, n, x); }) +
+                                 "]";
+                        },
+                    },
+                    a.v);
 }
 
 std::string attr_text(const Graph& g, const Node& n, const Attr& a) {

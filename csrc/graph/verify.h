@@ -5,10 +5,10 @@
 
 namespace ourjit {
 
-/// Raises InternalError naming the offending node and rule. Rules: values are defined before use and
-/// once; names are unique; operand counts; result types equal what infer() gives (strides of
-/// materialized values may differ); rank(sizes) == rank(strides); calls name their target; copy_to's
-/// target is an input or a view of one; outputs exist.
+/// Raises InternalError naming the offending node and rule. Rules: values are defined before use
+/// and once; names are unique; operand counts; result types equal what infer() gives (strides of
+/// materialized values may differ); rank(sizes) == rank(strides); calls name their target;
+/// copy_to's target is an input or a view of one; outputs exist.
 void verify(const Graph& g);
 
 }  // namespace ourjit

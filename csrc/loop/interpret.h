@@ -6,16 +6,17 @@
 #include <string>
 #include <vector>
 
+#include "base/kernel_status.h"
 #include "loop/loop_ir.h"
 
 namespace ourjit::loop {
 
-enum class Status : int32_t { Ok = 0, IndexError = 1, ZeroDivisionError = 2 };
+using Status = KernelStatus;
 
 /// Runs `k` over `buffers` (one pointer for each of k.buffers, in order, each holding at least the
-/// buffer's size) with the size parameters in order. Every access is checked against the buffer's size
-/// (InternalError). A vector loop runs each statement in all of its lanes before the next one. Sums
-/// are accumulated in the reduction's dtype in serial order.
+/// buffer's size) with the size parameters in order. Every access is checked against the buffer's
+/// size (InternalError). A vector loop runs each statement in all of its lanes before the next one.
+/// Sums are accumulated in the reduction's dtype in serial order.
 Status interpret(const Kernel& k, const std::vector<void*>& buffers,
                  const std::vector<int64_t>& sizes);
 

@@ -1,14 +1,14 @@
 // The loop IR: a kernel is a function over buffers, written as explicit loops over SSA statements.
 //
-// Semantics. Statements run in order. A value is defined once, and is visible to later statements of
-// its block and in blocks nested there. Indices are Syms (base/sym.h) over size parameters, loop
+// Semantics. Statements run in order. A value is defined once, and is visible to later statements
+// of its block and in blocks nested there. Indices are Syms (base/sym.h) over size parameters, loop
 // variables in scope and symbols bound by Bind in scope; they count elements from the buffer's
-// pointer. Arithmetic has the dtype of its result; f16 and bf16 values appear only as the results of
-// loads, as operands and results of casts, and as stored values. Integers wrap. Nothing is
-// reassociated but reductions, whose order is: serial loops in order; vector loops in width * unroll interleaved
-// partial results which are then combined as a tree.
-// Iterations of a parallel loop may run in any order and at the same time: they must not write what
-// others read or write. The result of a kernel does not depend on the number of threads.
+// pointer. Arithmetic has the dtype of its result; f16 and bf16 values appear only as the results
+// of loads, as operands and results of casts, and as stored values. Integers wrap. Nothing is
+// reassociated but reductions, whose order is: serial loops in order; vector loops in width *
+// unroll interleaved partial results which are then combined as a tree. Iterations of a parallel
+// loop may run in any order and at the same time: they must not write what others read or write.
+// The result of a kernel does not depend on the number of threads.
 //
 //   kernel @k(b0: in f32[262144], b1: out f32[s0*128], s0: index) {
 //     local l0: f32[128]
@@ -53,7 +53,8 @@ struct Buffer {
   bool operator==(const Buffer&) const = default;
 };
 
-/// Scratch memory private to one iteration of the parallel loop (to one task); contents are undefined at first.
+/// Scratch memory private to one iteration of the parallel loop (to one task); contents are
+/// undefined at first.
 struct Local {
   std::string name;
   DType dtype;
@@ -84,8 +85,8 @@ struct Compute {
   std::vector<ValueId> args;
 };
 
-/// Reads an element of a buffer or local (by name). Where `mask` (bool) is false nothing is read and
-/// the result is zero.
+/// Reads an element of a buffer or local (by name). Where `mask` (bool) is false nothing is read
+/// and the result is zero.
 struct Load {
   ValueId result;
   std::string buffer;
@@ -93,8 +94,8 @@ struct Load {
   ValueId mask = kNone;
 };
 
-/// Writes an element where `mask` holds. With `accumulate`, adds to what is there (read, add, write;
-/// the lanes of a vector loop must not collide).
+/// Writes an element where `mask` holds. With `accumulate`, adds to what is there (read, add,
+/// write; the lanes of a vector loop must not collide).
 struct Store {
   std::string buffer;
   Sym index;
@@ -116,8 +117,8 @@ struct Bind {
 
 enum class LoopKind : uint8_t { Serial, Parallel, Vector };
 
-/// `value` is the body's value to combine over all iterations; for argmax and argmin `result` is the
-/// i64 number of the winning iteration. An empty loop gives the identity.
+/// `value` is the body's value to combine over all iterations; for argmax and argmin `result` is
+/// the i64 number of the winning iteration. An empty loop gives the identity.
 struct Reduction {
   ReduceOp op;
   DType dtype;  // of the value
@@ -125,8 +126,8 @@ struct Reduction {
   ValueId result;
 };
 
-/// var in begin .. end - 1. One parallel loop at most, outermost. A vector loop holds no other vector loop; serial loops inside it must have
-/// bounds that do not depend on its variable.
+/// var in begin .. end - 1. One parallel loop at most, outermost. A vector loop holds no other
+/// vector loop; serial loops inside it must have bounds that do not depend on its variable.
 struct For {
   LoopKind kind = LoopKind::Serial;
   int width = 1;   // Vector: lanes
@@ -148,7 +149,8 @@ struct Kernel {
   std::vector<Local> locals;
   std::vector<DType> types;  // of each ValueId
   std::vector<Node> body;
-  std::vector<std::string> provenance;  // graph nodes and Python lines it came from; not part of its text's meaning
+  std::vector<std::string>
+      provenance;  // graph nodes and Python lines it came from; not part of its text's meaning
 };
 
 /// Overloads for std::visit: one lambda a node kind, so that a missing kind does not compile.

@@ -12,8 +12,9 @@ namespace ourjit::loop {
 std::string print(const Kernel& k, bool with_provenance = false);
 /// Raises UserError with line and column on bad text; also for what verify() refuses.
 Kernel parse_kernel(std::string_view text);
-/// The text with values, buffers, locals, loop variables and the kernel itself renamed in order of appearance
-/// and no provenance: equal for kernels that do the same thing. Size symbols are renamed too.
+/// The text with values, buffers, locals, loop variables and the kernel itself renamed in order of
+/// appearance and no provenance: equal for kernels that do the same thing. Size symbols are renamed
+/// too.
 std::string canonical_text(const Kernel& k);
 
 }  // namespace ourjit::loop

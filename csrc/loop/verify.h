@@ -5,9 +5,9 @@
 
 namespace ourjit::loop {
 
-/// Raises InternalError naming statement and rule: scoping of values and symbols, one definition each, operand dtypes and
-/// counts by scalar_ops.def, loop nesting rules of loop_ir.h, known memory names, no stores to `in` buffers, constant
-/// indices within bounds.
+/// Raises InternalError naming statement and rule: scoping of values and symbols, one definition
+/// each, operand dtypes and counts by scalar_ops.def, loop nesting rules of loop_ir.h, known memory
+/// names, no stores to `in` buffers, constant indices within bounds.
 void verify(const Kernel& k);
 
 }  // namespace ourjit::loop

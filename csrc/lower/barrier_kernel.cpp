@@ -8,7 +8,8 @@
 namespace ourjit {
 namespace {
 
-constexpr int64_t kScatterBlock = 32;  // columns of a scattered row that one parallel iteration owns
+constexpr int64_t kScatterBlock =
+    32;  // columns of a scattered row that one parallel iteration owns
 
 class BarrierLowering {
  public:
@@ -17,10 +18,17 @@ class BarrierLowering {
 
   LoweredKernel run() {
     switch (n_.op) {
-      case Op::copy_to: copy_to(); break;
-      case Op::scatter: scatter(); break;
-      case Op::index_put: index_put(); break;
-      default: OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
+      case Op::copy_to:
+        copy_to();
+        break;
+      case Op::scatter:
+        scatter();
+        break;
+      case Op::index_put:
+        index_put();
+        break;
+      default:
+        OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
     }
     return {b_.take(), e_.buffers(), extent_};
   }
@@ -72,7 +80,8 @@ void BarrierLowering::copy_to() {
     open(loop::LoopKind::Serial, "c", 0, sizes.back(), sizes.back());
     at.push_back(Sym::symbol("c"));
   }
-  const loop::ValueId x = e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
+  const loop::ValueId x =
+      e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
   e_.store(n_.operands[0], at, x);
   close_all();
 }
@@ -104,8 +113,8 @@ void BarrierLowering::scatter() {
   close_all();
 }
 
-/// updates[lead..., index dims..., trail...]: lead and blocks of the last dim run in parallel, index dims serially,
-/// since equal indices meet at one place.
+/// updates[lead..., index dims..., trail...]: lead and blocks of the last dim run in parallel,
+/// index dims serially, since equal indices meet at one place.
 void BarrierLowering::index_put() {
   const std::vector<int64_t> dims = int_list_attr(n_, "dims");
   const auto first = static_cast<size_t>(dims[0]);
@@ -118,9 +127,9 @@ void BarrierLowering::index_put() {
   if (!trail.empty()) {
     columns = trail.back();
     trail.pop_back();
-    block = columns.is_const() ? Sym(std::max<int64_t>(
-                                     kScatterBlock, (columns.value() / 4 + 15) / 16 * 16))
-                               : Sym(kScatterBlock);
+    block = columns.is_const()
+                ? Sym(std::max<int64_t>(kScatterBlock, (columns.value() / 4 + 15) / 16 * 16))
+                : Sym(kScatterBlock);
     parallel.insert(parallel.end(), trail.begin(), trail.end());
     parallel.push_back(ceildiv(columns, block));
   }

@@ -22,17 +22,17 @@ struct Accesses {
 
 void collect(const std::vector<loop::Node>& body, const loop::Kernel& k, Accesses& out) {
   for (const loop::Node& n : body)
-    std::visit(
-        loop::Overloaded{[](const loop::Const&) {}, [](const loop::Compute&) {},
-                         [&](const loop::Index& x) { out.other.push_back(x.expr); },
-                         [&](const loop::Bind& x) { out.other.push_back(x.extent); },
-                         [&](const loop::Load& x) { out.memory.push_back({x.index, 1}); },
-                         [&](const loop::Store& x) { out.memory.push_back({x.index, 2}); },
-                         [&](const loop::For& x) { collect(x.body, k, out); }},
-        n.v);
+    std::visit(loop::Overloaded{[](const loop::Const&) {}, [](const loop::Compute&) {},
+                                [&](const loop::Index& x) { out.other.push_back(x.expr); },
+                                [&](const loop::Bind& x) { out.other.push_back(x.extent); },
+                                [&](const loop::Load& x) { out.memory.push_back({x.index, 1}); },
+                                [&](const loop::Store& x) { out.memory.push_back({x.index, 2}); },
+                                [&](const loop::For& x) { collect(x.body, k, out); }},
+               n.v);
 }
 
-/// Builds all of the group's expressions in one nest over d0, d1, ... and returns the indices in them.
+/// Builds all of the group's expressions in one nest over d0, d1, ... and returns the indices in
+/// them.
 Accesses probe(const Graph& g, const Fusion& f, const Group& group) {
   KernelBuilder b("probe");
   Evaluator e(g, f, b);
@@ -61,7 +61,8 @@ Accesses probe(const Graph& g, const Fusion& f, const Group& group) {
   return out;
 }
 
-/// Finds floordiv(d, m) or mod(d, m) of a dim d by a part m of it; returns {dim, m}, m = 0 if there is none.
+/// Finds floordiv(d, m) or mod(d, m) of a dim d by a part m of it; returns {dim, m}, m = 0 if there
+/// is none.
 std::pair<size_t, int64_t> wanted_split(const Sym& s, const Group& group) {
   for (const SymTerm& t : s.terms())
     for (const auto& atom : t.atoms) {

@@ -1,4 +1,5 @@
-// How a group's iteration domain becomes loops: the order of dims in memory, and which of them are one loop.
+// How a group's iteration domain becomes loops: the order of dims in memory, and which of them are
+// one loop.
 #pragma once
 
 #include <vector>
@@ -18,9 +19,10 @@ struct LoopDims {
 struct DomainPlan {
   Group group;                  // with dims split where indices divide by a part of a dim
   std::vector<bool> sink_dims;  // dims that the group's sinks run over; empty without sinks
-  std::vector<LoopDims> loops;  // outermost first: the order of memory; each loop's dims are of one class
-  bool transposed = false;      // some access is contiguous in another loop than the innermost
-  size_t transposed_loop = 0;   // that loop
+  std::vector<LoopDims>
+      loops;  // outermost first: the order of memory; each loop's dims are of one class
+  bool transposed = false;     // some access is contiguous in another loop than the innermost
+  size_t transposed_loop = 0;  // that loop
 };
 
 /// Looks at all accesses of the group's members and decides.

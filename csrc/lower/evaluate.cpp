@@ -63,8 +63,8 @@ loop::ValueId Evaluator::load(ValueId v, const IndexVector& index, loop::ValueId
   const TensorType& t = g_.type(v);
   const bool own = stored_.count(v) > 0;
   const int b = buffer(v, loop::Access::In);
-  const loop::ValueId x = b_.load(b_.buffer_name(b), t.dtype,
-                                  linear_offset(index, t.strides, b_.bounds()), mask, own);
+  const loop::ValueId x =
+      b_.load(b_.buffer_name(b), t.dtype, linear_offset(index, t.strides, b_.bounds()), mask, own);
   if (compute_dtype(t.dtype) == t.dtype) return x;
   const loop::ValueId wide = b_.cast(x, compute_dtype(t.dtype));
   narrow_[wide] = x;
@@ -82,12 +82,16 @@ loop::ValueId Evaluator::compute(ValueId v, const IndexVector& index, loop::Valu
   switch (op_category(n.op)) {
     case OpCategory::View:
       return element(n.operands[0], view_operand_index(g_, n, index, b_.bounds()), mask);
-    case OpCategory::Pointwise: return pointwise(n, index, mask);
-    case OpCategory::Generate: return generate(n, index);
+    case OpCategory::Pointwise:
+      return pointwise(n, index, mask);
+    case OpCategory::Generate:
+      return generate(n, index);
     case OpCategory::Join:
       return n.op == Op::pad ? pad(n, index, mask) : concat(n, index, mask);
-    case OpCategory::Gather: return gather(n, index, mask);
-    default: break;
+    case OpCategory::Gather:
+      return gather(n, index, mask);
+    default:
+      break;
   }
   OURJIT_CHECK(false) << "element of %" << g_.values[static_cast<size_t>(v)].name << " ("
                       << op_name(n.op) << ") is asked for before it is computed";
@@ -139,7 +143,8 @@ loop::ValueId Evaluator::generate(const Node& n, const IndexVector& index) {
       if (s.is_const()) return b_.constant_int(dtype, s.value());
       return b_.cast(b_.index(s), dtype);
     }
-    case Op::iota: return b_.cast(b_.index(index[0]), dtype);
+    case Op::iota:
+      return b_.cast(b_.index(index[0]), dtype);
     case Op::uniform:
     case Op::normal: {
       const loop::ValueId seed = element(n.operands[0], {}, kNone);
@@ -147,14 +152,15 @@ loop::ValueId Evaluator::generate(const Node& n, const IndexVector& index) {
       const ScalarOp op = n.op == Op::uniform ? ScalarOp::rand_uniform : ScalarOp::rand_normal;
       return b_.compute(op, dtype, {seed, b_.index(at)});
     }
-    default: break;
+    default:
+      break;
   }
   OURJIT_CHECK(false) << op_name(n.op) << " does not generate";
   return kNone;
 }
 
-loop::ValueId Evaluator::in_window(const Sym& x, const Sym& lo, const Sym& hi,
-                                   loop::ValueId mask, bool* never) {
+loop::ValueId Evaluator::in_window(const Sym& x, const Sym& lo, const Sym& hi, loop::ValueId mask,
+                                   bool* never) {
   *never = false;
   const SymBounds& bounds = b_.bounds();
   const auto both = [&](loop::ValueId c) {
@@ -176,12 +182,11 @@ loop::ValueId Evaluator::pad(const Node& n, const IndexVector& index, loop::Valu
   const DType dtype = compute_dtype(from.dtype);
   const auto& low = attr<std::vector<Sym>>(n, "low");
   const auto& value = n.attrs.at("value");
-  const loop::ValueId fill =
-      std::holds_alternative<double>(value)
-          ? b_.constant(dtype, std::get<double>(value))
-          : b_.constant_int(dtype, std::holds_alternative<bool>(value)
-                                       ? std::get<bool>(value)
-                                       : std::get<Sym>(value).value());
+  const loop::ValueId fill = std::holds_alternative<double>(value)
+                                 ? b_.constant(dtype, std::get<double>(value))
+                                 : b_.constant_int(dtype, std::holds_alternative<bool>(value)
+                                                              ? std::get<bool>(value)
+                                                              : std::get<Sym>(value).value());
   IndexVector inner;
   loop::ValueId inside = kNone;
   for (size_t i = 0; i < index.size(); ++i) {
@@ -203,8 +208,7 @@ loop::ValueId Evaluator::concat(const Node& n, const IndexVector& index, loop::V
   for (const ValueId o : n.operands) {
     const Sym size = g_.type(o).sizes[dim];
     bool never = false;
-    const loop::ValueId inside =
-        in_window(index[dim], offset, offset + size, kNone, &never);
+    const loop::ValueId inside = in_window(index[dim], offset, offset + size, kNone, &never);
     IndexVector inner = index;
     inner[dim] = inner[dim] - offset;
     offset += size;

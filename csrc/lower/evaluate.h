@@ -13,9 +13,9 @@
 
 namespace ourjit {
 
-/// Evaluates graph values inside one kernel. A value in memory is loaded; a value that the kernel has computed already
-/// (set_scalar, set_stored) is taken from there; everything else is computed at the point of use. Floats of 16 bits are
-/// f32 here.
+/// Evaluates graph values inside one kernel. A value in memory is loaded; a value that the kernel
+/// has computed already (set_scalar, set_stored) is taken from there; everything else is computed
+/// at the point of use. Floats of 16 bits are f32 here.
 class Evaluator {
  public:
   Evaluator(const Graph& g, const Fusion& f, KernelBuilder& b);
@@ -55,7 +55,8 @@ class Evaluator {
   loop::ValueId concat(const Node& n, const IndexVector& index, loop::ValueId mask);
   loop::ValueId gather(const Node& n, const IndexVector& index, loop::ValueId mask);
   /// mask and lo <= x < hi, as far as the bounds do not decide it; `never` if it surely fails.
-  loop::ValueId in_window(const Sym& x, const Sym& lo, const Sym& hi, loop::ValueId mask, bool* never);
+  loop::ValueId in_window(const Sym& x, const Sym& lo, const Sym& hi, loop::ValueId mask,
+                          bool* never);
   loop::ValueId rounded(loop::ValueId v, DType to);
 
   const Graph& g_;
@@ -67,8 +68,10 @@ class Evaluator {
   std::map<ValueId, LocalCopy> locals_;
   std::map<ValueId, int> buffer_of_;
   std::vector<ValueId> buffers_;
-  std::map<loop::ValueId, loop::ValueId> narrow_;  // f32 value -> the 16-bit value it was widened from
-  std::map<MemoKey, std::tuple<loop::ValueId, int, int>> memo_;  // value, its depth, that scope's serial
+  std::map<loop::ValueId, loop::ValueId>
+      narrow_;  // f32 value -> the 16-bit value it was widened from
+  std::map<MemoKey, std::tuple<loop::ValueId, int, int>>
+      memo_;  // value, its depth, that scope's serial
 };
 
 }  // namespace ourjit

@@ -11,18 +11,23 @@
 namespace ourjit {
 namespace {
 
-constexpr int64_t kFlatBlock = 4096;     // elements of a one-dimensional kernel per parallel iteration
-constexpr int64_t kColumnBlock = 64;     // kept columns per parallel iteration where rows are reduced from outside
-constexpr int64_t kLongRow = 32768;      // longer rows are summed in blocks, for accuracy
+constexpr int64_t kFlatBlock = 4096;  // elements of a one-dimensional kernel per parallel iteration
+constexpr int64_t kColumnBlock =
+    64;  // kept columns per parallel iteration where rows are reduced from outside
+constexpr int64_t kLongRow = 32768;  // longer rows are summed in blocks, for accuracy
 constexpr int64_t kLongRowBlock = 4096;
-constexpr int64_t kMaxLocal = 16384;     // elements of a local row
+constexpr int64_t kMaxLocal = 16384;  // elements of a local row
 constexpr int kMaxLocals = 4;
-constexpr int64_t kShortInner = 256;     // inner loops shorter than this take a second loop along
+constexpr int64_t kShortInner = 256;  // inner loops shorter than this take a second loop along
 
 class GroupLowering {
  public:
   GroupLowering(const Graph& g, const Fusion& f, const Group& group, const std::string& name)
-      : g_(g), f_(f), plan_(plan_domain(g, f, group)), b_(name), e_(g, f, b_),
+      : g_(g),
+        f_(f),
+        plan_(plan_domain(g, f, group)),
+        b_(name),
+        e_(g, f, b_),
         at_(plan_.group.dims.size(), Sym(0)) {
     e_.set_members(plan_.group.members);
   }
@@ -57,7 +62,8 @@ class GroupLowering {
     b_.open(kind, var, begin, end);
   }
 
-  /// Opens the parallel loop over the product of `loops` and decodes it. Without loops nothing is opened.
+  /// Opens the parallel loop over the product of `loops` and decodes it. Without loops nothing is
+  /// opened.
   void open_parallel(const std::vector<LoopDims>& loops) {
     extent_ = 1;
     for (const LoopDims& l : loops) extent_ *= l.extent;
@@ -85,7 +91,8 @@ class GroupLowering {
     if (single)
       open(loop::LoopKind::Serial, var, 0, n, n);
     else
-      open(loop::LoopKind::Serial, var, p * block, whole ? p * block + block : min(n, p * block + block), n);
+      open(loop::LoopKind::Serial, var, p * block,
+           whole ? p * block + block : min(n, p * block + block), n);
     decode(l, Sym::symbol(var));
   }
 
@@ -98,12 +105,13 @@ class GroupLowering {
   IndexVector substituted(const IndexVector& index) const {
     IndexVector out;
     for (const Sym& i : index)
-      out.push_back(b_.bounds().simplify(i.substitute([&](std::string_view name) -> std::optional<Sym> {
-        if (name.size() < 2 || name[0] != 'd') return std::nullopt;
-        for (size_t d = 0; d < at_.size(); ++d)
-          if (name == "d" + std::to_string(d)) return at_[d];
-        return std::nullopt;
-      })));
+      out.push_back(
+          b_.bounds().simplify(i.substitute([&](std::string_view name) -> std::optional<Sym> {
+            if (name.size() < 2 || name[0] != 'd') return std::nullopt;
+            for (size_t d = 0; d < at_.size(); ++d)
+              if (name == "d" + std::to_string(d)) return at_[d];
+            return std::nullopt;
+          })));
     return out;
   }
 
@@ -148,7 +156,7 @@ class GroupLowering {
   Evaluator e_;
   IndexVector at_;  // each domain variable in terms of loop variables
   Sym extent_ = 1;
-  Sym chunk_;  // index of the chunk that is open
+  Sym chunk_;          // index of the chunk that is open
   int64_t lanes_ = 1;  // rows that are open side by side; each has its column in a local array
   Sym lane_;           // which of them
   std::map<ValueId, std::string> locals_;
@@ -156,12 +164,17 @@ class GroupLowering {
 
 ScalarOp combine_op(ReduceOp op) {
   switch (op) {
-    case ReduceOp::sum: return ScalarOp::add;
-    case ReduceOp::prod: return ScalarOp::mul;
-    case ReduceOp::max: return ScalarOp::maximum;
-    case ReduceOp::min: return ScalarOp::minimum;
+    case ReduceOp::sum:
+      return ScalarOp::add;
+    case ReduceOp::prod:
+      return ScalarOp::mul;
+    case ReduceOp::max:
+      return ScalarOp::maximum;
+    case ReduceOp::min:
+      return ScalarOp::minimum;
     case ReduceOp::argmax:
-    case ReduceOp::argmin: break;
+    case ReduceOp::argmin:
+      break;
   }
   OURJIT_CHECK(false) << "argmax and argmin have no first phase";
   return ScalarOp::add;
@@ -302,8 +315,7 @@ void GroupLowering::lower_inner_sinks(const std::vector<LoopDims>& rest) {
     e_.store(v, at, e_.element(v, at));
   }
   b_.close();
-  for (const auto& [n, sum] : sums)
-    e_.store(g_.node(n).results[0], partial_index(n, chunk_), sum);
+  for (const auto& [n, sum] : sums) e_.store(g_.node(n).results[0], partial_index(n, chunk_), sum);
   b_.close();
 }
 
@@ -325,8 +337,12 @@ void GroupLowering::init_partials(const std::vector<LoopDims>& inner) {
     const DType t = g_.type(v).dtype;
     loop::ValueId zero = loop::kNone;
     switch (reduce_op(node)) {
-      case ReduceOp::sum: zero = b_.constant_int(t, 0); break;
-      case ReduceOp::prod: zero = b_.constant_int(t, 1); break;
+      case ReduceOp::sum:
+        zero = b_.constant_int(t, 0);
+        break;
+      case ReduceOp::prod:
+        zero = b_.constant_int(t, 1);
+        break;
       case ReduceOp::max:
       case ReduceOp::min: {
         // Any element of the chunk is a neutral start.
@@ -338,7 +354,8 @@ void GroupLowering::init_partials(const std::vector<LoopDims>& inner) {
         zero = b_.cast(e_.element(node.operands[0], member_at(n)), t);
         break;
       }
-      default: combine_op(reduce_op(node));
+      default:
+        combine_op(reduce_op(node));
     }
     e_.store(v, partial_index(n, chunk_), zero);
     e_.set_stored(v);
@@ -401,12 +418,13 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
   }
 }
 
-/// The stages of one row (or of one element, without inner loops); the loops over kept dims are open.
+/// The stages of one row (or of one element, without inner loops); the loops over kept dims are
+/// open.
 void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
   Sym row = 1;
   for (const LoopDims& l : inner) row *= l.extent;
-  const bool has_locals = !plan_.group.reduced.empty() && row.is_const() &&
-                          row.value() * lanes_ <= kMaxLocal;
+  const bool has_locals =
+      !plan_.group.reduced.empty() && row.is_const() && row.value() * lanes_ <= kMaxLocal;
   const StagePlan stages = plan_stages(g_, f_, plan_.group, has_locals ? kMaxLocals : 0);
   for (const Stage& s : stages.stages)
     for (const ValueId v : s.locals)
@@ -431,7 +449,8 @@ void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
       const Sym from = Sym::symbol(outer) * kLongRowBlock;
       const std::string var = "c" + std::to_string(i);
       open(loop::LoopKind::Serial, var, from,
-           row.value() % kLongRowBlock ? min(row, from + kLongRowBlock) : from + kLongRowBlock, row);
+           row.value() % kLongRowBlock ? min(row, from + kLongRowBlock) : from + kLongRowBlock,
+           row);
       decode(inner[0], Sym::symbol(var));
     } else {
       open_inner(inner, "c" + std::to_string(i), flat && rows);
@@ -445,7 +464,8 @@ void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
     std::vector<std::pair<ValueId, loop::ValueId>> results;
     stage_body(s, first_loop, &results);
     while (b_.depth() >= first_loop) b_.close();
-    for (const auto& [v, x] : results) e_.set_scalar(v, b_.cast(x, compute_dtype(g_.type(v).dtype)));
+    for (const auto& [v, x] : results)
+      e_.set_scalar(v, b_.cast(x, compute_dtype(g_.type(v).dtype)));
     for (const ValueId v : s.stores)
       if (stages.reloaded.count(v)) e_.set_stored(v);
   }
@@ -463,8 +483,8 @@ LoweredKernel lower_group(const Graph& g, const Fusion& f, const Group& group,
   LoweredKernel k = GroupLowering(g, f, group, name).run();
   for (const NodeId n : group.members) {
     const Node& node = g.node(n);
-    std::string line = std::string(op_name(node.op)) + " %" +
-                       g.values[static_cast<size_t>(node.results[0])].name;
+    std::string line =
+        std::string(op_name(node.op)) + " %" + g.values[static_cast<size_t>(node.results[0])].name;
     if (!node.loc.empty()) line += "  # " + node.loc;
     k.kernel.provenance.push_back(std::move(line));
   }

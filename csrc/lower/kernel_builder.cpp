@@ -165,22 +165,21 @@ void collect_symbols(const std::vector<loop::Node>& body, std::set<std::string>&
     for (const std::string& name : s.symbols()) used.insert(name);
   };
   for (const loop::Node& n : body)
-    std::visit(loop::Overloaded{[&](const loop::Const&) {},
-                                [&](const loop::Index& x) { use(x.expr); },
-                                [&](const loop::Compute&) {},
-                                [&](const loop::Load& x) { use(x.index); },
-                                [&](const loop::Store& x) { use(x.index); },
-                                [&](const loop::Bind& x) {
-                                  use(x.extent);
-                                  defined.insert(x.symbol);
-                                },
-                                [&](const loop::For& x) {
-                                  use(x.begin);
-                                  use(x.end);
-                                  defined.insert(x.var);
-                                  collect_symbols(x.body, used, defined);
-                                }},
-               n.v);
+    std::visit(
+        loop::Overloaded{[&](const loop::Const&) {}, [&](const loop::Index& x) { use(x.expr); },
+                         [&](const loop::Compute&) {}, [&](const loop::Load& x) { use(x.index); },
+                         [&](const loop::Store& x) { use(x.index); },
+                         [&](const loop::Bind& x) {
+                           use(x.extent);
+                           defined.insert(x.symbol);
+                         },
+                         [&](const loop::For& x) {
+                           use(x.begin);
+                           use(x.end);
+                           defined.insert(x.var);
+                           collect_symbols(x.body, used, defined);
+                         }},
+        n.v);
 }
 
 }  // namespace

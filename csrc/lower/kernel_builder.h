@@ -1,4 +1,5 @@
-// Builds a loop IR kernel statement by statement, each at the outermost loop where its operands exist.
+// Builds a loop IR kernel statement by statement, each at the outermost loop where its operands
+// exist.
 #pragma once
 
 #include <map>
@@ -11,8 +12,9 @@
 
 namespace ourjit {
 
-/// A kernel under construction with a stack of open loops. Depth 0 is the kernel's body; depth i is inside the i-th open
-/// loop. Statements without effects go to the shallowest depth that sees their operands, and equal ones are made once.
+/// A kernel under construction with a stack of open loops. Depth 0 is the kernel's body; depth i is
+/// inside the i-th open loop. Statements without effects go to the shallowest depth that sees their
+/// operands, and equal ones are made once.
 class KernelBuilder {
  public:
   explicit KernelBuilder(std::string name);
@@ -38,19 +40,21 @@ class KernelBuilder {
   /// `mutable_memory`: the kernel writes it too, so the load stays where it is asked for.
   loop::ValueId load(const std::string& memory, DType dtype, const Sym& at, loop::ValueId mask,
                      bool mutable_memory);
-  void store(const std::string& memory, const Sym& at, loop::ValueId value, loop::ValueId mask = loop::kNone,
-             bool accumulate = false);
+  void store(const std::string& memory, const Sym& at, loop::ValueId value,
+             loop::ValueId mask = loop::kNone, bool accumulate = false);
   /// Makes `value` an index symbol; equal ones share a symbol.
   Sym bind(loop::ValueId value, const Sym& extent, bool wrap, loop::ValueId mask);
-  /// Combines `value` over the loop at depth `from` and deeper, whatever loops are open there; the result belongs to depth from - 1
-  /// and becomes usable once those loops are closed.
+  /// Combines `value` over the loop at depth `from` and deeper, whatever loops are open there; the
+  /// result belongs to depth from - 1 and becomes usable once those loops are closed.
   loop::ValueId reduce(ReduceOp op, loop::ValueId value, int from);
 
   DType dtype(loop::ValueId v) const { return kernel_.types[static_cast<size_t>(v)]; }
   int value_depth(loop::ValueId v) const { return depths_[static_cast<size_t>(v)]; }
   const SymBounds& bounds() const { return bounds_; }
   SymBounds& bounds() { return bounds_; }
-  const std::string& buffer_name(int i) const { return kernel_.buffers[static_cast<size_t>(i)].name; }
+  const std::string& buffer_name(int i) const {
+    return kernel_.buffers[static_cast<size_t>(i)].name;
+  }
 
   /// The finished kernel; size parameters are the free symbols, sorted.
   loop::Kernel take();
@@ -68,7 +72,9 @@ class KernelBuilder {
   /// Emits `node` at `depth` unless an equal one is visible.
   template <class Make>
   loop::ValueId once(Key key, int depth, DType dtype, const Make& make);
-  std::vector<loop::Node>& block(int depth) { return scopes_[static_cast<size_t>(depth)].loop.body; }
+  std::vector<loop::Node>& block(int depth) {
+    return scopes_[static_cast<size_t>(depth)].loop.body;
+  }
 
   loop::Kernel kernel_;
   std::vector<Scope> scopes_;

@@ -8,36 +8,47 @@
 namespace ourjit {
 namespace {
 
-// Rough costs in units of one vector add; a value is kept where computing it again costs more than reading it back.
+// Rough costs in units of one vector add; a value is kept where computing it again costs more than
+// reading it back.
 constexpr int kKeepLocal = 6;
 constexpr int kKeepStored = 2;
 
 int op_cost(const Node& n) {
   switch (op_category(n.op)) {
-    case OpCategory::View: return 0;
-    case OpCategory::Gather: return 6;
-    case OpCategory::Join: return 2;
-    case OpCategory::Generate: return n.op == Op::uniform || n.op == Op::normal ? 40 : 0;
-    case OpCategory::Pointwise: break;
-    default: return 0;
+    case OpCategory::View:
+      return 0;
+    case OpCategory::Gather:
+      return 6;
+    case OpCategory::Join:
+      return 2;
+    case OpCategory::Generate:
+      return n.op == Op::uniform || n.op == Op::normal ? 40 : 0;
+    case OpCategory::Pointwise:
+      break;
+    default:
+      return 0;
   }
   switch (scalar_op(n.op)) {
     case ScalarOp::div:
     case ScalarOp::sqrt:
     case ScalarOp::rsqrt:
-    case ScalarOp::reciprocal: return 4;
+    case ScalarOp::reciprocal:
+      return 4;
     case ScalarOp::exp:
     case ScalarOp::exp2:
     case ScalarOp::log:
     case ScalarOp::tanh:
     case ScalarOp::sigmoid:
-    case ScalarOp::erf: return 10;
+    case ScalarOp::erf:
+      return 10;
     case ScalarOp::rand_uniform:
-    case ScalarOp::rand_normal: return 40;
-    default: return scalar_op_info(scalar_op(n.op)).domain == ScalarDomain::F &&
-                            scalar_op(n.op) >= ScalarOp::exp && scalar_op(n.op) <= ScalarOp::digamma
-                        ? 15
-                        : 1;
+    case ScalarOp::rand_normal:
+      return 40;
+    default:
+      return scalar_op_info(scalar_op(n.op)).domain == ScalarDomain::F &&
+                     scalar_op(n.op) >= ScalarOp::exp && scalar_op(n.op) <= ScalarOp::digamma
+                 ? 15
+                 : 1;
   }
 }
 

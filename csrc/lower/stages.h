@@ -1,4 +1,5 @@
-// Which part of a row program computes what: stages between reductions, and values kept from one to the next.
+// Which part of a row program computes what: stages between reductions, and values kept from one to
+// the next.
 #pragma once
 
 #include <map>
@@ -10,7 +11,8 @@
 
 namespace ourjit {
 
-/// One sweep over the reduced dims of a row. Everything in it depends only on reductions of earlier stages.
+/// One sweep over the reduced dims of a row. Everything in it depends only on reductions of earlier
+/// stages.
 struct Stage {
   std::vector<NodeId> reductions;  // reduce members finished by this stage
   std::vector<NodeId> sinks;       // partial_reduce members accumulated in it

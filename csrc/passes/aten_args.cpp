@@ -266,9 +266,9 @@ AtenRules::AtenRules(const std::vector<std::vector<AtenRule>>& families) {
 }
 
 const AtenRule* AtenRules::find(std::string_view target) const {
-  const auto it = std::lower_bound(
-      rules_.begin(), rules_.end(), target,
-      [](const AtenRule& x, std::string_view y) { return x.target < y; });
+  const auto it =
+      std::lower_bound(rules_.begin(), rules_.end(), target,
+                       [](const AtenRule& x, std::string_view y) { return x.target < y; });
   return it != rules_.end() && it->target == target ? &*it : nullptr;
 }
 

@@ -1,4 +1,5 @@
-// An ATen call under rewriting: typed access to its arguments and a checked way to replace its results.
+// An ATen call under rewriting: typed access to its arguments and a checked way to replace its
+// results.
 #pragma once
 
 #include <optional>
@@ -24,12 +25,14 @@ struct AtenRule {
 /// Rewrites the calls that `rules` know; other nodes and calls stay.
 class AtenRules;
 Graph rewrite_calls(const Graph& g, const AtenRules& rules);
-/// Why the rule for call `n` of `g` leaves it as it is; nullopt if no rule is for it, or it does not.
+/// Why the rule for call `n` of `g` leaves it as it is; nullopt if no rule is for it, or it does
+/// not.
 std::optional<std::string> why_unsupported(const Graph& g, const Node& n, const AtenRules& rules);
 /// A dtype of an operand or result that kernels cannot compute with, if there is one.
 std::optional<DType> foreign_dtype(const Graph& g, const Node& n);
 
-/// Arguments are counted in schema order. Accessors raise Unsupported if an argument is of another kind.
+/// Arguments are counted in schema order. Accessors raise Unsupported if an argument is of another
+/// kind.
 class AtenCall {
  public:
   AtenCall(Rewriter& rewriter, const Node& node, const AtenRule& rule);

@@ -46,7 +46,9 @@ void constant_pad(AtenCall& c) {
   std::vector<Sym> low(rank, Sym(0)), high(rank, Sym(0));
   for (size_t k = 0; k < amounts.size() / 2; ++k) {
     const size_t d = rank - 1 - k;
-    const auto cut = [](const Sym& s) { return s.is_const() ? Sym(std::max<int64_t>(0, -s.value())) : Sym(0); };
+    const auto cut = [](const Sym& s) {
+      return s.is_const() ? Sym(std::max<int64_t>(0, -s.value())) : Sym(0);
+    };
     low[d] = amounts[2 * k];
     high[d] = amounts[2 * k + 1];
     const Sym cut_low = cut(low[d]), cut_high = cut(high[d]);
@@ -56,7 +58,8 @@ void constant_pad(AtenCall& c) {
     high[d] += cut_high;
   }
   const auto zero = [](const Sym& s) { return s.is_const(0); };
-  if (std::all_of(low.begin(), low.end(), zero) && std::all_of(high.begin(), high.end(), zero)) return c.done(x);
+  if (std::all_of(low.begin(), low.end(), zero) && std::all_of(high.begin(), high.end(), zero))
+    return c.done(x);
   const double value = c.real_or(2, 0);
   const Attr filler = is_float(x.dtype()) ? Attr(value) : Attr(Sym(static_cast<int64_t>(value)));
   c.done({&c.b, c.b.emit(Op::pad, {x.v}, {{"low", low}, {"high", high}, {"value", filler}})});
@@ -119,8 +122,8 @@ void triangle(AtenCall& c) {
   c.done(where(keep, x, 0));
 }
 
-/// Zeros of the captured sizes but for one diagonal of dims `row` and `column`, which holds the last
-/// dim of `x`. Element k of it lies in row k, or in row k - offset if the offset is negative.
+/// Zeros of the captured sizes but for one diagonal of dims `row` and `column`, which holds the
+/// last dim of `x`. Element k of it lies in row k, or in row k - offset if the offset is negative.
 void embedded_diagonal(AtenCall& c, const Expr& x, int64_t offset, int64_t row, int64_t column) {
   const int rank = c.out().rank();
   const Sym rows = c.out().sizes[static_cast<size_t>(row)];
@@ -151,7 +154,8 @@ void select_scatter(AtenCall& c) {
   const Expr x = c.expr(0);
   const int64_t dim = c.dim(2, x.rank());
   const Sym size = x.sizes()[static_cast<size_t>(dim)];
-  const Expr here = eq(iota(c.b, size, DType::i64, dim, x.rank()), number(c.b, wrapped_index(c, 3, size), DType::i64));
+  const Expr here = eq(iota(c.b, size, DType::i64, dim, x.rank()),
+                       number(c.b, wrapped_index(c, 3, size), DType::i64));
   c.done(where(here, unsqueeze(c.expr(1, x.dtype()), dim), x));
 }
 
@@ -179,7 +183,8 @@ void slice_scatter(AtenCall& c) {
   const Expr exact = eq(mod(from_start, number_of(step)), 0);
   const Expr inside = both(quotient >= 0, quotient < number_of(count));
   const Expr index = where(inside, quotient, 0);
-  const Expr spread{&c.b, c.b.emit(Op::index_select, {source.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
+  const Expr spread{
+      &c.b, c.b.emit(Op::index_select, {source.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
   c.done(where(along(both(exact, inside), dim, x.rank()), spread, x));
 }
 

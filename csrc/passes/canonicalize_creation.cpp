@@ -26,7 +26,8 @@ void range(AtenCall& c, int start, int step) {
   const DType compute = is_float(t) ? (whole ? DType::i64 : DType::f64) : t;
   Expr e = iota(c.b, n, compute, 0, 1);
   if (step >= 0 && !(c.is_integer(step) && c.sym(step).is_const(1))) e = e * c.expr(step, compute);
-  if (start >= 0 && !(c.is_integer(start) && c.sym(start).is_const(0))) e = e + c.expr(start, compute);
+  if (start >= 0 && !(c.is_integer(start) && c.sym(start).is_const(0)))
+    e = e + c.expr(start, compute);
   c.done(e);
 }
 
@@ -48,7 +49,8 @@ void linspace(AtenCall& c) {
   if (n <= 1) return filled(c, number(c.b, start, t));
   const DType compute = compute_dtype(t);
   double step = (end - start) / static_cast<double>(n - 1);
-  if (compute == DType::f32) step = (static_cast<float>(end) - static_cast<float>(start)) / static_cast<float>(n - 1);
+  if (compute == DType::f32)
+    step = (static_cast<float>(end) - static_cast<float>(start)) / static_cast<float>(n - 1);
   const Expr i = iota(c.b, n, compute, 0, 1);
   const Expr up = i * step + start, down = end - (static_cast<double>(n - 1) - i) * step;
   c.done(where(i < static_cast<double>(n / 2), up, down));

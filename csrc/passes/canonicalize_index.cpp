@@ -55,7 +55,8 @@ void index(AtenCall& c) {
     flat *= n;
   }
   std::vector<Sym> sizes(x.sizes());
-  sizes.erase(sizes.begin() + at.first, sizes.begin() + at.first + static_cast<int64_t>(at.indices.size()));
+  sizes.erase(sizes.begin() + at.first,
+              sizes.begin() + at.first + static_cast<int64_t>(at.indices.size()));
   sizes.insert(sizes.begin() + at.first, flat);
   c.done(take(reshape(x, sizes), where(*outside, -1, linear), at.first, false));
 }

@@ -8,10 +8,14 @@ namespace {
 
 ReduceOp reduce_op(ScalarOp op) {
   switch (op) {
-    case ScalarOp::add: return ReduceOp::sum;
-    case ScalarOp::mul: return ReduceOp::prod;
-    case ScalarOp::maximum: return ReduceOp::max;
-    default: return ReduceOp::min;
+    case ScalarOp::add:
+      return ReduceOp::sum;
+    case ScalarOp::mul:
+      return ReduceOp::prod;
+    case ScalarOp::maximum:
+      return ReduceOp::max;
+    default:
+      return ReduceOp::min;
   }
 }
 
@@ -111,9 +115,7 @@ void norm(AtenCall& c, double p, const std::vector<int64_t>& dims, bool keepdim)
 }
 
 /// self, ord, dims or None, keepdim
-void vector_norm(AtenCall& c) {
-  norm(c, c.real_or(1, 2), c.dims(2, c.expr(0).rank()), c.flag(3));
-}
+void vector_norm(AtenCall& c) { norm(c, c.real_or(1, 2), c.dims(2, c.expr(0).rank()), c.flag(3)); }
 
 /// self, p
 void norm_all(AtenCall& c) { norm(c, c.real_or(1, 2), all_dims(c.expr(0).rank()), false); }

@@ -16,7 +16,8 @@ void scatter(AtenCall& c, ScalarOp op) {
   index = at_least_1d(index);
   updates = at_least_1d(updates);
   for (size_t d = 0; d < index.sizes().size(); ++d)  // a larger source is read from its corner
-    if (updates.sizes()[d] != index.sizes()[d]) updates = narrow(updates, static_cast<int64_t>(d), 0, index.sizes()[d]);
+    if (updates.sizes()[d] != index.sizes()[d])
+      updates = narrow(updates, static_cast<int64_t>(d), 0, index.sizes()[d]);
   const std::string mode = op == ScalarOp::add ? "add" : "set";
   const Attrs attrs{{"dim", Sym(dim)}, {"mode", mode}};
   c.done(reshape({&c.b, c.b.emit(Op::scatter, {x.v, index.v, updates.v}, attrs)}, c.out().sizes));
@@ -32,7 +33,8 @@ void scatter_reduce(AtenCall& c) {
 }
 
 /// `base` with `updates` at `indices` of the dims from `first` on.
-Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates, bool add) {
+Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates,
+         bool add) {
   std::vector<ValueId> operands{base.v, updates.v};
   std::vector<Sym> dims;
   for (size_t k = 0; k < indices.size(); ++k) {
@@ -76,7 +78,8 @@ void index_put(AtenCall& c) {
   if (values.sizes() != sizes) values = expand(values, sizes);
   const Expr result = put(at.base, at.first, at.indices, values, c.flag(3));
   std::vector<int64_t> inverse(at.order.size());
-  for (size_t d = 0; d < at.order.size(); ++d) inverse[static_cast<size_t>(at.order[d])] = static_cast<int64_t>(d);
+  for (size_t d = 0; d < at.order.size(); ++d)
+    inverse[static_cast<size_t>(at.order[d])] = static_cast<int64_t>(d);
   c.done(at.order == all_dims(x.rank()) ? result : Expr{&c.b, c.b.permute(result.v, inverse)});
 }
 
@@ -90,8 +93,8 @@ void put_lines(AtenCall& c, const Expr& updates, bool add) {
   std::vector<Sym> sizes(x.sizes());
   sizes[static_cast<size_t>(dim)] = index.sizes()[0];
   const Expr fitted = updates.sizes() == sizes ? updates
-                      : updates.rank() == 0   ? expand(updates, sizes)
-                                              : reshape(updates, sizes);
+                      : updates.rank() == 0    ? expand(updates, sizes)
+                                               : reshape(updates, sizes);
   c.done(put(x, dim, {index}, fitted, add));
 }
 
@@ -112,7 +115,8 @@ void embedding_backward(AtenCall& c) {
   Expr g = c.expr(0, t);
   const Expr index = c.expr(1, DType::i64);
   const int64_t padding = c.integer(3);
-  if (padding >= 0) g = where(eq(unsqueeze(index, index.rank()), static_cast<double>(padding)), 0, g);
+  if (padding >= 0)
+    g = where(eq(unsqueeze(index, index.rank()), static_cast<double>(padding)), 0, g);
   const Attrs attrs{{"dims", std::vector<Sym>{Sym(0)}}, {"mode", std::string("add")}};
   const Expr zeros = full(c.b, 0, t, c.out().sizes);
   c.done({&c.b, c.b.emit(Op::index_put, {zeros.v, g.v, index.v}, attrs)});
@@ -123,7 +127,8 @@ void unfold_backward(AtenCall& c) {
   Expr g = c.expr(0);
   const int rank = c.out().rank();
   const int64_t dim = c.dim(2, rank);
-  const Expr first = iota(c.b, g.sizes()[static_cast<size_t>(dim)], DType::i64, 0, 2) * number(c.b, c.sym(4), DType::i64);
+  const Expr first = iota(c.b, g.sizes()[static_cast<size_t>(dim)], DType::i64, 0, 2) *
+                     number(c.b, c.sym(4), DType::i64);
   const Expr index = first + iota(c.b, c.sym(3), DType::i64, 1, 2);
   std::vector<int64_t> order = all_dims(rank);
   order.insert(order.begin() + dim + 1, rank);

@@ -96,10 +96,14 @@ void logit(AtenCall& c) {
 
 double largest(DType t) {
   switch (t) {
-    case DType::f16: return 65504.0;
-    case DType::bf16: return 0x1.FEp127;
-    case DType::f32: return std::numeric_limits<float>::max();
-    default: return std::numeric_limits<double>::max();
+    case DType::f16:
+      return 65504.0;
+    case DType::bf16:
+      return 0x1.FEp127;
+    case DType::f32:
+      return std::numeric_limits<float>::max();
+    default:
+      return std::numeric_limits<double>::max();
   }
 }
 
@@ -108,14 +112,16 @@ void nan_to_num(AtenCall& c) {
   if (!is_float(x.dtype())) return c.done(x);
   const double inf = std::numeric_limits<double>::infinity();
   const double most = largest(x.dtype());
-  const Expr infinite = where(eq(x, inf), c.real_or(2, most), where(eq(x, -inf), c.real_or(3, -most), x));
+  const Expr infinite =
+      where(eq(x, inf), c.real_or(2, most), where(eq(x, -inf), c.real_or(3, -most), x));
   c.done(where(isnan(x), c.real_or(1, 0), infinite));
 }
 
 /// -x log x, 0 at 0, -inf for negative x.
 void entr(AtenCall& c) {
   const Expr x = c.expr(0, c.out().dtype);
-  const Expr negative = where(eq(x, 0), number(x, 0), number(x, -std::numeric_limits<double>::infinity()));
+  const Expr negative =
+      where(eq(x, 0), number(x, 0), number(x, -std::numeric_limits<double>::infinity()));
   c.done(where(isnan(x), x, where(x > 0, -x * log(x), negative)));
 }
 
@@ -136,7 +142,8 @@ void polygamma(AtenCall& c) {
   }
   y = y + 1;
   const Expr square = 1 / (y * y);
-  const Expr tail = (1 + 1 / (2 * y) + square * (1.0 / 6 - square * (1.0 / 30 - square * (1.0 / 42)))) / y;
+  const Expr tail =
+      (1 + 1 / (2 * y) + square * (1.0 / 6 - square * (1.0 / 30 - square * (1.0 / 42)))) / y;
   total = total + tail;
   c.done(where(mirrored, (pi * pi) / (sine * sine) - total, total));
 }

@@ -149,7 +149,8 @@ void diagonal(AtenCall& c) {
   order.push_back(row);
   order.push_back(column);
   std::vector<Sym> sizes(c.out().sizes.begin(), c.out().sizes.end() - 1);
-  const Sym rows = x.sizes()[static_cast<size_t>(row)], columns = x.sizes()[static_cast<size_t>(column)];
+  const Sym rows = x.sizes()[static_cast<size_t>(row)],
+            columns = x.sizes()[static_cast<size_t>(column)];
   sizes.push_back(rows * columns);
   const Sym start = offset >= 0 ? Sym(offset) : columns * -offset;
   const Expr flat = reshape({&c.b, c.b.permute(x.v, order)}, sizes);
@@ -165,7 +166,8 @@ void unfold(AtenCall& c) {
   const Sym count = c.out().sizes[static_cast<size_t>(dim)];
   const Expr first = iota(c.b, count, DType::i64, 0, 2) * number(c.b, c.sym(3), DType::i64);
   const Expr index = first + iota(c.b, c.sym(2), DType::i64, 1, 2);
-  const Expr windows{&c.b, c.b.emit(Op::index_select, {x.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
+  const Expr windows{
+      &c.b, c.b.emit(Op::index_select, {x.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
   std::vector<int64_t> order = all_dims(x.rank() + 1);
   order.erase(order.begin() + dim + 1);
   order.push_back(dim + 1);
@@ -191,7 +193,8 @@ void as_strided(AtenCall& c) {
     if (strides[d].value() != 0 && sizes[d].value() != 1) order.push_back(static_cast<int64_t>(d));
   }
   const auto stride_of = [&](int64_t d) { return strides[static_cast<size_t>(d)].value(); };
-  std::stable_sort(order.begin(), order.end(), [&](int64_t a, int64_t b) { return stride_of(a) > stride_of(b); });
+  std::stable_sort(order.begin(), order.end(),
+                   [&](int64_t a, int64_t b) { return stride_of(a) > stride_of(b); });
   std::vector<Sym> block;
   for (const int64_t d : order) block.push_back(sizes[static_cast<size_t>(d)]);
   const std::vector<Sym> dense = contiguous_strides(block);

@@ -15,7 +15,8 @@ std::vector<Sym> channels_last_strides(const std::vector<Sym>& sizes) {
 
 bool is_image(const TensorType& t) { return t.rank() == 4 && is_float(t.dtype); }
 
-/// A call whose image operands and results share one layout: operands are [first, last), results [0, results).
+/// A call whose image operands and results share one layout: operands are [first, last), results
+/// [0, results).
 struct ImageCall {
   std::string_view target;
   size_t first, last, results;
@@ -43,7 +44,8 @@ const ImageCall* find_call(const std::array<ImageCall, N>& table, const Node& n)
   return nullptr;
 }
 
-/// Which values are to be channels-last: convolutions want it, pointwise operators and pools pass it on in both directions.
+/// Which values are to be channels-last: convolutions want it, pointwise operators and pools pass
+/// it on in both directions.
 class ChannelsLast {
  public:
   explicit ChannelsLast(const Graph& g) : g_(g), wanted_(g.values.size(), false) {
@@ -134,7 +136,8 @@ Graph choose_layout(const Graph& g, const PassContext& ctx) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     r.b.set_loc(n.loc);
     if (images)
-      if (const ImageCall* c = find_call(kConvolutions, n); c && is_image(r.old.type(n.operands[0])))
+      if (const ImageCall* c = find_call(kConvolutions, n);
+          c && is_image(r.old.type(n.operands[0])))
         return keep_image_call(r, n, *c);
     if (images)
       if (const ImageCall* c = find_call(kPools, n); c && channels_last(n.results[0]))
@@ -142,7 +145,8 @@ Graph choose_layout(const Graph& g, const PassContext& ctx) {
     if (n.op == Op::call) return r.keep(n);
     std::vector<ValueId> operands;
     for (const ValueId v : n.operands) operands.push_back(r(v));
-    const ValueId v = r.b.emit(n.op, operands, n.attrs, r.old.values[static_cast<size_t>(n.results[0])].name);
+    const ValueId v =
+        r.b.emit(n.op, operands, n.attrs, r.old.values[static_cast<size_t>(n.results[0])].name);
     r.replace(n, v);
     if (!is_pointwise(n.op) && op_category(n.op) != OpCategory::Reduce) return;
     if (const GraphOutput* o = fixed[static_cast<size_t>(n.results[0])])

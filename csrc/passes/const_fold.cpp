@@ -48,7 +48,8 @@ std::optional<Scalar> fold_pad(const Node& n, const Scalar& x) {
   return std::nullopt;
 }
 
-/// The number that all elements of the result are, given the numbers that those of the operands are.
+/// The number that all elements of the result are, given the numbers that those of the operands
+/// are.
 std::optional<Scalar> fold(const Graph& old, const Node& n, const std::vector<Scalar>& args) {
   const DType dtype = old.type(n.results[0]).dtype;
   if (is_pointwise(n.op)) return fold_pointwise(n, args, dtype);

@@ -11,8 +11,8 @@ namespace {
 
 /// Calls that are worth merging and give the same for the same operands.
 constexpr std::array<std::string_view, 7> kPureCalls = {
-    "aten.mm.default",          "aten.bmm.default",   "aten.addmm.default", "aten.mv.default",
-    "aten.convolution.default", "aten.dot.default",   "aten.baddbmm.default"};
+    "aten.mm.default",          "aten.bmm.default", "aten.addmm.default",  "aten.mv.default",
+    "aten.convolution.default", "aten.dot.default", "aten.baddbmm.default"};
 
 bool can_merge(const Node& n) {
   if (n.op == Op::copy_to) return false;
@@ -30,15 +30,15 @@ bool is_commutative(Op op) {
     case Op::ne:
     case Op::bitwise_and:
     case Op::bitwise_or:
-    case Op::bitwise_xor: return true;
-    default: return false;
+    case Op::bitwise_xor:
+      return true;
+    default:
+      return false;
   }
 }
 
 // Numbers are the same if their bits are: 0.0 is not -0.0, and nan is nan.
-bool same(double a, double b) {
-  return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b);
-}
+bool same(double a, double b) { return std::bit_cast<uint64_t>(a) == std::bit_cast<uint64_t>(b); }
 bool same(const Arg& a, const Arg& b);
 bool same(const ArgList& a, const ArgList& b) {
   return std::equal(a.begin(), a.end(), b.begin(), b.end(),
@@ -51,8 +51,8 @@ bool same(const T& a, const T& b) {
 template <class V>
 bool same_variant(const V& a, const V& b) {
   if (a.index() != b.index()) return false;
-  return std::visit(
-      [&](const auto& x) { return same(x, std::get<std::decay_t<decltype(x)>>(b)); }, a);
+  return std::visit([&](const auto& x) { return same(x, std::get<std::decay_t<decltype(x)>>(b)); },
+                    a);
 }
 bool same(const Arg& a, const Arg& b) { return same_variant(a.v, b.v); }
 bool same(const Attrs& a, const Attrs& b) {

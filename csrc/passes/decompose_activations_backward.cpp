@@ -51,7 +51,8 @@ void mish_backward(AtenCall& c) {
 /// grad, alpha, scale, input_scale, is_result, self or result
 void elu_backward(AtenCall& c) {
   const Expr g = c.wide(0), x = c.wide(5);
-  const double scale = c.real_or(2, 1), negative = c.real_or(1, 1) * scale, input_scale = c.real_or(3, 1);
+  const double scale = c.real_or(2, 1), negative = c.real_or(1, 1) * scale,
+               input_scale = c.real_or(3, 1);
   const Expr below = c.flag(4) ? g * input_scale * (x + negative)
                                : g * (input_scale * negative) * exp(x * input_scale);
   c.done(where(x <= 0, below, g * scale));

@@ -47,7 +47,8 @@ void update_running(AtenCall& c, const Layout& at, const Expr& x, const Statisti
   const auto mixed = [&](int argument, const Expr& batch) {
     return momentum * batch + (1 - momentum) * c.expr(argument, batch.dtype());
   };
-  if (at.new_mean >= 0 && c.wanted(at.new_mean)) c.done(mixed(at.running_mean, s.mean), at.new_mean);
+  if (at.new_mean >= 0 && c.wanted(at.new_mean))
+    c.done(mixed(at.running_mean, s.mean), at.new_mean);
   if (at.new_var < 0 || !c.wanted(at.new_var)) return;
   const Sym n = count(x, sample_dims(x));
   const Expr unbiased = s.variance * (number(c.b, n, DType::f64) / number(c.b, n - 1, DType::f64));

@@ -92,9 +92,7 @@ void binary_cross_entropy_with_logits(AtenCall& c) {
 }
 
 /// self, target (1 or -1), reduction
-void soft_margin(AtenCall& c) {
-  done_reduced(c, log1p(exp(-c.wide(0) * c.wide(1))), c.integer(2));
-}
+void soft_margin(AtenCall& c) { done_reduced(c, log1p(exp(-c.wide(0) * c.wide(1))), c.integer(2)); }
 
 /// grad, self, target, reduction
 void soft_margin_backward(AtenCall& c) {

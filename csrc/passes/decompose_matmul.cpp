@@ -62,12 +62,9 @@ void dot(AtenCall& c) {
 
 std::vector<AtenRule> matmul_rules() {
   return {
-      {"aten.addmm.default", addmm},
-      {"aten.baddbmm.default", baddbmm},
-      {"aten.addmv.default", addmv},
-      {"aten.addbmm.default", addbmm},
-      {"aten.addr.default", addr},
-      {"aten.dot.default", dot},
+      {"aten.addmm.default", addmm}, {"aten.baddbmm.default", baddbmm},
+      {"aten.addmv.default", addmv}, {"aten.addbmm.default", addbmm},
+      {"aten.addr.default", addr},   {"aten.dot.default", dot},
       {"aten.vdot.default", dot},
   };
 }

@@ -1,5 +1,5 @@
-// Negative log-likelihood of class indices: the second half of cross-entropy. Classes lie along dim 1,
-// or dim 0 of a 1-d input; targets that equal the ignored index count for nothing.
+// Negative log-likelihood of class indices: the second half of cross-entropy. Classes lie along dim
+// 1, or dim 0 of a 1-d input; targets that equal the ignored index count for nothing.
 #include "passes/decompose_rules.h"
 
 namespace ourjit {
@@ -24,7 +24,8 @@ Targets targets(AtenCall& c, const Expr& x, int argument, const Sym& ignored) {
 Expr class_weight(AtenCall& c, const Expr& index, int argument, DType dtype) {
   if (c.none(argument)) return number(c.b, 1, dtype);
   const Expr classes = c.expr(argument, dtype);
-  return {&c.b, c.b.emit(Op::index_select, {classes.v, index.v}, {{"dim", Sym(0)}, {"wrap", false}})};
+  return {&c.b,
+          c.b.emit(Op::index_select, {classes.v, index.v}, {{"dim", Sym(0)}, {"wrap", false}})};
 }
 
 /// input, target, weight, reduction, ignored index -> loss, total weight
@@ -59,7 +60,8 @@ void backward(AtenCall& c) {
   const Sym classes = x.sizes()[static_cast<size_t>(t.dim)];
   Expr here = eq(iota(c.b, classes, DType::i64, t.dim, x.rank()), t.index);
   const Sym ignored = c.sym(5);
-  if (!ignored.is_const() || ignored.value() >= 0) here = both(here, t.valid);  // else no class equals it
+  if (!ignored.is_const() || ignored.value() >= 0)
+    here = both(here, t.valid);  // else no class equals it
   Expr slope = -g;
   if (!c.none(3)) slope = slope * class_weight(c, where(t.valid, t.index, 0), 3, g.dtype());
   c.done(where(here, slope, 0));

@@ -27,7 +27,8 @@ Normalized normalize(const Expr& x, const std::vector<int64_t>& dims, double eps
 }
 
 /// The gradient of x through value = (x - mean(x)) * rstd(x), given that of value.
-Expr normalize_backward(const Expr& g, const Expr& value, const Expr& rstd, const std::vector<int64_t>& dims) {
+Expr normalize_backward(const Expr& g, const Expr& value, const Expr& rstd,
+                        const std::vector<int64_t>& dims) {
   return rstd * (g - mean(g, dims) - value * mean(g * value, dims));
 }
 
@@ -43,7 +44,8 @@ void layer_norm(AtenCall& c) {
   if (c.wanted(2)) c.done(n.rstd, 2);
 }
 
-/// grad, input, normalized shape, mean, rstd, weight, bias, mask -> gradients of input, weight, bias
+/// grad, input, normalized shape, mean, rstd, weight, bias, mask -> gradients of input, weight,
+/// bias
 void layer_norm_backward(AtenCall& c) {
   const Expr g = c.wide(0), x = c.wide(1), rstd = c.wide(4);
   const std::vector<int64_t> dims = last_dims(x.rank(), c.syms(2).size());
@@ -55,10 +57,14 @@ void layer_norm_backward(AtenCall& c) {
 
 double epsilon(DType t) {
   switch (t) {
-    case DType::f16: return 0x1p-10;
-    case DType::bf16: return 0x1p-7;
-    case DType::f32: return 0x1p-23;
-    default: return 0x1p-52;
+    case DType::f16:
+      return 0x1p-10;
+    case DType::bf16:
+      return 0x1p-7;
+    case DType::f32:
+      return 0x1p-23;
+    default:
+      return 0x1p-52;
   }
 }
 

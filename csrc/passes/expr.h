@@ -15,7 +15,9 @@ struct Expr {
   ValueId v = -1;
 
   DType dtype() const { return b->type(v).dtype; }
-  std::vector<Sym> sizes() const { return b->type(v).sizes; }  // a copy: types move as nodes are added
+  std::vector<Sym> sizes() const {
+    return b->type(v).sizes;
+  }  // a copy: types move as nodes are added
   int rank() const { return b->type(v).rank(); }
 };
 
@@ -57,8 +59,8 @@ OURJIT_EXPR_UNARY(logical_not)
 #undef OURJIT_EXPR_UNARY
 inline Expr operator-(const Expr& a) { return apply(ScalarOp::neg, a); }
 
-#define OURJIT_EXPR_BINARY(spelling, op)                                                      \
-  inline Expr spelling(const Expr& a, const Expr& b) { return apply(ScalarOp::op, a, b); }    \
+#define OURJIT_EXPR_BINARY(spelling, op)                                                         \
+  inline Expr spelling(const Expr& a, const Expr& b) { return apply(ScalarOp::op, a, b); }       \
   inline Expr spelling(const Expr& a, double b) { return apply(ScalarOp::op, a, number(a, b)); } \
   inline Expr spelling(double a, const Expr& b) { return apply(ScalarOp::op, number(b, a), b); }
 OURJIT_EXPR_BINARY(operator+, add)

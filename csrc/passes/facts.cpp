@@ -39,8 +39,8 @@ std::optional<Scalar> splat(const Graph& g, ValueId v) {
 }
 
 ValueId make_splat(Builder& b, const Scalar& number, const std::vector<Sym>& sizes) {
-  const ValueId c = number.is_float() ? b.constant(number.f, number.dtype)
-                                      : b.constant(number.i, number.dtype);
+  const ValueId c =
+      number.is_float() ? b.constant(number.f, number.dtype) : b.constant(number.i, number.dtype);
   return b.expand(c, sizes);
 }
 

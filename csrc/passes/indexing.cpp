@@ -4,7 +4,8 @@
 
 namespace ourjit {
 
-IndexedDims indexed_dims(AtenCall& c, const Expr& x, const std::vector<std::optional<ValueId>>& indices) {
+IndexedDims indexed_dims(AtenCall& c, const Expr& x,
+                         const std::vector<std::optional<ValueId>>& indices) {
   std::vector<int64_t> dims;
   std::vector<std::vector<Sym>> shapes;
   for (size_t d = 0; d < indices.size(); ++d) {

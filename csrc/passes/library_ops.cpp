@@ -91,12 +91,28 @@ constexpr std::string_view kRuntime[] = {
 };
 
 constexpr std::string_view kRandom[] = {
-    "aten.bernoulli",         "aten.binomial", "aten.cauchy",     "aten.exponential",
-    "aten.geometric",         "aten.log_normal", "aten.multinomial", "aten.native_dropout",
-    "aten.normal",            "aten.normal_functional", "aten.poisson", "aten.rand",
-    "aten.rand_like",         "aten.randint",  "aten.randint_like", "aten.randn",
-    "aten.randn_like",        "aten.random",   "aten.randperm",   "aten.rrelu_with_noise",
-    "aten.rrelu_with_noise_functional", "aten.uniform",
+    "aten.bernoulli",
+    "aten.binomial",
+    "aten.cauchy",
+    "aten.exponential",
+    "aten.geometric",
+    "aten.log_normal",
+    "aten.multinomial",
+    "aten.native_dropout",
+    "aten.normal",
+    "aten.normal_functional",
+    "aten.poisson",
+    "aten.rand",
+    "aten.rand_like",
+    "aten.randint",
+    "aten.randint_like",
+    "aten.randn",
+    "aten.randn_like",
+    "aten.random",
+    "aten.randperm",
+    "aten.rrelu_with_noise",
+    "aten.rrelu_with_noise_functional",
+    "aten.uniform",
 };
 
 /// "aten.mm.default" is of packet "aten.mm".

@@ -14,12 +14,15 @@ struct PassContext {
   bool deterministic_layout = false;  // keep every layout as captured (no channels-last)
 };
 
-/// Turns ATen calls that are one primitive operator into that operator: pointwise with type promotion made explicit
-/// by casts, views, reductions, generators, gathers and scatters. Calls it does not know stay.
+/// Turns ATen calls that are one primitive operator into that operator: pointwise with type
+/// promotion made explicit by casts, views, reductions, generators, gathers and scatters. Calls it
+/// does not know stay.
 Graph canonicalize(const Graph& g, const PassContext& ctx);
-/// Expands composite ATen calls (softmax, norms, losses, activations and their backward) into primitives.
+/// Expands composite ATen calls (softmax, norms, losses, activations and their backward) into
+/// primitives.
 Graph decompose(const Graph& g, const PassContext& ctx);
-/// Products with a vector (in batches) or over one element become pointwise operators and sums, which fuse.
+/// Products with a vector (in batches) or over one element become pointwise operators and sums,
+/// which fuse.
 Graph simplify_matmul(const Graph& g, const PassContext& ctx);
 /// Evaluates pointwise operators and casts of constants.
 Graph const_fold(const Graph& g, const PassContext& ctx);
@@ -27,15 +30,19 @@ Graph const_fold(const Graph& g, const PassContext& ctx);
 Graph cse(const Graph& g, const PassContext& ctx);
 /// Drops nodes whose results nothing needs and that have no effect.
 Graph dce(const Graph& g, const PassContext& ctx);
-/// x*1, x+0, double negation, where of constants, pow to multiplication, sums of disjoint pads to concat and the like; exact rewrites only.
+/// x*1, x+0, double negation, where of constants, pow to multiplication, sums of disjoint pads to
+/// concat and the like; exact rewrites only.
 Graph simplify_algebra(const Graph& g, const PassContext& ctx);
 /// Removes cast pairs that lose nothing and moves casts out of views.
 Graph simplify_casts(const Graph& g, const PassContext& ctx);
-/// Composes view chains, drops identities, and drops reshapes and expands that broadcasting does anyway.
+/// Composes view chains, drops identities, and drops reshapes and expands that broadcasting does
+/// anyway.
 Graph simplify_views(const Graph& g, const PassContext& ctx);
-/// Cuts reductions that need it into partial_reduce and reduce (two phases over a grid fixed by the shape).
+/// Cuts reductions that need it into partial_reduce and reduce (two phases over a grid fixed by the
+/// shape).
 Graph split_reductions(const Graph& g, const PassContext& ctx);
-/// Chooses the strides of intermediates: channels-last around convolutions where that pays, contiguous otherwise.
+/// Chooses the strides of intermediates: channels-last around convolutions where that pays,
+/// contiguous otherwise.
 Graph choose_layout(const Graph& g, const PassContext& ctx);
 
 struct Pass {

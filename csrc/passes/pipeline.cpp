@@ -8,7 +8,8 @@
 namespace ourjit {
 namespace {
 
-#define PASS(name) Pass { #name, name }
+#define PASS(name) \
+  Pass { #name, name }
 constexpr std::array kPipeline = {
     PASS(canonicalize),
     PASS(decompose),

@@ -28,7 +28,9 @@ struct Site {
     const Node* d = r.b.graph().def(x[i]);
     return d && d->op == op ? d : nullptr;
   }
-  ValueId make(Op op, std::vector<ValueId> operands) const { return b().emit(op, std::move(operands)); }
+  ValueId make(Op op, std::vector<ValueId> operands) const {
+    return b().emit(op, std::move(operands));
+  }
 };
 
 /// What a rule gives: the new value, or -1 if the rule does not apply.

@@ -9,17 +9,28 @@ namespace {
 /// Bits of an integer's magnitude, or of a float's significand.
 int precision(DType t) {
   switch (t) {
-    case DType::boolean: return 1;
-    case DType::i8: return 7;
-    case DType::u8: return 8;
-    case DType::i16: return 15;
-    case DType::i32: return 31;
-    case DType::i64: return 63;
-    case DType::bf16: return 8;
-    case DType::f16: return 11;
-    case DType::f32: return 24;
-    case DType::f64: return 53;
-    default: return 0;
+    case DType::boolean:
+      return 1;
+    case DType::i8:
+      return 7;
+    case DType::u8:
+      return 8;
+    case DType::i16:
+      return 15;
+    case DType::i32:
+      return 31;
+    case DType::i64:
+      return 63;
+    case DType::bf16:
+      return 8;
+    case DType::f16:
+      return 11;
+    case DType::f32:
+      return 24;
+    case DType::f64:
+      return 53;
+    default:
+      return 0;
   }
 }
 
@@ -34,7 +45,8 @@ bool holds_all(DType to, DType from) {
     if (to == DType::u8) return false;  // all other integers are signed
     return precision(to) >= precision(from);
   }
-  if (!is_float(from)) return precision(to) >= precision(from);  // 65504 is beyond every 11-bit number
+  if (!is_float(from))
+    return precision(to) >= precision(from);  // 65504 is beyond every 11-bit number
   if (to == DType::f32 || to == DType::f64) return precision(to) >= precision(from);
   return false;  // bf16 and f16 hold neither the other
 }
@@ -53,8 +65,8 @@ bool idle_copy(const Graph& old, const Escapes& escapes, std::vector<bool>& leav
   // What leaves needs memory of its own: the operand's will do if the operand is computed and
   // leaves in no other way.
   const Node* def = old.def(x);
-  const bool computed = def && op_category(def->op) != OpCategory::View &&
-                        def->op != Op::copy_to && def->op != Op::call;
+  const bool computed = def && op_category(def->op) != OpCategory::View && def->op != Op::copy_to &&
+                        def->op != Op::call;
   if (!computed || leaves[static_cast<size_t>(x)]) return false;
   leaves[static_cast<size_t>(x)] = true;
   return true;

@@ -13,20 +13,21 @@ struct Factors {
   ValueId a, b;
 };
 
-/// The value that `v` reshapes if that keeps the last two dims and only merges the ones before; else -1.
+/// The value that `v` reshapes if that keeps the last two dims and only merges the ones before;
+/// else -1.
 ValueId unmerged(const Builder& b, ValueId v) {
   const Node* n = b.graph().def(v);
   if (!n || n->op != Op::reshape) return -1;
   const ValueId x = n->operands[0];
   const Sizes &from = b.type(x).sizes, &to = b.type(v).sizes;
   if (from.size() <= to.size()) return -1;
-  const bool kept = from[from.size() - 1] == to[to.size() - 1] &&
-                    from[from.size() - 2] == to[to.size() - 2];
+  const bool kept =
+      from[from.size() - 1] == to[to.size() - 1] && from[from.size() - 2] == to[to.size() - 2];
   return kept ? x : -1;
 }
 
-/// The factors before their batch dims were merged, if they were and agree: what was broadcast along
-/// one of them then need not be copied.
+/// The factors before their batch dims were merged, if they were and agree: what was broadcast
+/// along one of them then need not be copied.
 Factors split_batch(const Builder& b, Factors f) {
   const Factors inner{unmerged(b, f.a), unmerged(b, f.b)};
   if (inner.a < 0 || inner.b < 0) return f;
@@ -46,7 +47,8 @@ ValueId transposed(Builder& b, ValueId v) {
 ValueId expand_product(Builder& b, Factors f, bool batched) {
   const Sizes &x = b.type(f.a).sizes, &y = b.type(f.b).sizes;
   const size_t last = x.size() - 1;
-  const bool outer = x[last].is_const(1), row = x[last - 1].is_const(1), column = y[last].is_const(1);
+  const bool outer = x[last].is_const(1), row = x[last - 1].is_const(1),
+             column = y[last].is_const(1);
   if (!outer && !(batched && (row || column))) return -1;
   f = split_batch(b, f);
   const DType dtype = b.type(f.a).dtype, compute = compute_dtype(dtype);

@@ -33,14 +33,19 @@ class Views {
 
   ValueId make(const Node& n, ValueId x) {
     switch (n.op) {
-      case Op::permute: return permute(x, int_list_attr(n, "dims"));
-      case Op::reshape: return reshape(x, attr<Sizes>(n, "sizes"));
-      case Op::expand: return expand(x, attr<Sizes>(n, "sizes"));
+      case Op::permute:
+        return permute(x, int_list_attr(n, "dims"));
+      case Op::reshape:
+        return reshape(x, attr<Sizes>(n, "sizes"));
+      case Op::expand:
+        return expand(x, attr<Sizes>(n, "sizes"));
       case Op::slice:
         return slice(x, int_attr(n, "dim"), attr<Sym>(n, "start"), attr<Sym>(n, "step"),
                      attr<Sym>(n, "size"));
-      case Op::flip: return flip(x, int_list_attr(n, "dims"));
-      default: return -1;
+      case Op::flip:
+        return flip(x, int_list_attr(n, "dims"));
+      default:
+        return -1;
     }
   }
 
@@ -182,8 +187,8 @@ class Views {
     low[d] = high[d] = 0;
     const ValueId v = slice(y, dim, before, step, size);
     const auto zero = [](const Sym& s) { return s.is_const(0); };
-    const bool bare = std::all_of(low.begin(), low.end(), zero) &&
-                      std::all_of(high.begin(), high.end(), zero);
+    const bool bare =
+        std::all_of(low.begin(), low.end(), zero) && std::all_of(high.begin(), high.end(), zero);
     return bare ? v : b_.emit(Op::pad, {v}, attrs);
   }
 
@@ -201,9 +206,9 @@ void pointwise(Rewriter& r, const Escapes& escapes, const Node& n) {
   for (ValueId& v : bare)
     for (const Node* d = r.b.graph().def(v); d; d = r.b.graph().def(v)) {
       const ValueId x = d->operands.empty() ? -1 : d->operands[0];
-      const bool strip = d->op == Op::expand ||
-                         (d->op == Op::reshape &&
-                          adds_leading_ones(r.b.type(x).sizes, r.b.type(v).sizes));
+      const bool strip =
+          d->op == Op::expand ||
+          (d->op == Op::reshape && adds_leading_ones(r.b.type(x).sizes, r.b.type(v).sizes));
       if (!strip) break;
       v = x;
     }

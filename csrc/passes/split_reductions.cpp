@@ -8,13 +8,14 @@
 namespace ourjit {
 namespace {
 
-// The grid of a two-phase reduction depends on the shape alone, so that results do not depend on threads.
-constexpr int64_t kLongRow = 16384;      // one row of this length is one thread's work
-constexpr int64_t kManyRows = 32;        // enough rows to keep threads busy
-constexpr int64_t kWholeChunk = 4096;    // elements of a partial sum over contiguous memory
+// The grid of a two-phase reduction depends on the shape alone, so that results do not depend on
+// threads.
+constexpr int64_t kLongRow = 16384;    // one row of this length is one thread's work
+constexpr int64_t kManyRows = 32;      // enough rows to keep threads busy
+constexpr int64_t kWholeChunk = 4096;  // elements of a partial sum over contiguous memory
 constexpr int64_t kMaxWholeChunks = 1024;
-constexpr int64_t kFewRows = 64;         // so few rows are summed column by column at once
-constexpr int64_t kColumnChunks = 32;    // wanted partial sums of a column
+constexpr int64_t kFewRows = 64;       // so few rows are summed column by column at once
+constexpr int64_t kColumnChunks = 32;  // wanted partial sums of a column
 constexpr int64_t kMinColumnChunk = 16;
 constexpr int64_t kMaxColumnChunk = 512;  // rows summed in sequence: bounds the rounding error
 
@@ -22,12 +23,13 @@ constexpr int64_t kMaxColumnChunk = 512;  // rows summed in sequence: bounds the
 enum class Form { Nothing, Inner, Outer, Middle };
 
 Form form(const TensorType& t, const std::vector<int64_t>& dims) {
-  // Dims of more than one element from the largest stride to the smallest; logical order where strides are symbolic.
+  // Dims of more than one element from the largest stride to the smallest; logical order where
+  // strides are symbolic.
   std::vector<size_t> order;
   for (size_t i = 0; i < t.sizes.size(); ++i)
     if (!t.sizes[i].is_const(1)) order.push_back(i);
-  const bool numeric = std::all_of(t.strides.begin(), t.strides.end(),
-                                   [](const Sym& s) { return s.is_const(); });
+  const bool numeric =
+      std::all_of(t.strides.begin(), t.strides.end(), [](const Sym& s) { return s.is_const(); });
   if (numeric)
     std::stable_sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       return t.strides[a].value() > t.strides[b].value();
@@ -48,7 +50,8 @@ Form form(const TensorType& t, const std::vector<int64_t>& dims) {
 int64_t chunk_of(Form f, const Sym& kept, const Sym& reduced) {
   switch (f) {
     case Form::Nothing:
-    case Form::Middle: return 0;
+    case Form::Middle:
+      return 0;
     case Form::Inner: {
       const bool many = !kept.is_const() || kept.value() >= kManyRows;
       if (many && !kept.is_const(1)) return 0;
@@ -73,9 +76,9 @@ void split(Rewriter& r, const Node& n, int64_t chunk) {
   const TensorType& result = r.old.type(n.results[0]);
   const DType acc = compute_dtype(result.dtype);
   const ValueId x = r.b.cast(r(n.operands[0]), acc);
-  const ValueId partial = r.b.emit(
-      Op::partial_reduce, {x},
-      {{"op", n.attrs.at("op")}, {"dims", n.attrs.at("dims")}, {"chunk", Sym(chunk)}});
+  const ValueId partial =
+      r.b.emit(Op::partial_reduce, {x},
+               {{"op", n.attrs.at("op")}, {"dims", n.attrs.at("dims")}, {"chunk", Sym(chunk)}});
   const auto op = parse_reduce_op(attr<std::string>(n, "op"));
   OURJIT_CHECK(op) << "unknown reduction";
   const ValueId sum = r.b.reduce(*op, partial, {0}, false);

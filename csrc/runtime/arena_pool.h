@@ -22,8 +22,9 @@ class ArenaPool {
   ArenaPool(const ArenaPool&) = delete;
   ArenaPool& operator=(const ArenaPool&) = delete;
 
-  /// A block of at least `bytes`: the one that starts at `preferred` if it is free and large enough,
-  /// else the smallest free one that suffices. If none does, a new one takes the place of the free ones.
+  /// A block of at least `bytes`: the one that starts at `preferred` if it is free and large
+  /// enough, else the smallest free one that suffices. If none does, a new one takes the place of
+  /// the free ones.
   ArenaBlock acquire(int64_t bytes, const void* preferred);
   void release(ArenaBlock block);
 

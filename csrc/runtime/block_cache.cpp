@@ -13,9 +13,9 @@ namespace ourjit {
 namespace {
 
 constexpr size_t kAlign = 64;
-constexpr size_t kMapFrom = 1 << 20;        // smaller blocks come from malloc
-constexpr size_t kAlwaysKeep = 32 << 20;    // waiting bytes that are never trimmed
-constexpr uint64_t kWindow = 1 << 14;       // allocations after which an old peak counts no more
+constexpr size_t kMapFrom = 1 << 20;      // smaller blocks come from malloc
+constexpr size_t kAlwaysKeep = 32 << 20;  // waiting bytes that are never trimmed
+constexpr uint64_t kWindow = 1 << 14;     // allocations after which an old peak counts no more
 
 /// Up to 1 KiB multiples of 64; above, eight steps for each power of two.
 struct SizeClass {
@@ -31,7 +31,8 @@ SizeClass size_class(size_t bytes) {
   const int power = std::bit_width(bytes - 1) - 1;  // 2^power < bytes <= 2^(power+1)
   const size_t step = size_t{1} << (power - 3);
   const size_t eighth = (bytes - (size_t{1} << power) + step - 1) / step;  // 1 .. 8
-  return {16 + static_cast<size_t>(power - 10) * 8 + eighth - 1, (size_t{1} << power) + eighth * step};
+  return {16 + static_cast<size_t>(power - 10) * 8 + eighth - 1,
+          (size_t{1} << power) + eighth * step};
 }
 
 void* system_allocate(size_t bytes) {

@@ -1,7 +1,8 @@
 // A caching allocator for memory that leaves a call: outputs and saved activations.
 //
 // A freed block waits in a list of its size class for the next request of about that size, because
-// fresh pages cost more than the kernel that fills them. What waits is bounded by what was lately in use.
+// fresh pages cost more than the kernel that fills them. What waits is bounded by what was lately
+// in use.
 #pragma once
 
 #include <array>

@@ -4,7 +4,7 @@
 #include <atomic>
 
 #include "base/error.h"
-#include "loop/interpret.h"
+#include "base/kernel_status.h"
 
 namespace ourjit {
 
@@ -29,10 +29,13 @@ void run_task(void* context, int64_t begin, int64_t end) {
 }
 
 [[noreturn]] void raise(int32_t status) {
-  switch (static_cast<loop::Status>(status)) {
-    case loop::Status::IndexError: throw IndexOutOfRange();
-    case loop::Status::ZeroDivisionError: throw ZeroDivision();
-    case loop::Status::Ok: break;
+  switch (static_cast<KernelStatus>(status)) {
+    case KernelStatus::IndexError:
+      throw IndexOutOfRange();
+    case KernelStatus::ZeroDivisionError:
+      throw ZeroDivision();
+    case KernelStatus::Ok:
+      break;
   }
   OURJIT_RAISE(InternalError) << "a kernel ended with unknown status " << status;
 }
@@ -45,7 +48,8 @@ void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame
     arguments[i] = static_cast<char*>(frame.buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset;
   }
   int32_t status = 0;
-  const KernelArgs args{arguments, instance.sizes.data() + step.sizes.first, 0, step.extent, &status};
+  const KernelArgs args{arguments, instance.sizes.data() + step.sizes.first, 0, step.extent,
+                        &status};
   if (step.grain == 0) {
     step.function(&args);
   } else {

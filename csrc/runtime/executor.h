@@ -20,8 +20,9 @@ class ZeroDivision : public Error {
 class IndexOutOfRange : public Error {
  public:
   IndexOutOfRange()
-      : Error("index out of range in self: an index is out of bounds for the dimension that it "
-              "selects from") {}
+      : Error(
+            "index out of range in self: an index is out of bounds for the dimension that it "
+            "selects from") {}
 };
 
 /// A piece of a parallel loop.
@@ -31,7 +32,8 @@ using TaskFunction = void (*)(void* context, int64_t begin, int64_t end);
 class Host {
  public:
   virtual ~Host() = default;
-  /// Calls task(context, begin, end) over a partition of 0 .. n - 1 into pieces of about `grain`, in parallel.
+  /// Calls task(context, begin, end) over a partition of 0 .. n - 1 into pieces of about `grain`,
+  /// in parallel.
   virtual void parallel_for(int64_t n, int64_t grain, TaskFunction task, void* context) = 0;
   /// Makes library call `step`; sets buffers[b] for each CallResult buffer that it defines.
   virtual void call(int step, void** buffers) = 0;

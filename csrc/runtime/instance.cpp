@@ -43,10 +43,11 @@ struct Instantiation {
     for (const PlanInput& in : plan.inputs)
       out.inputs.push_back({in.is_number, in.dtype, eval(in.sizes), eval(in.strides)});
     for (const PlanTensor& t : plan.tensors) {
-      OURJIT_CHECK(t.buffer >= 0 && static_cast<size_t>(t.buffer) < plan.buffers.size()) << t.buffer;
+      OURJIT_CHECK(t.buffer >= 0 && static_cast<size_t>(t.buffer) < plan.buffers.size())
+          << t.buffer;
       OURJIT_CHECK(t.sizes.size() == t.strides.size()) << plan.name;
-      out.tensors.push_back(
-          {t.buffer, t.dtype, eval(t.sizes), eval(t.strides), out.eval(t.offset) * dtype_bytes(t.dtype)});
+      out.tensors.push_back({t.buffer, t.dtype, eval(t.sizes), eval(t.strides),
+                             out.eval(t.offset) * dtype_bytes(t.dtype)});
     }
     for (const PlanOutput& o : plan.outputs)
       out.numbers.push_back(o.number ? std::optional(out.eval(*o.number)) : std::nullopt);
@@ -59,7 +60,8 @@ struct Instantiation {
       if (o.tensor >= 0) {
         const int b = out.tensors[static_cast<size_t>(o.tensor)].buffer;
         OURJIT_CHECK(plan.buffers[static_cast<size_t>(b)].kind != BufferKind::Temp)
-            << "buffer " << plan.buffers[static_cast<size_t>(b)].name << " is returned but temporary";
+            << "buffer " << plan.buffers[static_cast<size_t>(b)].name
+            << " is returned but temporary";
         r[static_cast<size_t>(b)] = true;
       }
     return r;
@@ -150,8 +152,9 @@ std::string print_memory(const PlanInstance& instance) {
     const std::string name = p.buffers[b].name, bytes = std::to_string(instance.buffer_bytes[b]);
     if (p.buffers[b].kind == BufferKind::Temp) {
       temp += instance.buffer_bytes[b];
-      w.line("temp " + name + ": " + bytes + " bytes at " + std::to_string(instance.temp_offsets[b]) +
-             ", steps " + std::to_string(lives[b].first) + " to " + std::to_string(lives[b].last));
+      w.line("temp " + name + ": " + bytes + " bytes at " +
+             std::to_string(instance.temp_offsets[b]) + ", steps " +
+             std::to_string(lives[b].first) + " to " + std::to_string(lives[b].last));
     } else if (p.buffers[b].kind == BufferKind::Output) {
       output += instance.buffer_bytes[b];
       w.line("output " + name + ": " + bytes + " bytes");

@@ -54,9 +54,9 @@ struct PlanInstance {
   std::vector<InstanceStep> steps;
   std::vector<int> pointer_tensors;  // kernel arguments, as indices into tensors
   std::vector<int64_t> sizes;
-  std::vector<int> acquire, release;  // Output buffers; Input and CallResult buffers
-  std::vector<int> acquire_at_end;    // Output buffers that no step writes
-  std::vector<int> release_at_start;  // Input buffers that no step reads
+  std::vector<int> acquire, release;            // Output buffers; Input and CallResult buffers
+  std::vector<int> acquire_at_end;              // Output buffers that no step writes
+  std::vector<int> release_at_start;            // Input buffers that no step reads
   std::vector<std::optional<int64_t>> numbers;  // of the outputs that are numbers
 
   /// The value of a size expression of this plan.

@@ -65,9 +65,10 @@ MemoryLayout plan_memory(const std::vector<MemoryRequest>& requests) {
     layout.offsets[i] = at;
     layout.bytes = std::max(layout.bytes, at + size);
     const Placed entry{at, at + size, r.life};
-    placed.insert(std::upper_bound(placed.begin(), placed.end(), entry,
-                                   [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
-                  entry);
+    placed.insert(
+        std::upper_bound(placed.begin(), placed.end(), entry,
+                         [](const Placed& a, const Placed& b) { return a.begin < b.begin; }),
+        entry);
   }
   return layout;
 }

@@ -48,10 +48,18 @@ std::string show(const CallArg& a) {
 std::string show(const PlanBuffer& b) {
   std::string s;
   switch (b.kind) {
-    case BufferKind::Input: s = "input " + std::to_string(b.input); break;
-    case BufferKind::Temp: s = "temp"; break;
-    case BufferKind::Output: s = "output"; break;
-    case BufferKind::CallResult: s = "call result"; break;
+    case BufferKind::Input:
+      s = "input " + std::to_string(b.input);
+      break;
+    case BufferKind::Temp:
+      s = "temp";
+      break;
+    case BufferKind::Output:
+      s = "output";
+      break;
+    case BufferKind::CallResult:
+      s = "call result";
+      break;
   }
   return s + ", " + b.bytes.str() + " bytes";
 }
@@ -81,7 +89,8 @@ std::string print(const Plan& p) {
   for (size_t i = 0; i < p.inputs.size(); ++i) {
     const PlanInput& in = p.inputs[i];
     const std::string type = in.is_number ? "number" : layout(in.dtype, in.sizes, in.strides);
-    w.line("input " + std::to_string(i) + " " + in.name + ": " + type + (in.written ? ", written" : ""));
+    w.line("input " + std::to_string(i) + " " + in.name + ": " + type +
+           (in.written ? ", written" : ""));
   }
   for (const SymbolSource& s : p.symbols)
     w.line("symbol " + s.symbol + " = input " + std::to_string(s.input) +
@@ -94,7 +103,8 @@ std::string print(const Plan& p) {
            (t.offset.is_const(0) ? "" : " + " + t.offset.str()) + " as " +
            layout(t.dtype, t.sizes, t.strides));
   }
-  for (const PlanStep& s : p.steps) w.line(std::visit([&](const auto& x) { return show(p, x); }, s));
+  for (const PlanStep& s : p.steps)
+    w.line(std::visit([&](const auto& x) { return show(p, x); }, s));
   std::string outputs;
   for (size_t i = 0; i < p.outputs.size(); ++i) {
     const PlanOutput& o = p.outputs[i];

@@ -1,7 +1,7 @@
 // A plan: everything that one call of a compiled graph does, as plain data.
 //
-// Sizes are symbolic; instantiate() (runtime/instance.h) turns a plan and the values of its symbols into concrete
-// offsets, sizes and pointers' sources, once for each distinct set of sizes.
+// Sizes are symbolic; instantiate() (runtime/instance.h) turns a plan and the values of its symbols
+// into concrete offsets, sizes and pointers' sources, once for each distinct set of sizes.
 #pragma once
 
 #include <memory>
@@ -41,28 +41,35 @@ struct PlanTensor {
 
 /// Runs a compiled kernel over 0 .. extent - 1 of its parallel loop.
 struct LaunchStep {
-  int kernel;                // index into Plan::kernels
-  std::vector<int> tensors;  // PlanTensor of each buffer parameter (its first element is what is passed)
-  std::vector<Sym> sizes;    // values of the kernel's size parameters
+  int kernel;  // index into Plan::kernels
+  std::vector<int>
+      tensors;  // PlanTensor of each buffer parameter (its first element is what is passed)
+  std::vector<Sym> sizes;  // values of the kernel's size parameters
   Sym extent;
   double cost_ns;  // estimated work of one iteration; decides how many iterations make a task
 };
 
-/// An argument of a library call: a tree like graph::Arg, with operands as indices into Plan::tensors.
+/// An argument of a library call: a tree like graph::Arg, with operands as indices into
+/// Plan::tensors.
 struct CallArg;
-struct CallTensor { int tensor; };
+struct CallTensor {
+  int tensor;
+};
 struct CallNone {};
-struct CallEnum { std::string kind, name; };
+struct CallEnum {
+  std::string kind, name;
+};
 struct CallArg {
-  std::variant<CallNone, CallTensor, bool, Sym, double, std::string, CallEnum, std::vector<CallArg>> v;
+  std::variant<CallNone, CallTensor, bool, Sym, double, std::string, CallEnum, std::vector<CallArg>>
+      v;
 };
 
 /// Calls an ATen overload.
 struct CallStep {
-  std::string target;            // "aten.mm.default"
-  std::vector<CallArg> args;     // in schema order
-  std::vector<int> results;      // PlanTensor of each result, -1 for None or unused
-  bool into_results = false;     // use the .out overload and write into the results' memory
+  std::string target;         // "aten.mm.default"
+  std::vector<CallArg> args;  // in schema order
+  std::vector<int> results;   // PlanTensor of each result, -1 for None or unused
+  bool into_results = false;  // use the .out overload and write into the results' memory
   std::string loc;
 };
 

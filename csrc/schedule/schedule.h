@@ -1,7 +1,8 @@
 // From naive loop nests to loops that suit a target.
 //
-// Lowering produces nests of parallel and serial loops in memory order. Scheduling decides which loop is vectorized, how many
-// accumulators it gets, which loops are tiled (transposes), and splits parallel loops of short iterations into blocks.
+// Lowering produces nests of parallel and serial loops in memory order. Scheduling decides which
+// loop is vectorized, how many accumulators it gets, which loops are tiled (transposes), and splits
+// parallel loops of short iterations into blocks.
 #pragma once
 
 #include <string>
@@ -11,7 +12,8 @@
 
 namespace ourjit::loop {
 
-/// Schedules for the CPU; the result computes the same values (reductions in the order loop_ir.h states).
+/// Schedules for the CPU; the result computes the same values (reductions in the order loop_ir.h
+/// states).
 Kernel schedule_cpu(Kernel k, const Target& target);
 
 }  // namespace ourjit::loop

@@ -129,15 +129,46 @@ def case(name: str, function: Callable[..., Any], groups: Sequence[Sequence[Oper
 
 # Elementary functions: name -> range of the operand.
 _UNARY = {
-    "neg": (-2, 2), "abs": (-2, 2), "sign": (-2, 2), "exp": (-3, 3), "exp2": (-3, 3), "expm1": (-2, 2),
-    "log": (0.1, 4), "log2": (0.1, 4), "log10": (0.1, 4), "log1p": (-0.9, 4), "sqrt": (0.1, 4), "rsqrt": (0.1, 4),
-    "reciprocal": (0.5, 4), "sin": (-9, 9), "cos": (-9, 9), "tan": (-1.4, 1.4), "asin": (-0.9, 0.9),
-    "acos": (-0.9, 0.9), "atan": (-5, 5), "sinh": (-3, 3), "cosh": (-3, 3), "tanh": (-3, 3), "asinh": (-5, 5),
-    "acosh": (1.1, 5), "atanh": (-0.9, 0.9), "sigmoid": (-5, 5), "erf": (-3, 3), "erfc": (-3, 3),
-    "erfinv": (-0.9, 0.9), "lgamma": (0.2, 6), "digamma": (0.2, 6), "square": (-2, 2), "frac": (-4, 4),
-    "deg2rad": (-90, 90), "rad2deg": (-2, 2), "sgn": (-2, 2), "sinc": (-3, 3), "logit": (0.1, 0.9),
+    "neg": (-2, 2),
+    "abs": (-2, 2),
+    "sign": (-2, 2),
+    "exp": (-3, 3),
+    "exp2": (-3, 3),
+    "expm1": (-2, 2),
+    "log": (0.1, 4),
+    "log2": (0.1, 4),
+    "log10": (0.1, 4),
+    "log1p": (-0.9, 4),
+    "sqrt": (0.1, 4),
+    "rsqrt": (0.1, 4),
+    "reciprocal": (0.5, 4),
+    "sin": (-9, 9),
+    "cos": (-9, 9),
+    "tan": (-1.4, 1.4),
+    "asin": (-0.9, 0.9),
+    "acos": (-0.9, 0.9),
+    "atan": (-5, 5),
+    "sinh": (-3, 3),
+    "cosh": (-3, 3),
+    "tanh": (-3, 3),
+    "asinh": (-5, 5),
+    "acosh": (1.1, 5),
+    "atanh": (-0.9, 0.9),
+    "sigmoid": (-5, 5),
+    "erf": (-3, 3),
+    "erfc": (-3, 3),
+    "erfinv": (-0.9, 0.9),
+    "lgamma": (0.2, 6),
+    "digamma": (0.2, 6),
+    "square": (-2, 2),
+    "frac": (-4, 4),
+    "deg2rad": (-90, 90),
+    "rad2deg": (-2, 2),
+    "sgn": (-2, 2),
+    "sinc": (-3, 3),
+    "logit": (0.1, 0.9),
     "positive": (-2, 2),
-}  # fmt: skip
+}
 for _name, (_low, _high) in _UNARY.items():
     case(_name, getattr(torch, _name), one(_low, _high))
 for _name in (
@@ -204,10 +235,21 @@ case("fill", lambda x: torch.fill(x, 3), one(), gradient=False, exact=True)
 
 # Arithmetic.
 for _name, _range in {
-    "add": (-2, 2), "sub": (-2, 2), "mul": (-2, 2), "div": (0.5, 3), "atan2": (0.5, 3), "minimum": (-2, 2),
-    "maximum": (-2, 2), "fmin": (-2, 2), "fmax": (-2, 2), "hypot": (0.5, 3), "logaddexp": (-3, 3),
-    "logaddexp2": (-3, 3), "xlogy": (0.5, 3), "copysign": (0.5, 3),
-}.items():  # fmt: skip
+    "add": (-2, 2),
+    "sub": (-2, 2),
+    "mul": (-2, 2),
+    "div": (0.5, 3),
+    "atan2": (0.5, 3),
+    "minimum": (-2, 2),
+    "maximum": (-2, 2),
+    "fmin": (-2, 2),
+    "fmax": (-2, 2),
+    "hypot": (0.5, 3),
+    "logaddexp": (-3, 3),
+    "logaddexp2": (-3, 3),
+    "xlogy": (0.5, 3),
+    "copysign": (0.5, 3),
+}.items():
     case(_name, getattr(torch, _name), two(*_range))
 case("pow_tensor", torch.pow, two(0.5, 2, -2, 2))
 case("fmod", torch.fmod, two(-9, 9, 0.7, 3), gradient=False, dtypes=WIDE)
@@ -319,7 +361,7 @@ for _name in ("logical_and", "logical_or", "logical_xor"):
 # Selection.
 case(
     "where",
-    lambda m, x, y: torch.where(m, x, y),
+    torch.where,
     of((mask((3, 5)), (3, 5), (3, 5)), (mask((5,)), (3, 1), ()), (mask(()), (2, 3), (3,))),
 )
 case(
@@ -370,7 +412,9 @@ _VIEWS: dict[str, Callable[[Tensor], Any]] = {
     "movedim": lambda x: (x.movedim(0, 2) * 2, x.movedim((0, 1), (1, 2)) * 2),
     "select": lambda x: (x[1] * 2, x[:, -1] * 2, x[..., 2].exp()),
     "slice": lambda x: (x[1:] * 2, x[:, -2:] * 2, x[..., ::2] * 2, x[..., 1:100] * 2, x[:, 2:1] * 2, x[-100:1] * 2),
-    "split": lambda x: [p * 2 for p in (*x.split(2, 1), *x.split([1, 3], 2), *x.chunk(2, 2), *x.unbind(1), *x.tensor_split(3, 2))],
+    "split": lambda x: [
+        p * 2 for p in (*x.split(2, 1), *x.split([1, 3], 2), *x.chunk(2, 2), *x.unbind(1), *x.tensor_split(3, 2))
+    ],
     "narrow": lambda x: x.narrow(2, 1, 2) * 2,
     "diagonal": lambda x: (x.diagonal(0, 1, 2) * 2, x.diagonal(1, 0, 2) * 2, x.diagonal(-1, 1, 2) * 2),
     "unfold": lambda x: (x.unfold(2, 2, 1) * 2, x.unfold(1, 2, 1) * 2, x.unfold(2, 3, 2) * 2),
@@ -379,14 +423,26 @@ _VIEWS: dict[str, Callable[[Tensor], Any]] = {
     "repeat": lambda x: (x.repeat(2, 1, 3) * 2, x.repeat(2, 2, 1, 1) * 2, x.repeat_interleave(2, 1) * 2),
     "cat": lambda x: (torch.cat([x, x * 2, x[:1]], 0), torch.cat([x, x[..., :2].exp()], -1)),
     "stack": lambda x: (torch.stack([x, x * 2], 0), torch.stack([x, x.exp()], -1)),
-    "pad": lambda x: (F.pad(x, (1, 2)), F.pad(x, (0, 1, 2, 0), value=3.0), F.pad(x, (-1, 2, 1, -1)), F.pad(x, (-1, -1))),
+    "pad": lambda x: (
+        F.pad(x, (1, 2)),
+        F.pad(x, (0, 1, 2, 0), value=3.0),
+        F.pad(x, (-1, 2, 1, -1)),
+        F.pad(x, (-1, -1)),
+    ),
     "tril": lambda x: (x.tril(), x.tril(1), x.triu(), x.triu(-1)),
     "diag_embed": lambda x: (torch.diag_embed(x), torch.diag_embed(x, 1), torch.diag_embed(x, -2, 0, 2)),
-    "select_scatter": lambda x: (torch.select_scatter(x, x[0] * 2, 0, 1), torch.select_scatter(x, x[..., 0].exp(), 2, -1)),
-    "slice_scatter": lambda x: (torch.slice_scatter(x, x[:, :2] * 2, 1, 1), torch.slice_scatter(x, x[..., :2].exp(), 2, 0, 4, 2), torch.slice_scatter(x, x[:1] * 2, 0, -1)),
+    "select_scatter": lambda x: (
+        torch.select_scatter(x, x[0] * 2, 0, 1),
+        torch.select_scatter(x, x[..., 0].exp(), 2, -1),
+    ),
+    "slice_scatter": lambda x: (
+        torch.slice_scatter(x, x[:, :2] * 2, 1, 1),
+        torch.slice_scatter(x, x[..., :2].exp(), 2, 0, 4, 2),
+        torch.slice_scatter(x, x[:1] * 2, 0, -1),
+    ),
     "rot90": lambda x: torch.rot90(x, 1, (1, 2)) * 2,
     "swapaxes": lambda x: x.swapaxes(0, 1) * 2,
-}  # fmt: skip
+}
 for _name, _function in _VIEWS.items():
     case(_name, _function, _CUBE, exact=True, dtypes=(torch.float32, torch.bfloat16))
     case(
@@ -396,10 +452,16 @@ for _name, _function in _VIEWS.items():
         dtypes=(torch.int64,),
         gradient=False,
     )
-case("as_strided", lambda x: torch.as_strided(x * 1, (4, 2, 3), (1, 12, 4)) * 2, of(((2, 3, 4),)), gradient=False, exact=True)
+case(
+    "as_strided",
+    lambda x: torch.as_strided(x * 1, (4, 2, 3), (1, 12, 4)) * 2,
+    of(((2, 3, 4),)),
+    gradient=False,
+    exact=True,
+)
 case("cat_mixed", lambda x, i: torch.cat([x, i], 0), of(((2, 3), index((4, 3), 9))), gradient=False)
 case("cat_empty", lambda x: (torch.cat([x, x[:0]], 0), torch.cat([x.new_zeros(0), x], 0)), of(((2, 3),)))
-case("inplace_slices", lambda x: _fill_slices(x), of(((4, 6),)), exact=True)
+case("inplace_slices", lambda x: _fill_slices(x), of(((4, 6),)), exact=True)  # noqa: PLW0108
 
 
 def _fill_slices(x: Tensor) -> Tensor:
@@ -631,17 +693,32 @@ case(
 
 # Activations.
 _ACTIVATIONS: dict[str, Callable[[Tensor], Any]] = {
-    "relu": F.relu, "relu6": lambda x: F.relu6(4 * x), "gelu": F.gelu, "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
-    "silu": F.silu, "mish": F.mish, "elu": lambda x: (F.elu(x), F.elu(x, 0.7)), "selu": F.selu, "celu": lambda x: F.celu(x, 0.8),
-    "leaky_relu": lambda x: F.leaky_relu(x, 0.2), "softplus": lambda x: (F.softplus(x), F.softplus(x, 2.0, 1.5)),
-    "logsigmoid": F.logsigmoid, "hardtanh": lambda x: F.hardtanh(x, -0.5, 1.5), "hardswish": lambda x: F.hardswish(3 * x),
-    "hardsigmoid": lambda x: F.hardsigmoid(3 * x), "hardshrink": F.hardshrink, "softshrink": F.softshrink,
-    "tanhshrink": F.tanhshrink, "softsign": F.softsign, "threshold": lambda x: F.threshold(x, 0.1, -3.0), "sigmoid_fn": torch.sigmoid,
-}  # fmt: skip
+    "relu": F.relu,
+    "relu6": lambda x: F.relu6(4 * x),
+    "gelu": F.gelu,
+    "gelu_tanh": lambda x: F.gelu(x, approximate="tanh"),
+    "silu": F.silu,
+    "mish": F.mish,
+    "elu": lambda x: (F.elu(x), F.elu(x, 0.7)),
+    "selu": F.selu,
+    "celu": lambda x: F.celu(x, 0.8),
+    "leaky_relu": lambda x: F.leaky_relu(x, 0.2),
+    "softplus": lambda x: (F.softplus(x), F.softplus(x, 2.0, 1.5)),
+    "logsigmoid": F.logsigmoid,
+    "hardtanh": lambda x: F.hardtanh(x, -0.5, 1.5),
+    "hardswish": lambda x: F.hardswish(3 * x),
+    "hardsigmoid": lambda x: F.hardsigmoid(3 * x),
+    "hardshrink": F.hardshrink,
+    "softshrink": F.softshrink,
+    "tanhshrink": F.tanhshrink,
+    "softsign": F.softsign,
+    "threshold": lambda x: F.threshold(x, 0.1, -3.0),
+    "sigmoid_fn": torch.sigmoid,
+}
 for _name, _function in _ACTIVATIONS.items():
     case(_name, _function, one(-3, 3))
     case(f"{_name}_far", _function, one(-60, 60), dtypes=WIDE)
-case("prelu", lambda x, w: F.prelu(x, w), of(((3, 5, 4), (5,)), ((3, 5), (1,))), dtypes=WIDE)
+case("prelu", F.prelu, of(((3, 5, 4), (5,)), ((3, 5), (1,))), dtypes=WIDE)
 case("glu", lambda x: (F.glu(x, -1), F.glu(x, 0)), of(((4, 6),)))
 case("rrelu_eval", lambda x: F.rrelu(x, training=False), one())
 

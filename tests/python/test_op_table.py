@@ -32,7 +32,9 @@ def widen(groups: list[list[Tensor]]) -> list[list[Tensor]]:
     return [[x.double() if x.is_floating_point() else x for x in group] for group in groups]
 
 
-def check(actual: list[Tensor | None], expected: list[Tensor | None], exact64: list[Tensor | None], case: Case, equal: bool) -> None:
+def check(
+    actual: list[Tensor | None], expected: list[Tensor | None], exact64: list[Tensor | None], case: Case, equal: bool
+) -> None:
     assert len(actual) == len(expected)
     for k, (a, e, reference) in enumerate(zip(actual, expected, exact64, strict=True)):
         if e is None:

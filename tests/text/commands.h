@@ -21,7 +21,8 @@ std::vector<Command> kernel_commands();  // commands_kernel.cpp
 /// first; answers the status and what the buffers that are not inputs hold then.
 std::string loop_run(std::string_view args, std::string_view body);  // commands_run.cpp
 
-/// Runs a command line; errors that ourjit raises become text. Raises UserError for an unknown command.
+/// Runs a command line; errors that ourjit raises become text. Raises UserError for an unknown
+/// command.
 std::string run_command(std::string_view line, std::string_view body);
 
 }  // namespace ourjit::text_tests

@@ -1,4 +1,5 @@
-// Runs text tests: `ourjit_text <files or folders>`. A file holds cases, apart by lines `# ---`. A case:
+// Runs text tests: `ourjit_text <files or folders>`. A file holds cases, apart by lines `# ---`. A
+// case:
 //
 //   # command: pass cse
 //   graph @g(...) ... {
@@ -26,8 +27,8 @@ using Lines = std::vector<std::string>;
 constexpr std::string_view kCommand = "# command: ", kExpect = "# expect:", kNextCase = "# ---";
 
 struct Case {
-  int line = 0;       // of its command
-  Lines before;       // lines above the command
+  int line = 0;  // of its command
+  Lines before;  // lines above the command
   std::string command;
   Lines body, expected;
 };
@@ -89,7 +90,8 @@ void write_cases(const fs::path& path, const std::vector<Case>& cases) {
   }
 }
 
-/// Lines of both with - before what is missing and + before what is new, by longest common subsequence.
+/// Lines of both with - before what is missing and + before what is new, by longest common
+/// subsequence.
 std::string diff(const Lines& want, const Lines& got) {
   const size_t n = want.size(), m = got.size();
   std::vector<std::vector<int>> common(n + 1, std::vector<int>(m + 1, 0));
@@ -168,6 +170,4 @@ int run_all(const std::vector<std::string>& arguments) {
 }  // namespace
 }  // namespace ourjit::text_tests
 
-int main(int argc, char** argv) {
-  return ourjit::text_tests::run_all({argv + 1, argv + argc});
-}
+int main(int argc, char** argv) { return ourjit::text_tests::run_all({argv + 1, argv + argc}); }

@@ -11,9 +11,9 @@ namespace ourjit {
 namespace {
 
 TEST(Text, DoublesReadBackExactly) {
-  for (const double x : {0.0, -0.0, 1.0, 0.1, 1e-5, 1e300, 5e-324, 1.0 / 3, -2.5e17,
-                         std::numeric_limits<double>::infinity(),
-                         -std::numeric_limits<double>::infinity()}) {
+  for (const double x :
+       {0.0, -0.0, 1.0, 0.1, 1e-5, 1e300, 5e-324, 1.0 / 3, -2.5e17,
+        std::numeric_limits<double>::infinity(), -std::numeric_limits<double>::infinity()}) {
     Lexer lex(double_str(x));
     EXPECT_TRUE(lex.is_real()) << double_str(x);
     const double y = lex.real();
@@ -61,9 +61,9 @@ TEST(Text, Tokens) {
 
 TEST(Text, SizesReadBack) {
   const Sym s0 = Sym::symbol("s0"), s1 = Sym::symbol("s1");
-  for (const Sym& s : {s0 * 128 + 4, floordiv(s0 + 3, 4) * s1 - 7, mod(s0, s1), min(s0, 5),
-                       max(s0 * s0, s1), Sym(-3), Sym(std::numeric_limits<int64_t>::min()),
-                       Sym(-1) * s0 + 2}) {
+  for (const Sym& s :
+       {s0 * 128 + 4, floordiv(s0 + 3, 4) * s1 - 7, mod(s0, s1), min(s0, 5), max(s0 * s0, s1),
+        Sym(-3), Sym(std::numeric_limits<int64_t>::min()), Sym(-1) * s0 + 2}) {
     Lexer lex(s.str());
     EXPECT_EQ(lex.sym(), s) << s.str();
     EXPECT_TRUE(lex.at_end());
@@ -81,8 +81,7 @@ TEST(Text, ErrorsNameTheirPlace) {
     return "no error";
   };
   EXPECT_EQ(message([] { Lexer("a\n  ?"); }), "line 2, column 3: unexpected character");
-  EXPECT_EQ(message([] { Lexer("a b").expect(")"); }),
-            "line 1, column 1: expected ')' (at 'a')");
+  EXPECT_EQ(message([] { Lexer("a b").expect(")"); }), "line 1, column 1: expected ')' (at 'a')");
   EXPECT_EQ(message([] { Lexer("(s0").sym(); }), "line 1, column 4: expected ')' (at the end)");
   EXPECT_NE(message([] { Lexer("9999999999999999999").integer(); }), "no error");
   EXPECT_NE(message([] { Lexer("4611686018427387904*4").sym(); }), "no error");

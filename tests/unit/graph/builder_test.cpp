@@ -56,7 +56,8 @@ TEST(Builder, NumbersReferencesOfCallsInOrder) {
   const ValueId x = b.input("x", make_type(DType::f32, {4}));
   const ValueId y = b.input("y", make_type(DType::f32, {4}));
   const ArgList args = {{OperandRef{1}}, {ArgList{{OperandRef{0}}, {OperandRef{1}}}}};
-  const auto r = b.call("aten.foo.default", {x, y}, args, {make_type(DType::f32, {4}), std::nullopt});
+  const auto r =
+      b.call("aten.foo.default", {x, y}, args, {make_type(DType::f32, {4}), std::nullopt});
   ASSERT_EQ(r.size(), 2u);
   EXPECT_EQ(r[1], -1);
   const Node& n = b.graph().nodes[0];
@@ -117,13 +118,15 @@ TEST(Rewrite, NewNodesGetTheLineOfTheVisitedNode) {
 
 TEST(Rewrite, ComplainsAboutLostValues) {
   const Graph g = chain();
-  EXPECT_THROW(rewrite(g, [](Rewriter& r, const Node& n) {
-                 if (n.op != Op::exp) r.keep(n);
-               }),
+  EXPECT_THROW(rewrite(g,
+                       [](Rewriter& r, const Node& n) {
+                         if (n.op != Op::exp) r.keep(n);
+                       }),
                InternalError);
-  EXPECT_THROW(rewrite(g, [](Rewriter& r, const Node& n) {
-                 if (n.op != Op::call) r.keep(n);
-               }),
+  EXPECT_THROW(rewrite(g,
+                       [](Rewriter& r, const Node& n) {
+                         if (n.op != Op::call) r.keep(n);
+                       }),
                InternalError);
 }
 

@@ -106,19 +106,27 @@ class Evaluator {
   Tensor node(const Node& n) const {
     if (is_pointwise(n.op)) return pointwise(n);
     switch (op_category(n.op)) {
-      case OpCategory::View: return view(n);
-      case OpCategory::Reduce: return reduce(n);
-      default: break;
+      case OpCategory::View:
+        return view(n);
+      case OpCategory::Reduce:
+        return reduce(n);
+      default:
+        break;
     }
     const TensorType& type = g_.type(n.results[0]);
     switch (n.op) {
-      case Op::constant: return generate(n, [&](const Sizes&) { return value_attr(n, type.dtype); });
+      case Op::constant:
+        return generate(n, [&](const Sizes&) { return value_attr(n, type.dtype); });
       case Op::iota:
         return generate(n, [&](const Sizes& at) { return Scalar::integer(type.dtype, at[0]); });
-      case Op::concat: return concat(n);
-      case Op::pad: return pad(n);
-      case Op::copy_to: return in(n, 1);
-      default: break;
+      case Op::concat:
+        return concat(n);
+      case Op::pad:
+        return pad(n);
+      case Op::copy_to:
+        return in(n, 1);
+      default:
+        break;
     }
     OURJIT_CHECK(false) << op_name(n.op) << " is not evaluated";
     return {};
@@ -150,7 +158,8 @@ class Evaluator {
         d = number(attr<Sym>(n, "start")) + d * number(attr<Sym>(n, "step"));
       } else {
         for (const int64_t d : int_list_attr(n, "dims"))
-          from[static_cast<size_t>(d)] = x.sizes[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
+          from[static_cast<size_t>(d)] =
+              x.sizes[static_cast<size_t>(d)] - 1 - at[static_cast<size_t>(d)];
       }
       return x.data.at(position(x.sizes, from));
     });
@@ -221,14 +230,15 @@ class Evaluator {
   std::vector<Tensor> values_;
 };
 
-/// Values of the outputs that are tensors. Calls, gathers and scatters are not evaluated (InternalError).
+/// Values of the outputs that are tensors. Calls, gathers and scatters are not evaluated
+/// (InternalError).
 inline std::vector<Tensor> evaluate(const Graph& g, const std::vector<Tensor>& inputs,
                                     const Symbols& symbols = {}) {
   return Evaluator(g, symbols).run(inputs);
 }
 
-/// Whether elements agree: bit for bit if `tolerance` is 0 (NaNs are alike); else floats may differ by
-/// `tolerance` relative to the larger one, absolutely below 1, and in the sign of zero.
+/// Whether elements agree: bit for bit if `tolerance` is 0 (NaNs are alike); else floats may differ
+/// by `tolerance` relative to the larger one, absolutely below 1, and in the sign of zero.
 inline bool agree(const Scalar& a, const Scalar& b, double tolerance) {
   if (a.dtype != b.dtype) return false;
   if (!a.is_float()) return a.i == b.i;

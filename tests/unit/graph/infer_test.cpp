@@ -24,7 +24,8 @@ TEST(Broadcast, FollowsNumpy) {
   EXPECT_THROW(broadcast({{s0}, {5}}), UserError);
 }
 
-/// Whether index by index the elements of `t`, in row-major order, lie where `strides` over `sizes` say.
+/// Whether index by index the elements of `t`, in row-major order, lie where `strides` over `sizes`
+/// say.
 bool same_places(const TensorType& t, const List& sizes, const List& strides) {
   const auto places = [](const List& sizes, const List& strides) {
     std::vector<int64_t> n, out;
@@ -45,7 +46,8 @@ TEST(ViewStrides, PutsEveryElementWhereItWas) {
   int views = 0, copies = 0;
   for (int round = 0; round < 3000; ++round) {
     TensorType t = make_type(DType::f32, {});
-    for (int d = below(4); d > 0; --d) t.sizes.emplace_back(std::vector<int>{1, 2, 3, 4, 6}[below(5)]);
+    for (int d = below(4); d > 0; --d)
+      t.sizes.emplace_back(std::vector<int>{1, 2, 3, 4, 6}[below(5)]);
     t.strides = contiguous_strides(t.sizes);
     for (size_t d = 0; d + 1 < t.sizes.size(); ++d)
       if (below(3) == 0) {
@@ -140,13 +142,15 @@ TEST(Infer, GathersAndScatters) {
   const TensorType j = make_type(DType::i64, {2, 3, 7});
   EXPECT_EQ(answer(Op::scatter, {x, j, u}, {{"dim", Sym(0)}, {"mode", std::string("set")}}),
             "f32[5, 6, 7]");
-  EXPECT_EQ(answer(Op::scatter, {x, j, u}, {{"dim", Sym(0)}, {"mode", std::string("mul")}}), "error");
+  EXPECT_EQ(answer(Op::scatter, {x, j, u}, {{"dim", Sym(0)}, {"mode", std::string("mul")}}),
+            "error");
 }
 
 TEST(Infer, Slices) {
   const TensorType x = make_type(DType::f32, {4, 10});
   const auto slice = [&](Sym start, Sym step, Sym size) {
-    return answer(Op::slice, {x}, {{"dim", Sym(1)}, {"start", start}, {"step", step}, {"size", size}});
+    return answer(Op::slice, {x},
+                  {{"dim", Sym(1)}, {"start", start}, {"step", step}, {"size", size}});
   };
   EXPECT_EQ(slice(1, 3, 3), "f32[4, 3]{10, 3}");
   EXPECT_EQ(slice(1, 3, 4), "error");

@@ -45,12 +45,20 @@ TEST(GraphText, KeepsKindsOfArguments) {
     return
   })");
   const ArgList& args = attr<ArgList>(g.nodes[0], "args");
-  const ArgList want = {{OperandRef{0}}, {Sym(1)}, {1.0}, {true}, {std::string("1")}, {NoneArg{}},
-                        {EnumArg{"layout", "strided"}}, {Sym::symbol("s0")}, {ArgList{}}};
+  const ArgList want = {{OperandRef{0}},
+                        {Sym(1)},
+                        {1.0},
+                        {true},
+                        {std::string("1")},
+                        {NoneArg{}},
+                        {EnumArg{"layout", "strided"}},
+                        {Sym::symbol("s0")},
+                        {ArgList{}}};
   EXPECT_EQ(args, want);
 }
 
-/// Parses text that may be bad: it must raise UserError or give a graph that verifies or is refused.
+/// Parses text that may be bad: it must raise UserError or give a graph that verifies or is
+/// refused.
 void survive(const std::string& text) {
   try {
     const Graph g = parse_graph(text);
@@ -68,18 +76,48 @@ TEST(GraphText, BadTextRaisesUserError) {
   std::vector<std::string> texts = {std::string(kEverything)};
   for (unsigned seed = 0; seed < 20; ++seed)
     texts.push_back(print(testing::RandomGraph(seed, 10).graph));
-  const std::vector<std::string> pieces = {"%", "(", ")", "[", "]", "{", "}", "-", "9999999999999999999",
-                                           "0", "-1", "none", "s0", "1e999", "\"", "#", "f32", "=", ",",
-                                           ":", "floordiv(", "\n", "@", "..", "nan", "4611686018427387904"};
+  const std::vector<std::string> pieces = {"%",
+                                           "(",
+                                           ")",
+                                           "[",
+                                           "]",
+                                           "{",
+                                           "}",
+                                           "-",
+                                           "9999999999999999999",
+                                           "0",
+                                           "-1",
+                                           "none",
+                                           "s0",
+                                           "1e999",
+                                           "\"",
+                                           "#",
+                                           "f32",
+                                           "=",
+                                           ",",
+                                           ":",
+                                           "floordiv(",
+                                           "\n",
+                                           "@",
+                                           "..",
+                                           "nan",
+                                           "4611686018427387904"};
   for (int round = 0; round < 20000; ++round) {
     std::string t = texts[below(texts.size())];
     for (size_t edits = 1 + below(3); edits > 0; --edits) {
       const size_t at = below(t.size());
       switch (below(4)) {
-        case 0: t.erase(at, 1 + below(8)); break;
-        case 1: t.insert(at, pieces[below(pieces.size())]); break;
-        case 2: t[at] = static_cast<char>(below(256)); break;
-        default: t.insert(at, t.substr(below(t.size()), below(40)));
+        case 0:
+          t.erase(at, 1 + below(8));
+          break;
+        case 1:
+          t.insert(at, pieces[below(pieces.size())]);
+          break;
+        case 2:
+          t[at] = static_cast<char>(below(256));
+          break;
+        default:
+          t.insert(at, t.substr(below(t.size()), below(40)));
       }
     }
     survive(t);

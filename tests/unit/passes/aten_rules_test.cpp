@@ -17,14 +17,15 @@ const Node* find_node(const Graph& g, Op op) {
   return nullptr;
 }
 
-/// The dtype in which `lhs < rhs` is computed; operands are inputs %f (f32[4]), %h (bf16[4]), %i (i32[4]),
-/// %b (bool[4]), %d (f64, 0-d), %z (f32, 0-d), %l (i64, 0-d), or numbers.
+/// The dtype in which `lhs < rhs` is computed; operands are inputs %f (f32[4]), %h (bf16[4]), %i
+/// (i32[4]), %b (bool[4]), %d (f64, 0-d), %z (f32, 0-d), %l (i64, 0-d), or numbers.
 DType compared_in(const std::string& lhs, const std::string& rhs, const std::string& overload) {
-  const Graph g = canonicalize(
-      parse_graph("graph @g(%f: f32[4], %h: bf16[4], %i: i32[4], %b: bool[4], %d: f64[], %z: f32[], %l: i64[]) "
-                  "-> (bool[4]) {\n  %r: bool[4] = call aten.lt." + overload + "(" + lhs + ", " + rhs +
-                  ")\n  return %r\n}\n"),
-      {});
+  const Graph g =
+      canonicalize(parse_graph("graph @g(%f: f32[4], %h: bf16[4], %i: i32[4], %b: bool[4], %d: "
+                               "f64[], %z: f32[], %l: i64[]) "
+                               "-> (bool[4]) {\n  %r: bool[4] = call aten.lt." +
+                               overload + "(" + lhs + ", " + rhs + ")\n  return %r\n}\n"),
+                   {});
   const Node* lt = find_node(g, Op::lt);
   EXPECT_NE(lt, nullptr) << print(g);
   return lt ? g.type(lt->operands[0]).dtype : DType::u16;
@@ -70,8 +71,9 @@ TEST(LibraryOps, PacketsDecide) {
 }
 
 std::string reason(const std::string& line, const std::string& type) {
-  const Graph g = parse_graph("graph @g(%x: " + type + "[4]) -> (" + type + "[4]) {\n  %r: " + type +
-                              "[4] = call " + line + "\n  return %r\n}\n");
+  const Graph g =
+      parse_graph("graph @g(%x: " + type + "[4]) -> (" + type + "[4]) {\n  %r: " + type +
+                  "[4] = call " + line + "\n  return %r\n}\n");
   const Graph after = decompose(canonicalize(g, {}), {});
   const Node* call = find_node(after, Op::call);
   return call ? fallback_reason(after, *call) : "compiled";

@@ -44,13 +44,14 @@ TEST_P(PassKeepsMeaning, OnRandomGraphs) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(
-    Passes, PassKeepsMeaning,
-    ::testing::Values(PassCase{"const_fold", 0}, PassCase{"cse", 0}, PassCase{"dce", 0},
-                      PassCase{"simplify_views", 1e-6}, PassCase{"simplify_casts", 0},
-                      PassCase{"simplify_algebra", 1e-6}, PassCase{"split_reductions", 1e-5},
-                      PassCase{"choose_layout", 0}),
-    [](const auto& info) { return std::string(info.param.name); });
+INSTANTIATE_TEST_SUITE_P(Passes, PassKeepsMeaning,
+                         ::testing::Values(PassCase{"const_fold", 0}, PassCase{"cse", 0},
+                                           PassCase{"dce", 0}, PassCase{"simplify_views", 1e-6},
+                                           PassCase{"simplify_casts", 0},
+                                           PassCase{"simplify_algebra", 1e-6},
+                                           PassCase{"split_reductions", 1e-5},
+                                           PassCase{"choose_layout", 0}),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 TEST(Pipeline, KeepsMeaning) {
   for (unsigned seed = 1000; seed < 1300; ++seed) {
@@ -66,8 +67,8 @@ TEST(Pipeline, KeepsMeaning) {
   }
 }
 
-/// Outputs that computed the same memory before do so after: an output is never an input, nor are two
-/// outputs one value, unless they were.
+/// Outputs that computed the same memory before do so after: an output is never an input, nor are
+/// two outputs one value, unless they were.
 TEST(Pipeline, KeepsOutputsApart) {
   for (unsigned seed = 0; seed < 300; ++seed) {
     const RandomGraph r(seed, 30);

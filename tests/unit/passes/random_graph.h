@@ -50,13 +50,15 @@ class RandomGraph {
   }
 
   void input(DType dtype) {
-    const std::vector<Sym> sizes = one_of<std::vector<Sym>>(
-        {std::vector<Sym>{2, 3, 4}, std::vector<Sym>{3, 4}, std::vector<Sym>{2, 1, 4}, std::vector<Sym>{4, 1}});
+    const std::vector<Sym> sizes =
+        one_of<std::vector<Sym>>({std::vector<Sym>{2, 3, 4}, std::vector<Sym>{3, 4},
+                                  std::vector<Sym>{2, 1, 4}, std::vector<Sym>{4, 1}});
     b_.input("x" + std::to_string(inputs.size()), make_type(dtype, sizes));
     Tensor t{dtype, {}, {}};
     for (const Sym& s : sizes) t.sizes.push_back(s.value());
     for (int64_t i = 0; i < numel(t.sizes); ++i) {
-      const double number = one_of<double>({0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1e-3, 7.0, INFINITY, NAN});
+      const double number =
+          one_of<double>({0.0, -0.0, 1.0, -1.0, 0.5, 2.0, -3.0, 1e-3, 7.0, INFINITY, NAN});
       t.data.push_back(is_float(dtype) ? Scalar::number(dtype, number)
                                        : Scalar::integer(dtype, below(5) - 2));
     }
@@ -68,12 +70,24 @@ class RandomGraph {
       case 0:
       case 1:
       case 2:
-      case 3: pointwise(); break;
-      case 4: constant(); break;
-      case 5: b_.emit(Op::cast, {pick()}, {{"dtype", any_dtype()}}); break;
-      case 6: reduce(); break;
-      case 7: join(); break;
-      default: view(); break;
+      case 3:
+        pointwise();
+        break;
+      case 4:
+        constant();
+        break;
+      case 5:
+        b_.emit(Op::cast, {pick()}, {{"dtype", any_dtype()}});
+        break;
+      case 6:
+        reduce();
+        break;
+      case 7:
+        join();
+        break;
+      default:
+        view();
+        break;
     }
   }
 
@@ -91,11 +105,11 @@ class RandomGraph {
       b_.pointwise(ScalarOp::where, {pick(DType::boolean), pick(dtype), pick(dtype)});
       return;
     }
-    const auto op = one_of({ScalarOp::add, ScalarOp::add, ScalarOp::sub, ScalarOp::mul, ScalarOp::mul, ScalarOp::div,
-                            ScalarOp::pow, ScalarOp::neg, ScalarOp::abs, ScalarOp::minimum,
-                            ScalarOp::maximum, ScalarOp::eq, ScalarOp::ne, ScalarOp::lt,
-                            ScalarOp::logical_not, ScalarOp::bitwise_not, ScalarOp::bitwise_and,
-                            ScalarOp::bitwise_or});
+    const auto op =
+        one_of({ScalarOp::add, ScalarOp::add, ScalarOp::sub, ScalarOp::mul, ScalarOp::mul,
+                ScalarOp::div, ScalarOp::pow, ScalarOp::neg, ScalarOp::abs, ScalarOp::minimum,
+                ScalarOp::maximum, ScalarOp::eq, ScalarOp::ne, ScalarOp::lt, ScalarOp::logical_not,
+                ScalarOp::bitwise_not, ScalarOp::bitwise_and, ScalarOp::bitwise_or});
     if (scalar_op_info(op).arity == 1)
       b_.pointwise(op, {pick(dtype)});
     else
@@ -118,7 +132,8 @@ class RandomGraph {
     const int rank = b_.type(x).rank();
     if (rank == 0) return;
     if (below(2)) {
-      b_.emit(Op::concat, {x, pick(b_.type(x).dtype)}, {{"dim", Sym(below(static_cast<size_t>(rank)))}});
+      b_.emit(Op::concat, {x, pick(b_.type(x).dtype)},
+              {{"dim", Sym(below(static_cast<size_t>(rank)))}});
       return;
     }
     std::vector<Sym> low(static_cast<size_t>(rank), Sym(0)), high = low;
@@ -139,7 +154,9 @@ class RandomGraph {
         b_.emit(Op::permute, {x}, {{"dims", dims}});
         break;
       }
-      case 1: reshape(x); break;
+      case 1:
+        reshape(x);
+        break;
       case 2: {
         std::vector<Sym> to = sizes;
         for (Sym& s : to)
@@ -152,7 +169,8 @@ class RandomGraph {
         if (rank == 0) break;
         const auto d = static_cast<size_t>(below(rank));
         const int64_t n = sizes[d].value(), step = 1 + below(2);
-        const int64_t start = below(static_cast<size_t>(n)), most = n == 0 ? 0 : (n - start - 1) / step + 1;
+        const int64_t start = below(static_cast<size_t>(n)),
+                      most = n == 0 ? 0 : (n - start - 1) / step + 1;
         b_.emit(Op::slice, {x},
                 {{"dim", Sym(static_cast<int64_t>(d))},
                  {"start", Sym(start)},

@@ -54,7 +54,9 @@ Plan chain(int n, double cost_ns = 1.0) {
   p.inputs = {{false, DType::f32, {s0}, {1}, "x"}};
   p.symbols = {{"s0", 0, 0}};
   for (int i = 0; i <= n; ++i) {
-    const BufferKind kind = i == 0 ? BufferKind::Input : i == n ? BufferKind::Output : BufferKind::Temp;
+    const BufferKind kind = i == 0   ? BufferKind::Input
+                            : i == n ? BufferKind::Output
+                                     : BufferKind::Temp;
     p.buffers.push_back({kind, i == 0 ? 0 : -1, s0 * Sym(4), "b" + std::to_string(i)});
     p.tensors.push_back({i, DType::f32, {s0}, {1}, 0});
   }
@@ -216,22 +218,26 @@ TEST(Instance, CacheKeepsTheLatestSizes) {
 
 TEST(Plan, PrintsWithoutAddresses) {
   Plan p = chain(1);
-  p.steps.push_back(CallStep{"aten.mm.default",
-                             {CallArg{CallTensor{0}}, CallArg{std::vector<CallArg>{{Sym(2)}, {CallNone{}}}},
-                              CallArg{CallEnum{"dtype", "f32"}}, CallArg{0.5}},
-                             {1, -1}, true, "model.py:3"});
-  EXPECT_EQ(print(p),
-            "plan @chain {\n"
-            "  input 0 x: f32[s0]{1}\n"
-            "  symbol s0 = input 0 dim 0\n"
-            "  buffer b0 b0: input 0, s0*4 bytes\n"
-            "  buffer b1 b1: output, s0*4 bytes\n"
-            "  tensor t0 = b0 as f32[s0]{1}\n"
-            "  tensor t1 = b1 as f32[s0]{1}\n"
-            "  launch add_one(t0, t1) over s0\n"
-            "  call aten.mm.default(t0, [2, none], dtype.f32, 0.5) -> t1, none in place  # model.py:3\n"
-            "  return t1, s0 + 1\n"
-            "}\n");
+  p.steps.push_back(
+      CallStep{"aten.mm.default",
+               {CallArg{CallTensor{0}}, CallArg{std::vector<CallArg>{{Sym(2)}, {CallNone{}}}},
+                CallArg{CallEnum{"dtype", "f32"}}, CallArg{0.5}},
+               {1, -1},
+               true,
+               "model.py:3"});
+  EXPECT_EQ(
+      print(p),
+      "plan @chain {\n"
+      "  input 0 x: f32[s0]{1}\n"
+      "  symbol s0 = input 0 dim 0\n"
+      "  buffer b0 b0: input 0, s0*4 bytes\n"
+      "  buffer b1 b1: output, s0*4 bytes\n"
+      "  tensor t0 = b0 as f32[s0]{1}\n"
+      "  tensor t1 = b1 as f32[s0]{1}\n"
+      "  launch add_one(t0, t1) over s0\n"
+      "  call aten.mm.default(t0, [2, none], dtype.f32, 0.5) -> t1, none in place  # model.py:3\n"
+      "  return t1, s0 + 1\n"
+      "}\n");
 }
 
 }  // namespace

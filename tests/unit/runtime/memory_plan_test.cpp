@@ -29,7 +29,8 @@ void expect_valid(const std::vector<MemoryRequest>& requests, const MemoryLayout
 }
 
 TEST(MemoryPlan, ReusesMemoryOfBuffersThatAreNotAliveTogether) {
-  const std::vector<MemoryRequest> chain = {{1024, {0, 1}}, {1024, {1, 2}}, {1024, {2, 3}}, {1024, {3, 4}}};
+  const std::vector<MemoryRequest> chain = {
+      {1024, {0, 1}}, {1024, {1, 2}}, {1024, {2, 3}}, {1024, {3, 4}}};
   const MemoryLayout layout = plan_memory(chain);
   expect_valid(chain, layout);
   EXPECT_EQ(layout.bytes, 2048);
@@ -44,7 +45,8 @@ TEST(MemoryPlan, KeepsBuffersOfOneStepApart) {
 
 TEST(MemoryPlan, FillsAGapBetweenLongLivedBuffers) {
   // The second request leaves a gap of 512 bytes that the last one fits into.
-  const std::vector<MemoryRequest> r = {{1024, {0, 9}}, {512, {0, 1}}, {256, {0, 9}}, {512, {2, 3}}};
+  const std::vector<MemoryRequest> r = {
+      {1024, {0, 9}}, {512, {0, 1}}, {256, {0, 9}}, {512, {2, 3}}};
   const MemoryLayout layout = plan_memory(r);
   expect_valid(r, layout);
   EXPECT_EQ(layout.bytes, 1024 + 512 + 256);
@@ -61,7 +63,8 @@ TEST(MemoryPlan, RandomLifetimesNeverCollide) {
     std::vector<MemoryRequest> requests;
     for (int i = 0; i < 60; ++i) {
       const int first = static_cast<int>(random() % 100);
-      requests.push_back({static_cast<int64_t>(random() % 5000), {first, first + static_cast<int>(random() % 20)}});
+      requests.push_back({static_cast<int64_t>(random() % 5000),
+                          {first, first + static_cast<int>(random() % 20)}});
     }
     const MemoryLayout layout = plan_memory(requests);
     expect_valid(requests, layout);
@@ -81,14 +84,19 @@ TEST(MemoryPlan, RandomLifetimesNeverCollide) {
 
 TEST(BufferLives, SpanFirstToLastTouchAlsoThroughViewsAndCalls) {
   Plan p;
-  p.buffers = {{BufferKind::Input, 0, 64, "x"}, {BufferKind::Temp, -1, 64, "h"}, {BufferKind::Output, -1, 64, "y"}};
-  p.tensors = {{0, DType::f32, {16}, {1}, 0}, {1, DType::f32, {16}, {1}, 0},
-               {1, DType::f32, {4, 4}, {4, 1}, 0}, {2, DType::f32, {16}, {1}, 0}};
+  p.buffers = {{BufferKind::Input, 0, 64, "x"},
+               {BufferKind::Temp, -1, 64, "h"},
+               {BufferKind::Output, -1, 64, "y"}};
+  p.tensors = {{0, DType::f32, {16}, {1}, 0},
+               {1, DType::f32, {16}, {1}, 0},
+               {1, DType::f32, {4, 4}, {4, 1}, 0},
+               {2, DType::f32, {16}, {1}, 0}};
   p.kernels = {{"k", nullptr, nullptr}};
   p.steps.push_back(LaunchStep{0, {0, 1}, {}, 1, 1.0});
   p.steps.push_back(LaunchStep{0, {0, 3}, {}, 1, 1.0});
   // A view of buffer 1 inside a list argument.
-  p.steps.push_back(CallStep{"aten.cat.default", {CallArg{std::vector<CallArg>{{CallTensor{2}}}}}, {3}, true, ""});
+  p.steps.push_back(CallStep{
+      "aten.cat.default", {CallArg{std::vector<CallArg>{{CallTensor{2}}}}}, {3}, true, ""});
   const std::vector<BufferLife> lives = buffer_lives(p);
   EXPECT_EQ(lives[0].first, 0);
   EXPECT_EQ(lives[0].last, 1);

@@ -62,8 +62,8 @@ TEST(ArenaPool, NothingIsTakenForNoBytes) {
 
 TEST(BlockCache, BlocksOfEverySizeAreAlignedLargeEnoughAndComeBack) {
   BlockCache cache;
-  for (size_t bytes : {1ul, 64ul, 65ul, 1024ul, 1025ul, 1152ul, 1153ul, 4096ul, 100000ul, (1ul << 20) - 1,
-                       (1ul << 20) + 1, 5000000ul}) {
+  for (size_t bytes : {1ul, 64ul, 65ul, 1024ul, 1025ul, 1152ul, 1153ul, 4096ul, 100000ul,
+                       (1ul << 20) - 1, (1ul << 20) + 1, 5000000ul}) {
     BlockCache::Block* b = cache.allocate(bytes);
     EXPECT_GE(b->bytes, bytes);
     EXPECT_LE(b->bytes, std::max<size_t>(64 + bytes, bytes + bytes / 8));
