@@ -345,6 +345,9 @@ def _name(target: torch._ops.OpOverload) -> str:
     return name
 
 
+# Schemas write defaults of these types as numbers; these are the only ones in use.
+_ENUM_DEFAULTS = {"Optional[ScalarType]": ("dtype", "i64"), "MemoryFormat": ("memory_format", "contiguous_format")}
+
 # What the exporter asks of an overload's schema never changes: (argument name, encoded default, kind).
 _schemas: dict[torch._ops.OpOverload, tuple[tuple[str, Any, str], ...]] = {}
 
@@ -362,6 +365,8 @@ def _schema(target: torch._ops.OpOverload) -> tuple[tuple[str, Any, str], ...]:
             default = argument.default_value
             if isinstance(default, (list, tuple)):
                 default = list(default)
+            elif isinstance(default, int) and str(argument.real_type) in _ENUM_DEFAULTS:
+                default = _ENUM_DEFAULTS[str(argument.real_type)]
             elif kind == "float" and isinstance(default, int):
                 default = float(default)
             arguments.append((argument.name, default, kind))

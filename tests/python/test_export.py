@@ -86,6 +86,21 @@ def test_arguments() -> None:
     assert all(node[4].startswith("test_export.py:") for node in graph["nodes"])
 
 
+def test_every_default_that_is_an_enumerator_is_written_by_name() -> None:
+    """Schemas hold them as numbers: this torch release has no others than the exporter knows."""
+    known = {("Optional[ScalarType]", 4), ("MemoryFormat", 0)}
+    packets = [getattr(torch.ops.aten, name) for name in dir(torch.ops.aten)]
+    for packet in packets:
+        for name in packet.overloads() if isinstance(packet, torch._ops.OpOverloadPacket) else ():
+            for argument in getattr(packet, name)._schema.arguments:
+                kind = str(argument.real_type)
+                if isinstance(argument.default_value, int) and ("ScalarType" in kind or "Format" in kind):
+                    assert (kind, argument.default_value) in known
+    (graph,) = capture(lambda x: x[torch.randperm(4)], torch.randn(4))
+    node = next(node for node in graph["nodes"] if node[0] == "aten.randperm.default")
+    assert node[1][1] == ("dtype", "i64")
+
+
 def test_results_and_their_numbers() -> None:
     def f(x: Tensor) -> tuple[Tensor, Tensor]:
         low, _, high = x.sin().split(2)
