@@ -51,6 +51,7 @@ bool collect(const Rewriter& r, ValueId top, const std::vector<bool>& inner, int
   while (!todo.empty()) {
     const ValueId v = todo.back();
     todo.pop_back();
+    if (r.old.type(v).sizes != r.old.type(top).sizes) return false;  // broadcast
     const Node* n = r.old.def(v);
     if (n && n->op == Op::add && (v == top || inner[static_cast<size_t>(v)]))
       todo.insert(todo.end(), n->operands.begin(), n->operands.end());
