@@ -95,7 +95,7 @@ TEST_P(Casts, MatchInterpreter) {
               std::to_string(id) + "[i], %" + std::to_string(id) + "\n";
       ++id;
     }
-    for (const std::string kind : {" vector(" + lanes + ", 1)", std::string()}) {
+    for (const std::string& kind : {" vector(" + lanes + ", 1)", std::string()}) {
       const loop::Kernel k = loop::parse_kernel(
           "kernel @casts(a: in " + name(from) + "[n]" + header + ", n: index) {\n  for i in 0..n" +
           kind + " {\n    %0: " + name(from) + " = load a[i]\n" + body + "  }\n}\n");
