@@ -252,11 +252,20 @@ void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value, 
     return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, accumulate);
   const TensorType& t = g_.type(v);
   const int b = buffer(v, accumulate ? loop::Access::InOut : loop::Access::Out);
+  const Sym at = linear_offset(index, t.strides, b_.bounds());
+  const DType wide = compute_dtype(t.dtype);
+  if (accumulate && wide != t.dtype) {
+    // Floats of 16 bits are added in f32.
+    const loop::ValueId before =
+        b_.cast(b_.load(b_.buffer_name(b), t.dtype, at, kNone, true), wide);
+    value = b_.compute(ScalarOp::add, wide, {before, b_.cast(value, wide)});
+    accumulate = false;
+  }
   const auto narrow = narrow_.find(value);
   const loop::ValueId x = narrow != narrow_.end() && b_.dtype(narrow->second) == t.dtype
                               ? narrow->second
                               : b_.cast(value, t.dtype);
-  b_.store(b_.buffer_name(b), linear_offset(index, t.strides, b_.bounds()), x, kNone, accumulate);
+  b_.store(b_.buffer_name(b), at, x, kNone, accumulate);
 }
 
 }  // namespace ourjit
