@@ -16,6 +16,11 @@ constexpr int64_t kMaxStackBytes = 256 * 1024;
 constexpr int64_t kPageBytes = 4096;
 constexpr uint64_t kLocalAlignment = 64;
 
+[[noreturn]] void not_for_cpus() {
+  OURJIT_RAISE(InternalError) << "a kernel with threads is for a GPU";
+  std::abort();
+}
+
 Interval up_to(const Interval& extent) {
   constexpr int64_t kUnbounded = std::numeric_limits<int64_t>::max();
   return {0, extent.high == kUnbounded ? kUnbounded : std::max<int64_t>(extent.high - 1, 0)};
@@ -124,6 +129,7 @@ void KernelEmitter::statement(const loop::Node& n) {
           [&](const loop::Load& l) { load(l); },
           [&](const loop::Store& s) { store(s); },
           [&](const loop::Bind& b) { bind(b); },
+          [&](const loop::Barrier&) { not_for_cpus(); },
           [&](const loop::For& f) {
             switch (f.kind) {
               case loop::LoopKind::Parallel:
@@ -132,6 +138,9 @@ void KernelEmitter::statement(const loop::Node& n) {
                 return serial_loop(f);
               case loop::LoopKind::Vector:
                 return vector_loop(f);
+              case loop::LoopKind::ThreadX:
+              case loop::LoopKind::ThreadY:
+                return not_for_cpus();
             }
           },
       },

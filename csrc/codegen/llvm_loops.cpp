@@ -77,6 +77,7 @@ void KernelEmitter::mark_varying(const std::vector<loop::Node>& body) {
             [&](const loop::Bind& b) {
               if (is_varying(b.value) || masked(b.mask)) varying_symbols_.insert(b.symbol);
             },
+            [](const loop::Barrier&) {},
             [&](const loop::For& f) {
               const bool vector = f.kind == loop::LoopKind::Vector;
               if (vector) varying_symbols_.insert(f.var);

@@ -120,6 +120,7 @@ class Interpreter {
             },
             [&](const Store& s) { store(s, lane); },
             [&](const Bind& b) { bind(b, lane); },
+            [](const Barrier&) {},
             [](const For&) {},
         },
         n.v);

@@ -10,6 +10,15 @@
 // loop may run in any order and at the same time: they must not write what others read or write.
 // The result of a kernel does not depend on the number of threads.
 //
+// Kernels for GPUs. One iteration of the parallel loop is a block of threads_x * threads_y threads.
+// Statements outside of thread loops are run by all of them alike (a store by one). A thread loop
+// deals its iterations out: each thread of its axis takes `width` adjacent ones at a time, round
+// robin. Its reductions combine what the threads of the axis found, and all of them get the result.
+// Loops of axis x may stand in loops of axis y and the other way round, but not in their own kind.
+// Within a thread loop, its iterations are as those of a parallel loop; memory written in one loop
+// and read at other places in a later one needs a barrier between the two, and so does memory that
+// is written again after having been read.
+//
 //   kernel @k(b0: in f32[262144], b1: out f32[s0*128], s0: index) {
 //     local l0: f32[128]
 //     parallel r in 0..s0 {
@@ -53,12 +62,19 @@ struct Buffer {
   bool operator==(const Buffer&) const = default;
 };
 
-/// Scratch memory private to one iteration of the parallel loop (to one task); contents are
-/// undefined at first.
+/// Who shares a local.
+enum class Space : uint8_t {
+  Task,    // all of one iteration of the parallel loop: on a GPU, the block's shared memory
+  Thread,  // GPU only: every iteration of the thread loops around has its own
+};
+
+/// Scratch memory private to one iteration of the parallel loop (to one task) or to a thread;
+/// contents are undefined at first.
 struct Local {
   std::string name;
   DType dtype;
   int64_t size;
+  Space space = Space::Task;
   bool operator==(const Local&) const = default;
 };
 
@@ -115,7 +131,11 @@ struct Bind {
   ValueId mask = kNone;
 };
 
-enum class LoopKind : uint8_t { Serial, Parallel, Vector };
+/// GPU only: the threads of a block wait for each other, and see what the others wrote. Inside a
+/// loop of axis y, for the threads of one y.
+struct Barrier {};
+
+enum class LoopKind : uint8_t { Serial, Parallel, Vector, ThreadX, ThreadY };
 
 /// `value` is the body's value to combine over all iterations; for argmax and argmin `result` is
 /// the i64 number of the winning iteration. An empty loop gives the identity.
@@ -130,7 +150,7 @@ struct Reduction {
 /// vector loop; serial loops inside it must have bounds that do not depend on its variable.
 struct For {
   LoopKind kind = LoopKind::Serial;
-  int width = 1;   // Vector: lanes
+  int width = 1;   // Vector: lanes; ThreadX, ThreadY: adjacent iterations of a thread
   int unroll = 1;  // Vector: independent accumulators
   std::string var;
   Sym begin, end;
@@ -139,7 +159,7 @@ struct For {
 };
 
 struct Node {
-  std::variant<Const, Index, Compute, Load, Store, Bind, For> v;
+  std::variant<Const, Index, Compute, Load, Store, Bind, Barrier, For> v;
 };
 
 struct Kernel {
@@ -149,9 +169,16 @@ struct Kernel {
   std::vector<Local> locals;
   std::vector<DType> types;  // of each ValueId
   std::vector<Node> body;
+  int threads_x = 0, threads_y = 0;  // GPU: threads of a block; 0 for CPUs and before scheduling
   std::vector<std::string>
       provenance;  // graph nodes and Python lines it came from; not part of its text's meaning
 };
+
+/// True for kernels scheduled for a GPU.
+inline bool has_threads(const Kernel& k) { return k.threads_x > 0; }
+inline bool is_thread_loop(const For& f) {
+  return f.kind == LoopKind::ThreadX || f.kind == LoopKind::ThreadY;
+}
 
 /// Overloads for std::visit: one lambda a node kind, so that a missing kind does not compile.
 template <class... Ts>

@@ -27,8 +27,15 @@ class KernelParser {
       if (!in_.eat(",")) break;
     }
     in_.expect(")");
+    if (in_.eat("threads")) {
+      in_.expect("(");
+      k_.threads_x = threads();
+      in_.expect(",");
+      k_.threads_y = threads();
+      in_.expect(")");
+    }
     in_.expect("{");
-    while (in_.is("local")) local();
+    while (in_.is("local") || in_.is("thread")) local();
     block(k_.body);
     in_.expect("}");
     if (!in_.at_end()) in_.fail("expected the end of the text");
@@ -71,8 +78,9 @@ class KernelParser {
   }
 
   void local() {
+    const Space space = in_.eat("thread") ? Space::Thread : Space::Task;
     in_.expect("local");
-    Local l{in_.name("the local's name"), DType::f32, 0};
+    Local l{in_.name("the local's name"), DType::f32, 0, space};
     memory_name(l.name);
     in_.expect(":");
     l.dtype = dtype();
@@ -93,6 +101,8 @@ class KernelParser {
       body.push_back({store()});
     } else if (in_.eat("bind")) {
       body.push_back({bind()});
+    } else if (in_.eat("barrier")) {
+      body.push_back({Barrier{}});
     } else if (in_.is("for") || in_.is("parallel")) {
       body.push_back({loop({})});
     } else if (in_.peek().kind == TokenKind::Percent) {
@@ -230,6 +240,13 @@ class KernelParser {
       in_.expect(",");
       f.unroll = small("the unroll factor");
       in_.expect(")");
+    } else if (in_.eat("threads")) {
+      in_.expect("(");
+      f.kind = in_.eat("x") ? LoopKind::ThreadX : LoopKind::ThreadY;
+      if (f.kind == LoopKind::ThreadY) in_.expect("y");
+      in_.expect(",");
+      f.width = small("the width");
+      in_.expect(")");
     }
     if (!results.empty()) reductions(f, results);
     in_.expect("{");
@@ -243,6 +260,12 @@ class KernelParser {
     }
     in_.expect("}");
     return f;
+  }
+
+  int threads() {
+    const int64_t v = in_.integer();
+    if (v < 1 || v > 1024) in_.fail("the number of threads is not within 1 to 1024");
+    return static_cast<int>(v);
   }
 
   int small(const std::string& what) {

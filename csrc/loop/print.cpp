@@ -36,11 +36,15 @@ class Printer {
       parameter(declare_memory(b.name, "b", buffers_) + ": " + std::string(access_name(b.access)) +
                 " " + std::string(dtype_name(b.dtype)) + "[" + sym(b.size) + "]");
     for (const std::string& s : k_.sizes) parameter(symbol(s) + ": index");
-    out_.line("kernel @" + (canonical_ ? "k" : k_.name) + "(" + header + ") {");
+    const std::string threads = has_threads(k_) ? "threads(" + std::to_string(k_.threads_x) + ", " +
+                                                      std::to_string(k_.threads_y) + ") "
+                                                : "";
+    out_.line("kernel @" + (canonical_ ? "k" : k_.name) + "(" + header + ") " + threads + "{");
     out_.indent();
     for (const Local& l : k_.locals)
-      out_.line("local " + declare_memory(l.name, "l", locals_) + ": " +
-                std::string(dtype_name(l.dtype)) + "[" + std::to_string(l.size) + "]");
+      out_.line((l.space == Space::Thread ? "thread local " : "local ") +
+                declare_memory(l.name, "l", locals_) + ": " + std::string(dtype_name(l.dtype)) +
+                "[" + std::to_string(l.size) + "]");
     block(k_.body);
     out_.dedent();
     out_.line("}");
@@ -77,6 +81,7 @@ class Printer {
                                                 (b.wrap ? " wrap" : "") + mask(b.mask);
                        out_.line("bind " + declare_symbol(b.symbol, "t", binds_) + text);
                      },
+                     [&](const Barrier&) { out_.line("barrier"); },
                      [&](const For& f) { loop(f); },
                  },
                  n.v);
@@ -95,6 +100,9 @@ class Printer {
     line += declare_symbol(f.var, "i", loops_) + " in " + bounds;
     if (f.kind == LoopKind::Vector)
       line += " vector(" + std::to_string(f.width) + ", " + std::to_string(f.unroll) + ")";
+    if (is_thread_loop(f))
+      line += std::string(" threads(") + (f.kind == LoopKind::ThreadX ? "x" : "y") + ", " +
+              std::to_string(f.width) + ")";
     out_.line(line + reduce + " {");
     out_.indent();
     block(f.body);

@@ -20,6 +20,8 @@ class Verifier {
 
   void kernel() {
     at_ = "parameters";
+    if (has_threads(k_) && k_.threads_x * k_.threads_y > 1024)
+      fail("a block has more than 1024 threads");
     for (const std::string& s : k_.sizes) declare_symbol(s);
     for (const Buffer& b : k_.buffers) {
       declare_memory(b.name, b.dtype);
@@ -28,6 +30,8 @@ class Verifier {
     for (const Local& l : k_.locals) {
       declare_memory(l.name, l.dtype);
       if (l.size < 0) fail("a local has a negative size");
+      if (l.space == Space::Thread && !has_threads(k_))
+        fail("only kernels with threads have locals of threads");
     }
     block(k_.body);
   }
@@ -158,6 +162,10 @@ class Verifier {
                      mask_ok(b.mask);
                      declare_symbol(b.symbol);
                    },
+                   [&](const Barrier&) {
+                     if (!has_threads(k_)) fail("only kernels with threads have barriers");
+                     if (in_x_) fail("a barrier is inside a loop of axis x");
+                   },
                    [&](const For& f) { loop(f); },
                },
                n.v);
@@ -213,6 +221,10 @@ class Verifier {
     symbols_known(f.begin);
     symbols_known(f.end);
     loop_kind(f);
+    bool* inside = f.kind == LoopKind::ThreadX   ? &in_x_
+                   : f.kind == LoopKind::ThreadY ? &in_y_
+                                                 : nullptr;
+    if (inside) *inside = true;
     const std::string description = at_;
     const size_t symbols = symbols_.size(), values = scope_.size();
     declare_symbol(f.var);
@@ -225,6 +237,7 @@ class Verifier {
     }
     if (f.kind == LoopKind::Vector) varying_from_.reset();
     --depth_;
+    if (inside) *inside = false;
     at_ = description;
     for (const Reduction& r : f.reductions) {
       if (type(r.value) != r.dtype) fail("the reduced value has another type");
@@ -252,9 +265,17 @@ class Verifier {
       if (f.width < 2 || (f.width & (f.width - 1)) || f.width > 64)
         fail("the width is not a power of two from 2 to 64");
       if (f.unroll < 1 || f.unroll > 16) fail("the unroll factor is not within 1 to 16");
+    } else if (is_thread_loop(f)) {
+      if (!has_threads(k_)) fail("only kernels with threads have thread loops");
+      if (f.kind == LoopKind::ThreadX ? in_x_ : in_y_)
+        fail("a thread loop is inside one of its own axis");
+      if (f.width < 1 || f.width > 16 || (f.width & (f.width - 1)) || f.unroll != 1)
+        fail("the width is not a power of two up to 16");
     } else if (f.width != 1 || f.unroll != 1) {
-      fail("only vector loops have a width");
+      fail("only vector and thread loops have a width");
     }
+    if (f.kind == LoopKind::Vector && has_threads(k_))
+      fail("a vector loop is in a kernel with threads");
     if (varying_from_) {
       for (size_t i = *varying_from_; i < symbols_.size(); ++i)
         if (lane_symbol(i) && (f.begin.mentions(symbols_[i]) || f.end.mentions(symbols_[i])))
@@ -275,6 +296,7 @@ class Verifier {
   std::set<ValueId> defined_, visible_;
   std::vector<ValueId> scope_;
   int depth_ = 0;
+  bool in_x_ = false, in_y_ = false;  // inside a thread loop of that axis
   std::optional<size_t> varying_from_;
 };
 

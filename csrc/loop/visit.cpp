@@ -29,6 +29,7 @@ std::vector<ValueId> operands(const Node& n) {
                      [](const Load& l) { return std::vector<ValueId>{l.mask}; },
                      [](const Store& s) { return std::vector<ValueId>{s.value, s.mask}; },
                      [](const Bind& b) { return std::vector<ValueId>{b.value, b.mask}; },
+                     [](const Barrier&) { return std::vector<ValueId>{}; },
                      [](const For& f) {
                        std::vector<ValueId> values;
                        for (const Reduction& r : f.reductions) values.push_back(r.value);
@@ -48,6 +49,7 @@ std::vector<ValueId> results(const Node& n) {
                         [](const Load& l) { return std::vector<ValueId>{l.result}; },
                         [](const Store&) { return std::vector<ValueId>{}; },
                         [](const Bind&) { return std::vector<ValueId>{}; },
+                        [](const Barrier&) { return std::vector<ValueId>{}; },
                         [](const For& f) {
                           std::vector<ValueId> values;
                           for (const Reduction& r : f.reductions) values.push_back(r.result);
@@ -58,7 +60,8 @@ std::vector<ValueId> results(const Node& n) {
 }
 
 bool is_pure(const Node& n) {
-  return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<For>(n.v);
+  return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<Barrier>(n.v) &&
+         !std::holds_alternative<For>(n.v);
 }
 
 void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
@@ -69,6 +72,7 @@ void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
                  [&](Load& l) { l.index = f(l.index); },
                  [&](Store& s) { s.index = f(s.index); },
                  [&](Bind& b) { b.extent = f(b.extent); },
+                 [](Barrier&) {},
                  [&](For& loop) {
                    loop.begin = f(loop.begin);
                    loop.end = f(loop.end);

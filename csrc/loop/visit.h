@@ -18,7 +18,7 @@ std::vector<ValueId> operands(const Node& n);
 /// The values that the node defines, in order.
 std::vector<ValueId> results(const Node& n);
 
-/// True if the node only defines values and symbols: it is neither a store nor a loop.
+/// True if the node only defines values and symbols: it is no store, barrier or loop.
 bool is_pure(const Node& n);
 
 /// Rewrites every index, bound and extent in `n` itself (not in a loop's body) by `f`.

@@ -4,6 +4,7 @@
 #include <functional>
 
 #include "base/error.h"
+#include "loop/visit.h"
 #include "lower/evaluate.h"
 
 namespace ourjit {
@@ -20,15 +21,13 @@ struct Accesses {
   std::vector<Sym> other;  // expressions that are not offsets
 };
 
-void collect(const std::vector<loop::Node>& body, const loop::Kernel& k, Accesses& out) {
-  for (const loop::Node& n : body)
-    std::visit(loop::Overloaded{[](const loop::Const&) {}, [](const loop::Compute&) {},
-                                [&](const loop::Index& x) { out.other.push_back(x.expr); },
-                                [&](const loop::Bind& x) { out.other.push_back(x.extent); },
-                                [&](const loop::Load& x) { out.memory.push_back({x.index, 1}); },
-                                [&](const loop::Store& x) { out.memory.push_back({x.index, 2}); },
-                                [&](const loop::For& x) { collect(x.body, k, out); }},
-               n.v);
+void collect(const std::vector<loop::Node>& body, Accesses& out) {
+  loop::for_each_node(body, [&](const loop::Node& n) {
+    if (const auto* x = std::get_if<loop::Index>(&n.v)) out.other.push_back(x->expr);
+    if (const auto* x = std::get_if<loop::Bind>(&n.v)) out.other.push_back(x->extent);
+    if (const auto* x = std::get_if<loop::Load>(&n.v)) out.memory.push_back({x->index, 1});
+    if (const auto* x = std::get_if<loop::Store>(&n.v)) out.memory.push_back({x->index, 2});
+  });
 }
 
 /// Builds all of the group's expressions in one nest over d0, d1, ... and returns the indices in
@@ -57,7 +56,7 @@ Accesses probe(const Graph& g, const Fusion& f, const Group& group) {
   for (size_t i = 0; i < group.dims.size(); ++i) b.close();
   const loop::Kernel k = b.take();
   Accesses out;
-  collect(k.body, k, out);
+  collect(k.body, out);
   return out;
 }
 

@@ -173,6 +173,7 @@ void collect_symbols(const std::vector<loop::Node>& body, std::set<std::string>&
                            use(x.extent);
                            defined.insert(x.symbol);
                          },
+                         [](const loop::Barrier&) {},
                          [&](const loop::For& x) {
                            use(x.begin);
                            use(x.end);

@@ -24,6 +24,7 @@ void find_varying(const std::vector<Node>& body, Varying& v) {
                    [&](const Bind& x) {
                      if (varies || v.mentioned(x.extent)) v.symbols.insert(x.symbol);
                    },
+                   [](const Barrier&) {},
                    [&](const For& x) {
                      find_varying(x.body, v);
                      for (const Reduction& r : x.reductions)

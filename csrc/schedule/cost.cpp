@@ -126,6 +126,7 @@ class Cycles {
                      (s.accumulate ? access(s.index, kLoad, kGatherLane) : 0);
             },
             [](const Bind&) { return 2.0; },
+            [](const Barrier&) { return 0.0; },
             [&](const For& f) { return loop(f); },
         },
         n.v);

@@ -84,6 +84,7 @@ class Folder {
                                          zeros_.insert(b.symbol);
                                          return false;
                                        },
+                                       [](Barrier&) { return true; },
                                        [&](For& f) {
                                          fold(f.body);
                                          for (Reduction& r : f.reductions) use(r.value);
@@ -178,7 +179,7 @@ class Folder {
 
 bool has_effect(const Node& n) {
   if (std::holds_alternative<Store>(n.v) || std::holds_alternative<For>(n.v) ||
-      std::holds_alternative<Bind>(n.v))
+      std::holds_alternative<Bind>(n.v) || std::holds_alternative<Barrier>(n.v))
     return true;
   const Compute* c = std::get_if<Compute>(&n.v);
   return c && !is_float(c->dtype) &&

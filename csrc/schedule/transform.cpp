@@ -75,6 +75,7 @@ class Cloner {
                        use(b.value);
                        use(b.mask);
                      },
+                     [](Barrier&) {},
                      [&](For& f) {
                        rename(f.body);
                        for (Reduction& r : f.reductions) {
