@@ -12,4 +12,10 @@ struct Target {
   int64_t l2_bytes = 1024 * 1024;
 };
 
+/// A GPU as schedules see it. The defaults are those of compute capability 9.0.
+struct GpuTarget {
+  int multiprocessors = 132;
+  int64_t shared_bytes = 48 * 1024;  // of a block, without asking for more
+};
+
 }  // namespace ourjit::loop

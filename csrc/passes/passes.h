@@ -12,6 +12,7 @@ namespace ourjit {
 /// What passes may depend on.
 struct PassContext {
   bool deterministic_layout = false;  // keep every layout as captured (no channels-last)
+  int64_t parallel_rows = 32;         // independent rows that keep the target busy
 };
 
 /// Turns ATen calls that are one primitive operator into that operator: pointwise with type

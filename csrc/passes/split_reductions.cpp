@@ -11,11 +11,9 @@ namespace {
 // The grid of a two-phase reduction depends on the shape alone, so that results do not depend on
 // threads.
 constexpr int64_t kLongRow = 16384;    // one row of this length is one thread's work
-constexpr int64_t kManyRows = 32;      // enough rows to keep threads busy
 constexpr int64_t kWholeChunk = 4096;  // elements of a partial sum over contiguous memory
 constexpr int64_t kMaxWholeChunks = 1024;
-constexpr int64_t kFewRows = 64;       // so few rows are summed column by column at once
-constexpr int64_t kColumnChunks = 32;  // wanted partial sums of a column
+constexpr int64_t kFewRows = 64;  // so few rows are summed column by column at once
 constexpr int64_t kMinColumnChunk = 16;
 constexpr int64_t kMaxColumnChunk = 512;  // rows summed in sequence: bounds the rounding error
 
@@ -47,13 +45,13 @@ Form form(const TensorType& t, const std::vector<int64_t>& dims) {
 }
 
 /// Elements of each partial result, 0 to reduce in one phase.
-int64_t chunk_of(Form f, const Sym& kept, const Sym& reduced) {
+int64_t chunk_of(Form f, const Sym& kept, const Sym& reduced, int64_t parallel_rows) {
   switch (f) {
     case Form::Nothing:
     case Form::Middle:
       return 0;
     case Form::Inner: {
-      const bool many = !kept.is_const() || kept.value() >= kManyRows;
+      const bool many = !kept.is_const() || kept.value() >= parallel_rows;
       if (many && !kept.is_const(1)) return 0;
       if (!reduced.is_const()) return kWholeChunk;
       const int64_t limit = kept.is_const(1) ? 2 * kWholeChunk : kLongRow;
@@ -64,7 +62,7 @@ int64_t chunk_of(Form f, const Sym& kept, const Sym& reduced) {
     case Form::Outer: {
       if (!reduced.is_const()) return kFewRows;
       if (reduced.value() <= kFewRows) return 0;
-      const auto wanted = static_cast<uint64_t>((reduced.value() - 1) / kColumnChunks + 1);
+      const auto wanted = static_cast<uint64_t>((reduced.value() - 1) / parallel_rows + 1);
       return std::clamp(static_cast<int64_t>(std::bit_ceil(wanted)), kMinColumnChunk,
                         kMaxColumnChunk);
     }
@@ -87,8 +85,8 @@ void split(Rewriter& r, const Node& n, int64_t chunk) {
 
 }  // namespace
 
-Graph split_reductions(const Graph& g, const PassContext&) {
-  return rewrite(g, [](Rewriter& r, const Node& n) {
+Graph split_reductions(const Graph& g, const PassContext& ctx) {
+  return rewrite(g, [&](Rewriter& r, const Node& n) {
     if (n.op != Op::reduce) return r.keep(n);
     const std::string& op = attr<std::string>(n, "op");
     if (op == "argmax" || op == "argmin") return r.keep(n);
@@ -100,7 +98,7 @@ Graph split_reductions(const Graph& g, const PassContext&) {
       (in ? reduced : kept) *= t.sizes[i];
     }
     r.b.set_loc(n.loc);
-    const int64_t chunk = chunk_of(form(t, dims), kept, reduced);
+    const int64_t chunk = chunk_of(form(t, dims), kept, reduced, ctx.parallel_rows);
     if (chunk == 0) return r.keep(n);
     split(r, n, chunk);
   });

@@ -16,4 +16,9 @@ namespace ourjit::loop {
 /// states).
 Kernel schedule_cpu(Kernel k, const Target& target);
 
+/// Schedules for GPUs: gives the kernel threads (loop_ir.h), so that neighbouring threads meet
+/// neighbouring elements, and the barriers they need. The result computes the same values
+/// (reductions in another order, which depends on sizes only).
+Kernel schedule_gpu(Kernel k, const GpuTarget& target);
+
 }  // namespace ourjit::loop

@@ -48,6 +48,12 @@ std::string schedule_cpu(std::string_view args, std::string_view body) {
   return loop::print(k);
 }
 
+std::string schedule_gpu(std::string_view, std::string_view body) {
+  loop::Kernel k = loop::schedule_gpu(loop::parse_kernel(body), {});
+  loop::verify(k);
+  return loop::print(k);
+}
+
 std::string emit_llvm(std::string_view args, std::string_view body) {
   const loop::Kernel k = loop::parse_kernel(body);
   loop::verify(k);
@@ -86,13 +92,10 @@ std::string lower_command(std::string_view, std::string_view body) {
 
 std::vector<Command> kernel_commands() {
   return {
-      {"loop parse", loop_parse},
-      {"loop verify", loop_verify},
-      {"loop canonical", loop_canonical},
-      {"loop run", loop_run},
-      {"schedule cpu", schedule_cpu},
-      {"emit llvm", emit_llvm},
-      {"fuse", fuse_command},
+      {"loop parse", loop_parse},         {"loop verify", loop_verify},
+      {"loop canonical", loop_canonical}, {"loop run", loop_run},
+      {"schedule cpu", schedule_cpu},     {"schedule gpu", schedule_gpu},
+      {"emit llvm", emit_llvm},           {"fuse", fuse_command},
       {"lower", lower_command},
   };
 }

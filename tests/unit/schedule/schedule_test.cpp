@@ -54,14 +54,26 @@ Kernel schedule(const Kernel& k, int vector_bits = 512) {
   return s;
 }
 
-/// The kernel computes the same before and after, at every width.
+Kernel schedule_for_gpu(const Kernel& k, int multiprocessors) {
+  GpuTarget target;
+  target.multiprocessors = multiprocessors;
+  Kernel s = schedule_gpu(k, target);
+  verify(s);
+  return s;
+}
+
+/// The kernel computes the same before and after, at every width and for small and large GPUs
+/// (whose blocks take more or fewer rows).
 void expect_same(const std::string& text, const std::vector<int64_t>& sizes = {}) {
   SCOPED_TRACE(text);
   const Kernel k = parse_kernel(text);
   Memory before(k, sizes, Rng(7));
   const Status status = interpret(k, before.pointers(), sizes);
-  for (const int bits : {512, 256, 128}) {
-    const Kernel s = schedule(k, bits);
+  std::vector<Kernel> scheduled;
+  for (const int bits : {512, 256, 128}) scheduled.push_back(schedule(k, bits));
+  for (const int multiprocessors : {1, 132})
+    scheduled.push_back(schedule_for_gpu(k, multiprocessors));
+  for (const Kernel& s : scheduled) {
     Memory after(s, sizes, Rng(7));
     EXPECT_EQ(interpret(s, after.pointers(), sizes), status);
     for (size_t i = 0; i < k.buffers.size(); ++i)

@@ -1,0 +1,391 @@
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <map>
+
+#include "base/error.h"
+#include "loop/simplify.h"
+#include "loop/visit.h"
+#include "schedule/access.h"
+#include "schedule/barriers.h"
+#include "schedule/cost.h"
+#include "schedule/schedule.h"
+#include "schedule/transform.h"
+
+namespace ourjit::loop {
+namespace {
+
+constexpr int kBlockThreads = 256;
+constexpr int kWarp = 32;
+constexpr int kMostThreads = 1024;
+constexpr int64_t kVectorBytes = 16;      // of one memory access
+constexpr int kMostWidth = 8;             // elements of a thread side by side
+constexpr int kLongBody = 24;             // operations from which a thread takes half as many
+constexpr double kElementsOfThread = 16;  // of one row, before the row gets a block of its own
+constexpr int64_t kThreadLocalBytes = 16 * 1024;
+constexpr int kColumns = 32, kColumnRows = 8;  // threads of a block that reduces columns
+constexpr double kBlocksWanted = 2;            // blocks for each multiprocessor
+
+// What an access costs each element of a loop, in elements moved.
+constexpr double kSame = 1.0 / 32, kNext = 1, kFar = 8;
+constexpr double kOnceARow = 2, kAlike = 256;  // where all threads do the same
+constexpr double kOperation = 0.25;
+constexpr double kThreadReduction = 64;  // combining a reduction over threads
+constexpr double kNever = std::numeric_limits<double>::infinity();
+
+int64_t power_of_two_from(double x) {
+  int64_t n = 1;
+  while (static_cast<double>(n) < x) n *= 2;
+  return n;
+}
+
+bool holds_loop(const std::vector<Node>& body) {
+  return std::any_of(body.begin(), body.end(),
+                     [](const Node& n) { return std::holds_alternative<For>(n.v); });
+}
+
+const Sym* accessed(const Node& n) {
+  if (const Load* l = std::get_if<Load>(&n.v)) return &l->index;
+  if (const Store* s = std::get_if<Store>(&n.v)) return &s->index;
+  return nullptr;
+}
+
+class GpuScheduler {
+ public:
+  GpuScheduler(Kernel k, const GpuTarget& target) : k_(std::move(k)), target_(target) {}
+
+  Kernel run() {
+    simplify_indices(k_);
+    if (For* p = parallel_loop(k_)) unblock(*p);
+    values_ = guesses(k_);
+    k_.threads_x = k_.threads_y = 1;
+    For* p = parallel_loop(k_);
+    if (p && cost_of_iterations(*p) <= nests_cost(p->body, inside(*p, {}), kOnceARow))
+      deal_out_iterations(*p);
+    else
+      deal_out_rows(p);
+    insert_barriers(k_);
+    simplify_indices(k_);
+    return std::move(k_);
+  }
+
+ private:
+  SymBounds inside(const For& f, SymBounds bounds) const {
+    if (const auto extent = variable_extent(f, bounds)) bounds.set_extent(f.var, *extent);
+    return bounds;
+  }
+
+  // --- parallel loops over blocks of a loop ---
+
+  /// `parallel p { for c in p*B..min(n, p*B + B) {..} }` becomes `parallel c in 0..n {..}`.
+  void unblock(For& p) {
+    if (p.body.empty() || !p.begin.is_const(0)) return;
+    For* f = std::get_if<For>(&p.body.back().v);
+    if (!f || !f->reductions.empty() || f->kind != LoopKind::Serial ||
+        !std::all_of(p.body.begin(), p.body.end() - 1, is_pure))
+      return;
+    const std::optional<Sym> n = unblocked_end(p, *f);
+    if (!n) return;
+    bool mentioned = false;
+    const auto look = [&](Node& x) {
+      map_syms(x, [&](const Sym& s) {
+        mentioned |= s.mentions(p.var);
+        return s;
+      });
+    };
+    for (size_t i = 0; i + 1 < p.body.size(); ++i) look(p.body[i]);
+    for_each_node(f->body, look);
+    if (mentioned || !can_vectorize(*f, inside(p, {}), shared_locals(k_, *f))) return;
+    For flat = p;
+    flat.var = f->var;
+    flat.end = *n;
+    flat.body.pop_back();
+    for (Node& x : f->body) flat.body.push_back(std::move(x));
+    p = std::move(flat);
+  }
+
+  /// The end of the whole loop of which `f` runs one block, if it is like that.
+  static std::optional<Sym> unblocked_end(const For& p, const For& f) {
+    if (p.end.is_const(1) && f.begin.is_const(0)) return f.end;
+    const auto block = f.begin.linear_in(p.var);
+    if (!block || !block->first.is_const() || block->first.value() <= 0 ||
+        !block->second.is_const(0))
+      return std::nullopt;
+    const Sym next = f.begin + block->first;
+    if (f.end == next) return p.end * block->first;
+    if (f.end.constant() != 0 || f.end.terms().size() != 1) return std::nullopt;
+    const SymTerm& t = f.end.terms()[0];
+    if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
+      return std::nullopt;
+    for (const auto& [a, b] :
+         {std::pair(t.atoms[0]->a, t.atoms[0]->b), std::pair(t.atoms[0]->b, t.atoms[0]->a)})
+      if (a == next && !b.mentions(p.var)) return b;
+    return std::nullopt;
+  }
+
+  // --- which loop runs along the threads of axis x ---
+
+  /// What `body` costs, in elements moved, when neighbouring threads take neighbouring iterations
+  /// of the loop of `v`.
+  double work(const std::vector<Node>& body, const Varying& v) const {
+    double sum = 0;
+    for (const Node& n : body) {
+      if (const For* f = std::get_if<For>(&n.v)) sum += trips(*f, values_) * work(f->body, v);
+      if (const Sym* index = accessed(n)) {
+        const Step step = step_of(*index, v);
+        sum += step == Step::Same ? kSame : step == Step::Next ? kNext : kFar;
+      }
+      if (std::holds_alternative<Compute>(n.v)) sum += kOperation;
+    }
+    return sum;
+  }
+
+  bool can_deal_out(const For& f, const SymBounds& bounds) const {
+    const std::set<std::string> own = shared_locals(k_, f);
+    return f.kind == LoopKind::Serial && local_bytes(own) <= kThreadLocalBytes &&
+           can_vectorize(f, bounds, own);
+  }
+
+  int64_t local_bytes(const std::set<std::string>& names) const {
+    int64_t bytes = 0;
+    for (const Local& l : k_.locals)
+      if (names.contains(l.name)) bytes += l.size * dtype_bytes(l.dtype);
+    return bytes;
+  }
+
+  /// Each thread takes whole iterations of the parallel loop.
+  double cost_of_iterations(const For& p) const {
+    std::set<std::string> locals;
+    for (const Local& l : k_.locals) locals.insert(l.name);
+    if (local_bytes(locals) > kThreadLocalBytes) return kNever;
+    if (!holds_loop(p.body)) return 0;
+    const double n = trips(p, values_), wanted = kWarp * kBlocksWanted * target_.multiprocessors;
+    const double idle = reduces_columns(p) ? kColumnRows : 1;
+    return work(p.body, varying_in(p)) * std::max(1.0, wanted / std::max(1.0, n * idle));
+  }
+
+  double dealt_cost(const For& f, const SymBounds& bounds) const {
+    if (!can_deal_out(f, bounds)) return kNever;
+    const double n = trips(f, values_);
+    return n * work(f.body, varying_in(f)) * std::max(1.0, 8 / std::max(1.0, n)) +
+           kThreadReduction * static_cast<double>(f.reductions.size());
+  }
+
+  double nests_cost(const std::vector<Node>& body, const SymBounds& bounds, double alike) const {
+    double sum = 0;
+    for (const Node& n : body) {
+      if (const For* f = std::get_if<For>(&n.v))
+        sum += std::min(dealt_cost(*f, bounds), around_cost(*f, bounds));
+      if (accessed(n)) sum += alike;
+      if (std::holds_alternative<Compute>(n.v)) sum += alike * kOperation;
+    }
+    return sum;
+  }
+
+  double around_cost(const For& f, const SymBounds& bounds) const {
+    return trips(f, values_) * nests_cost(f.body, inside(f, bounds), kAlike);
+  }
+
+  /// Chooses loops for axis x in `body`.
+  void deal_out_nests(std::vector<Node>& body, const SymBounds& bounds, bool single_row) {
+    for (Node& n : body) {
+      For* f = std::get_if<For>(&n.v);
+      if (!f) continue;
+      if (dealt_cost(*f, bounds) <= around_cost(*f, bounds) && can_deal_out(*f, bounds)) {
+        make_private(shared_locals(k_, *f));
+        f->width = width_of(*f, single_row);
+        f->kind = LoopKind::ThreadX;
+      } else {
+        deal_out_nests(f->body, inside(*f, bounds), single_row);
+      }
+    }
+  }
+
+  void make_private(const std::set<std::string>& names) {
+    for (Local& l : k_.locals)
+      if (names.contains(l.name)) l.space = Space::Thread;
+  }
+
+  /// Adjacent iterations that a thread takes, for 128-bit accesses.
+  int width_of(const For& f, bool single_row) const {
+    if (holds_loop(f.body) || !shared_locals(k_, f).empty()) return 1;
+    const Varying v = varying_in(f);
+    int64_t bytes = 0;
+    int operations = 0;
+    for (const Node& n : f.body) {
+      operations += std::holds_alternative<Compute>(n.v);
+      const Sym* index = accessed(n);
+      if (!index || step_of(*index, v) != Step::Next) continue;
+      const Load* l = std::get_if<Load>(&n.v);
+      const int64_t b = dtype_bytes(memory_dtype(k_, l ? l->buffer : std::get<Store>(n.v).buffer));
+      bytes = bytes ? std::min(bytes, b) : b;
+    }
+    if (bytes == 0) return 1;
+    int64_t width = std::min<int64_t>(kVectorBytes / bytes, kMostWidth);
+    if (operations > kLongBody) width = std::min<int64_t>(width, kMostWidth / 2);
+    const Sym length = f.end - f.begin;
+    while (width > 1 && (trips(f, values_) < static_cast<double>(2 * width) ||
+                         (!single_row && length.is_const() && length.value() % width != 0)))
+      width /= 2;
+    return static_cast<int>(width);
+  }
+
+  // --- threads take iterations of the parallel loop ---
+
+  bool reduces_columns(const For& p) const {
+    bool any = false;
+    for (const Node& n : p.body) {
+      const For* f = std::get_if<For>(&n.v);
+      if (!f) continue;
+      bool stores = false;
+      for_each_node(f->body, [&](const Node& x) { stores |= std::holds_alternative<Store>(x.v); });
+      if (f->reductions.empty() || stores || f->begin.mentions(p.var) || f->end.mentions(p.var) ||
+          trips(*f, values_) < 2 * kColumnRows)
+        return false;
+      any = true;
+    }
+    return any;
+  }
+
+  void deal_out_iterations(For& p) {
+    std::set<std::string> locals;
+    for (const Local& l : k_.locals) locals.insert(l.name);
+    make_private(locals);
+    const bool columns = reduces_columns(p);
+    k_.threads_x = columns ? kColumns : kBlockThreads;
+    k_.threads_y = columns ? kColumnRows : 1;
+    if (columns)
+      for (Node& n : p.body)
+        if (For* f = std::get_if<For>(&n.v)) f->kind = LoopKind::ThreadY;
+    const int width = holds_loop(p.body) ? 1 : width_of(p, true);
+    const std::string outer = fresh_name(k_, p.var + "_b");
+    p = tiled(k_, std::move(p), int64_t{k_.threads_x} * width, outer);
+    For& threads = std::get<For>(p.body.back().v);
+    threads.kind = LoopKind::ThreadX;
+    threads.width = width;
+  }
+
+  // --- blocks or warps take rows ---
+
+  void deal_out_rows(For* p) {
+    // An unknown number of rows is taken to be large.
+    const bool known = !p || (p->end - p->begin).is_const();
+    const double rows = !p ? 1 : known ? trips(*p, values_) : kNever;
+    const bool single_row = !p || (p->end - p->begin).is_const(1);
+    std::vector<Node>& body = p ? p->body : k_.body;
+    deal_out_nests(body, p ? inside(*p, {}) : SymBounds(), single_row);
+    equalize_widths(body);
+    choose_threads(body, rows, p ? p->var : "");
+    while (k_.threads_y > 1 && shared_bytes() * k_.threads_y > target_.shared_bytes)
+      k_.threads_y /= 2;
+    OURJIT_CHECK(shared_bytes() <= target_.shared_bytes)
+        << "@" << k_.name << " keeps " << shared_bytes() << " bytes of a row";
+    if (!p || k_.threads_y == 1) return;
+    const std::string outer = fresh_name(k_, p->var + "_b");
+    const Sym row = Sym::symbol(p->var) - Sym::symbol(outer) * k_.threads_y;
+    give_rows_locals(*p, row);
+    *p = tiled(k_, std::move(*p), k_.threads_y, outer);
+    std::get<For>(p->body.back().v).kind = LoopKind::ThreadY;
+  }
+
+  /// Loops over the same range get the same width, so that the same thread takes an iteration in
+  /// each of them.
+  static void equalize_widths(std::vector<Node>& body) {
+    std::map<std::pair<Sym, Sym>, int> least;
+    for_each_node(body, [&](Node& n) {
+      const For* f = std::get_if<For>(&n.v);
+      if (!f || f->kind != LoopKind::ThreadX) return;
+      int& width = least.emplace(std::pair(f->begin, f->end), f->width).first->second;
+      width = std::min(width, f->width);
+    });
+    for_each_node(body, [&](Node& n) {
+      For* f = std::get_if<For>(&n.v);
+      if (f && f->kind == LoopKind::ThreadX) f->width = least.at({f->begin, f->end});
+    });
+  }
+
+  int64_t shared_bytes() const {
+    int64_t bytes = 0;
+    for (const Local& l : k_.locals)
+      if (l.space == Space::Task) bytes += l.size * dtype_bytes(l.dtype);
+    return bytes;
+  }
+
+  /// Threads of a row and rows of a block.
+  void choose_threads(const std::vector<Node>& body, double rows, const std::string& row) {
+    double longest = 1;  // threads that the longest row could use
+    bool meet = false, even = true;
+    int loops = 0;
+    for_each_node(body, [&](const Node& n) {
+      const For* f = std::get_if<For>(&n.v);
+      if (!f) return;
+      if (f->kind == LoopKind::ThreadX) {
+        ++loops;
+        meet |= !f->reductions.empty();
+        longest = std::max(longest, std::ceil(trips(*f, values_) / f->width));
+      } else {
+        // Rows of one warp must agree on how often they go round.
+        even &= row.empty() || (!f->begin.mentions(row) && !f->end.mentions(row));
+      }
+    });
+    meet |= loops > 1 || shared_bytes() > 0;
+    const double few = kBlocksWanted * target_.multiprocessors;
+    int64_t x = 0, y = 1;
+    if (meet && (longest > kWarp * kElementsOfThread / 4 || rows < few || !even)) {
+      x = std::clamp<int64_t>(power_of_two_from(longest / 2), kWarp, kMostThreads);
+      if (longest <= kBlockThreads * kElementsOfThread) x = std::min<int64_t>(x, kBlockThreads);
+    } else if (meet) {
+      x = std::min<int64_t>(power_of_two_from(longest), kWarp);
+      y = kBlockThreads / x;
+    } else {
+      x = least_waste(longest);
+      y = kBlockThreads / x;
+    }
+    while (y > 1 && rows / static_cast<double>(y) < few) y /= 2;
+    if (y == 1) x = std::max<int64_t>(x, kWarp);
+    k_.threads_x = static_cast<int>(x);
+    k_.threads_y = static_cast<int>(y);
+  }
+
+  /// The number of threads that leaves the fewest of them idle over a row of n pieces.
+  static int64_t least_waste(double n) {
+    const int64_t most = std::min<int64_t>(power_of_two_from(n), kBlockThreads);
+    int64_t best = most;
+    double least = kNever;
+    for (int64_t x = most; x >= std::min<int64_t>(most, kWarp / 2); x /= 2) {
+      const double used = std::ceil(n / static_cast<double>(x)) * static_cast<double>(x);
+      if (used < 0.9 * least) {
+        least = used;
+        best = x;
+      }
+    }
+    return best;
+  }
+
+  /// Each row of a block has its own part of the shared locals.
+  void give_rows_locals(For& p, const Sym& row) {
+    for (Local& l : k_.locals) {
+      if (l.space != Space::Task) continue;
+      const int64_t size = l.size;
+      l.size *= k_.threads_y;
+      for_each_node(p.body, [&](Node& n) {
+        if (Load* x = std::get_if<Load>(&n.v); x && x->buffer == l.name)
+          x->index = x->index + row * size;
+        if (Store* x = std::get_if<Store>(&n.v); x && x->buffer == l.name)
+          x->index = x->index + row * size;
+      });
+    }
+  }
+
+  Kernel k_;
+  GpuTarget target_;
+  SymEnv values_;
+};
+
+}  // namespace
+
+Kernel schedule_gpu(Kernel k, const GpuTarget& target) {
+  return GpuScheduler(std::move(k), target).run();
+}
+
+}  // namespace ourjit::loop
