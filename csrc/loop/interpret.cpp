@@ -15,6 +15,7 @@ struct Memory {
   DType dtype;
   std::byte* data;
   int64_t size;
+  bool of_thread = false;  // there is a copy for each thread of the block
 };
 
 /// What differs between the lanes of a vector loop; outside of one there is a single lane.
@@ -58,8 +59,10 @@ class Interpreter {
     local_data_.resize(k.locals.size());
     for (size_t i = 0; i < k.locals.size(); ++i) {
       const Local& l = k.locals[i];
-      local_data_[i].resize(static_cast<size_t>(l.size * dtype_bytes(l.dtype)));
-      memories_[l.name] = {l.dtype, local_data_[i].data(), l.size};
+      const bool own = l.space == Space::Thread;
+      const int64_t copies = own ? int64_t{k.threads_x} * k.threads_y : 1;
+      local_data_[i].resize(static_cast<size_t>(copies * l.size * dtype_bytes(l.dtype)));
+      memories_[l.name] = {l.dtype, local_data_[i].data(), l.size, own};
     }
     forget_locals();
   }
@@ -90,7 +93,8 @@ class Interpreter {
     const int64_t i = lane.eval(index);
     OURJIT_CHECK(i >= 0 && i < m.size) << "@" << k_.name << ": " << name << "[" << index.str()
                                        << "] is element " << i << " of " << m.size;
-    return m.data + i * dtype_bytes(m.dtype);
+    const int64_t copy = m.of_thread ? thread_y_ * k_.threads_x + thread_x_ : 0;
+    return m.data + (copy * m.size + i) * dtype_bytes(m.dtype);
   }
 
   /// Runs each statement in all lanes before the next one.
@@ -197,6 +201,7 @@ class Interpreter {
     for (int64_t i = begin; i < end; ++i) {
       if (f.kind == LoopKind::Parallel) forget_locals();
       for (size_t l = 0; l < active_; ++l) lanes_[l].symbols.emplace_back(f.var, i);
+      if (is_thread_loop(f)) enter_thread(f, i - begin);
       block(f.body);
       for (size_t l = 0; l < active_; ++l) {
         for (size_t r = 0; r < f.reductions.size(); ++r)
@@ -205,9 +210,20 @@ class Interpreter {
         lanes_[l].symbols.resize(scope);
       }
     }
+    if (is_thread_loop(f)) thread_of(f) = 0;
     for (size_t l = 0; l < active_; ++l)
       for (size_t r = 0; r < f.reductions.size(); ++r)
         lanes_[l].value(f.reductions[r].result) = result(f.reductions[r], accumulators[l][r]);
+  }
+
+  int64_t& thread_of(const For& f) { return f.kind == LoopKind::ThreadX ? thread_x_ : thread_y_; }
+
+  /// Becomes the thread that takes iteration `i` of a thread loop, counted from its begin.
+  void enter_thread(const For& f, int64_t i) {
+    const int64_t threads = f.kind == LoopKind::ThreadX ? k_.threads_x : k_.threads_y;
+    thread_of(f) = i / f.width % threads;
+    if (!f.slot.empty())
+      lanes_[0].symbols.emplace_back(f.slot, i / (threads * f.width) * f.width + i % f.width);
   }
 
   void vector_loop(const For& f, int64_t begin, int64_t end) {
@@ -238,6 +254,7 @@ class Interpreter {
   std::vector<std::vector<std::byte>> local_data_;
   std::vector<Scalar> args_;
   Status status_ = Status::Ok;
+  int64_t thread_x_ = 0, thread_y_ = 0;  // the thread at hand
 };
 
 }  // namespace

@@ -13,11 +13,12 @@
 // Kernels for GPUs. One iteration of the parallel loop is a block of threads_x * threads_y threads.
 // Statements outside of thread loops are run by all of them alike (a store by one). A thread loop
 // deals its iterations out: each thread of its axis takes `width` adjacent ones at a time, round
-// robin. Its reductions combine what the threads of the axis found, and all of them get the result.
-// Loops of axis x may stand in loops of axis y and the other way round, but not in their own kind.
-// Within a thread loop, its iterations are as those of a parallel loop; memory written in one loop
-// and read at other places in a later one needs a barrier between the two, and so does memory that
-// is written again after having been read.
+// robin. `slot s` names the number of an iteration among those of its thread. Its reductions
+// combine what the threads of the axis found, and all of them get the result. Loops of axis x may
+// stand in loops of axis y and the other way round, but not in their own kind. Within a thread
+// loop, its iterations are as those of a parallel loop; memory written in one loop and read at
+// other places in a later one needs a barrier between the two, and so does memory that is written
+// again after having been read.
 //
 //   kernel @k(b0: in f32[262144], b1: out f32[s0*128], s0: index) {
 //     local l0: f32[128]
@@ -65,7 +66,7 @@ struct Buffer {
 /// Who shares a local.
 enum class Space : uint8_t {
   Task,    // all of one iteration of the parallel loop: on a GPU, the block's shared memory
-  Thread,  // GPU only: every iteration of the thread loops around has its own
+  Thread,  // GPU only: each thread of the block has its own
 };
 
 /// Scratch memory private to one iteration of the parallel loop (to one task) or to a thread;
@@ -153,6 +154,8 @@ struct For {
   int width = 1;   // Vector: lanes; ThreadX, ThreadY: adjacent iterations of a thread
   int unroll = 1;  // Vector: independent accumulators
   std::string var;
+  std::string
+      slot;  // ThreadX, ThreadY: if not empty, a symbol that numbers the iterations of a thread
   Sym begin, end;
   std::vector<Reduction> reductions;
   std::vector<Node> body;

@@ -247,6 +247,7 @@ class KernelParser {
       in_.expect(",");
       f.width = small("the width");
       in_.expect(")");
+      if (in_.eat("slot")) f.slot = in_.name("the slot's name");
     }
     if (!results.empty()) reductions(f, results);
     in_.expect("{");

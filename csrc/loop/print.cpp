@@ -103,6 +103,7 @@ class Printer {
     if (is_thread_loop(f))
       line += std::string(" threads(") + (f.kind == LoopKind::ThreadX ? "x" : "y") + ", " +
               std::to_string(f.width) + ")";
+    if (!f.slot.empty()) line += " slot " + declare_symbol(f.slot, "i", loops_);
     out_.line(line + reduce + " {");
     out_.indent();
     block(f.body);

@@ -228,6 +228,10 @@ class Verifier {
     const std::string description = at_;
     const size_t symbols = symbols_.size(), values = scope_.size();
     declare_symbol(f.var);
+    if (!f.slot.empty()) {
+      if (!is_thread_loop(f)) fail("only thread loops have slots");
+      declare_symbol(f.slot);
+    }
     ++depth_;
     if (f.kind == LoopKind::Vector) varying_from_ = symbols;
     if (f.kind == LoopKind::Serial) uniform_.insert(f.var);

@@ -111,7 +111,7 @@ std::string fresh_name(const Kernel& k, const std::string& base) {
   for (const Buffer& b : k.buffers) taken.insert(b.name);
   for (const Local& l : k.locals) taken.insert(l.name);
   for_each_node(k.body, [&](const Node& n) {
-    if (const For* loop = std::get_if<For>(&n.v)) taken.insert(loop->var);
+    if (const For* loop = std::get_if<For>(&n.v)) taken.insert({loop->var, loop->slot});
     if (const Bind* bind = std::get_if<Bind>(&n.v)) taken.insert(bind->symbol);
   });
   if (!taken.contains(base)) return base;

@@ -22,9 +22,11 @@ constexpr int64_t kShortInner = 256;  // inner loops shorter than this take a se
 
 class GroupLowering {
  public:
-  GroupLowering(const Graph& g, const Fusion& f, const Group& group, const std::string& name)
+  GroupLowering(const Graph& g, const Fusion& f, const Group& group, const std::string& name,
+                const LowerOptions& options)
       : g_(g),
         f_(f),
+        options_(options),
         plan_(plan_domain(g, f, group)),
         b_(name),
         e_(g, f, b_),
@@ -134,6 +136,7 @@ class GroupLowering {
     return !plan_.sink_dims.empty() && plan_.sink_dims[l.dims[0]];
   }
 
+  StagePlan stages_that_fit(const Sym& row) const;
   void row_body(const std::vector<LoopDims>& inner);
   void open_inner(const std::vector<LoopDims>& inner, const std::string& name, bool flat);
   void stage_body(const Stage& s, int first_loop,
@@ -151,6 +154,7 @@ class GroupLowering {
 
   const Graph& g_;
   const Fusion& f_;
+  LowerOptions options_;
   DomainPlan plan_;
   KernelBuilder b_;
   Evaluator e_;
@@ -418,14 +422,26 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
   }
 }
 
+/// Stages with as many values kept in locals as there is room for.
+StagePlan GroupLowering::stages_that_fit(const Sym& row) const {
+  const bool has_locals =
+      !plan_.group.reduced.empty() && row.is_const() && row.value() * lanes_ <= kMaxLocal;
+  for (int limit = has_locals ? kMaxLocals : 0;; --limit) {
+    StagePlan plan = plan_stages(g_, f_, plan_.group, limit);
+    int64_t bytes = 0;
+    for (const Stage& s : plan.stages)
+      for (const ValueId v : s.locals)
+        bytes += row.value() * lanes_ * dtype_bytes(compute_dtype(g_.type(v).dtype));
+    if (limit == 0 || bytes <= options_.local_bytes) return plan;
+  }
+}
+
 /// The stages of one row (or of one element, without inner loops); the loops over kept dims are
 /// open.
 void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
   Sym row = 1;
   for (const LoopDims& l : inner) row *= l.extent;
-  const bool has_locals =
-      !plan_.group.reduced.empty() && row.is_const() && row.value() * lanes_ <= kMaxLocal;
-  const StagePlan stages = plan_stages(g_, f_, plan_.group, has_locals ? kMaxLocals : 0);
+  const StagePlan stages = stages_that_fit(row);
   for (const Stage& s : stages.stages)
     for (const ValueId v : s.locals)
       locals_[v] = b_.add_local(compute_dtype(g_.type(v).dtype), row.value() * lanes_);
@@ -479,8 +495,8 @@ void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
 }  // namespace
 
 LoweredKernel lower_group(const Graph& g, const Fusion& f, const Group& group,
-                          const std::string& name) {
-  LoweredKernel k = GroupLowering(g, f, group, name).run();
+                          const std::string& name, const LowerOptions& options) {
+  LoweredKernel k = GroupLowering(g, f, group, name, options).run();
   for (const NodeId n : group.members) {
     const Node& node = g.node(n);
     std::string line =

@@ -26,6 +26,7 @@ void find_varying(const std::vector<Node>& body, Varying& v) {
                    },
                    [](const Barrier&) {},
                    [&](const For& x) {
+                     if (!x.slot.empty() && is_thread_loop(x)) v.symbols.insert(x.slot);
                      find_varying(x.body, v);
                      for (const Reduction& r : x.reductions)
                        if (v.value(r.value)) v.values.insert(r.result);
@@ -234,6 +235,7 @@ Varying varying_in(const For& f) {
   Varying v;
   v.var = f.var;
   v.symbols.insert(f.var);
+  if (!f.slot.empty()) v.symbols.insert(f.slot);
   find_varying(f.body, v);
   return v;
 }

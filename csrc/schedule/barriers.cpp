@@ -110,7 +110,7 @@ class BarrierInserter {
 
   /// True if the threads that take an iteration of `a` and of `b` are the same ones, and no thread
   /// meets what another one writes, whatever the iterations of the loops around both.
-  static bool same_owners(const Item& a, const Item& b, const SymBounds& bounds) {
+  bool same_owners(const Item& a, const Item& b, const SymBounds& bounds) const {
     if (a.loop.kind != b.loop.kind || a.loop.begin != b.loop.begin || a.loop.end != b.loop.end ||
         a.loop.width != b.loop.width)
       return false;
@@ -136,7 +136,7 @@ class BarrierInserter {
     for (Node& n : wrapped(std::move(second), b.around, common)) both.body.push_back(std::move(n));
     std::vector<Around> shared(a.around.begin(), a.around.begin() + static_cast<int64_t>(common));
     both.body = wrapped(std::move(both.body), shared, 0);
-    return can_vectorize(both, bounds);
+    return can_vectorize(both, bounds, private_);
   }
 
   /// `body` in the loops of `around` from the one numbered `from` on.

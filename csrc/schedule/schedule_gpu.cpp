@@ -9,6 +9,7 @@
 #include "schedule/access.h"
 #include "schedule/barriers.h"
 #include "schedule/cost.h"
+#include "schedule/registers.h"
 #include "schedule/schedule.h"
 #include "schedule/transform.h"
 
@@ -276,6 +277,7 @@ class GpuScheduler {
     deal_out_nests(body, p ? inside(*p, {}) : SymBounds(), single_row);
     equalize_widths(body);
     choose_threads(body, rows, p ? p->var : "");
+    keep_in_registers(k_);
     while (k_.threads_y > 1 && shared_bytes() * k_.threads_y > target_.shared_bytes)
       k_.threads_y /= 2;
     OURJIT_CHECK(shared_bytes() <= target_.shared_bytes)
