@@ -12,6 +12,7 @@
 #include "schedule/registers.h"
 #include "schedule/schedule.h"
 #include "schedule/transform.h"
+#include "schedule/transpose_gpu.h"
 
 namespace ourjit::loop {
 namespace {
@@ -58,6 +59,10 @@ class GpuScheduler {
   Kernel run() {
     simplify_indices(k_);
     if (For* p = parallel_loop(k_)) unblock(*p);
+    if (tile_through_shared(k_, target_)) {
+      simplify_indices(k_);
+      return std::move(k_);
+    }
     values_ = guesses(k_);
     k_.threads_x = k_.threads_y = 1;
     For* p = parallel_loop(k_);
