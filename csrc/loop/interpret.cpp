@@ -6,6 +6,7 @@
 
 #include "base/error.h"
 #include "base/scalar_eval.h"
+#include "loop/races.h"
 
 namespace ourjit::loop {
 namespace {
@@ -15,6 +16,7 @@ struct Memory {
   DType dtype;
   std::byte* data;
   int64_t size;
+  bool of_block = false;   // a local
   bool of_thread = false;  // there is a copy for each thread of the block
 };
 
@@ -62,7 +64,7 @@ class Interpreter {
       const bool own = l.space == Space::Thread;
       const int64_t copies = own ? int64_t{k.threads_x} * k.threads_y : 1;
       local_data_[i].resize(static_cast<size_t>(copies * l.size * dtype_bytes(l.dtype)));
-      memories_[l.name] = {l.dtype, local_data_[i].data(), l.size, own};
+      memories_[l.name] = {l.dtype, local_data_[i].data(), l.size, true, own};
     }
     forget_locals();
   }
@@ -88,11 +90,19 @@ class Interpreter {
     return it->second;
   }
 
-  std::byte* address(const Memory& m, const std::string& name, const Sym& index,
-                     const Lane& lane) const {
+  std::byte* address(const Memory& m, const std::string& name, const Sym& index, const Lane& lane,
+                     bool writes) {
     const int64_t i = lane.eval(index);
     OURJIT_CHECK(i >= 0 && i < m.size) << "@" << k_.name << ": " << name << "[" << index.str()
                                        << "] is element " << i << " of " << m.size;
+    if (has_threads(k_) && !m.of_thread) {
+      const Threads who{in_x_ || k_.threads_x == 1 ? thread_x_ : -1,
+                        in_y_ || k_.threads_y == 1 ? thread_y_ : -1};
+      if (writes)
+        races_.write(name, i, who, m.of_block);
+      else
+        races_.read(name, i, who, m.of_block);
+    }
     const int64_t copy = m.of_thread ? thread_y_ * k_.threads_x + thread_x_ : 0;
     return m.data + (copy * m.size + i) * dtype_bytes(m.dtype);
   }
@@ -118,13 +128,14 @@ class Interpreter {
             [&](const Compute& c) { compute(c, lane); },
             [&](const Load& l) {
               const Memory& m = memory(l.buffer);
-              lane.value(l.result) = lane.enabled(l.mask)
-                                         ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane))
-                                         : Scalar::integer(m.dtype, 0);
+              lane.value(l.result) =
+                  lane.enabled(l.mask)
+                      ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane, false))
+                      : Scalar::integer(m.dtype, 0);
             },
             [&](const Store& s) { store(s, lane); },
             [&](const Bind& b) { bind(b, lane); },
-            [](const Barrier&) {},
+            [&](const Barrier&) { races_.barrier(in_y_ ? thread_y_ : -1); },
             [](const For&) {},
         },
         n.v);
@@ -141,7 +152,7 @@ class Interpreter {
   void store(const Store& s, Lane& lane) {
     if (!lane.enabled(s.mask)) return;
     const Memory& m = memory(s.buffer);
-    std::byte* p = address(m, s.buffer, s.index, lane);
+    std::byte* p = address(m, s.buffer, s.index, lane, true);
     const Scalar& x = lane.value(s.value);
     OURJIT_CHECK(x.dtype == m.dtype) << "a " << dtype_name(x.dtype) << " is stored to " << s.buffer;
     store_scalar(p, s.accumulate ? reduce_combine(ReduceOp::sum, load_scalar(m.dtype, p), x) : x);
@@ -199,7 +210,10 @@ class Interpreter {
     std::vector<std::vector<Accumulator>> accumulators(active_, identities(f));
     const size_t scope = lanes_[0].symbols.size();
     for (int64_t i = begin; i < end; ++i) {
-      if (f.kind == LoopKind::Parallel) forget_locals();
+      if (f.kind == LoopKind::Parallel) {
+        forget_locals();
+        races_.next_block();
+      }
       for (size_t l = 0; l < active_; ++l) lanes_[l].symbols.emplace_back(f.var, i);
       if (is_thread_loop(f)) enter_thread(f, i - begin);
       block(f.body);
@@ -210,10 +224,15 @@ class Interpreter {
         lanes_[l].symbols.resize(scope);
       }
     }
-    if (is_thread_loop(f)) thread_of(f) = 0;
+    if (is_thread_loop(f)) leave_threads(f);
     for (size_t l = 0; l < active_; ++l)
       for (size_t r = 0; r < f.reductions.size(); ++r)
         lanes_[l].value(f.reductions[r].result) = result(f.reductions[r], accumulators[l][r]);
+  }
+
+  void leave_threads(const For& f) {
+    thread_of(f) = 0;
+    (f.kind == LoopKind::ThreadX ? in_x_ : in_y_) = false;
   }
 
   int64_t& thread_of(const For& f) { return f.kind == LoopKind::ThreadX ? thread_x_ : thread_y_; }
@@ -222,6 +241,7 @@ class Interpreter {
   void enter_thread(const For& f, int64_t i) {
     const int64_t threads = f.kind == LoopKind::ThreadX ? k_.threads_x : k_.threads_y;
     thread_of(f) = i / f.width % threads;
+    (f.kind == LoopKind::ThreadX ? in_x_ : in_y_) = true;
     if (!f.slot.empty())
       lanes_[0].symbols.emplace_back(f.slot, i / (threads * f.width) * f.width + i % f.width);
   }
@@ -254,7 +274,9 @@ class Interpreter {
   std::vector<std::vector<std::byte>> local_data_;
   std::vector<Scalar> args_;
   Status status_ = Status::Ok;
+  RaceDetector races_{k_.name};
   int64_t thread_x_ = 0, thread_y_ = 0;  // the thread at hand
+  bool in_x_ = false, in_y_ = false;     // inside a loop of that axis
 };
 
 }  // namespace

@@ -16,8 +16,8 @@ using Status = KernelStatus;
 /// Runs `k` over `buffers` (one pointer for each of k.buffers, in order, each holding at least the
 /// buffer's size) with the size parameters in order. Every access is checked against the buffer's
 /// size (InternalError). A vector loop runs each statement in all of its lanes before the next one.
-/// Sums are accumulated in the reduction's dtype in serial order. Thread loops run as serial ones,
-/// which is right for kernels that have the barriers they need.
+/// Sums are accumulated in the reduction's dtype in serial order. Thread loops run as serial ones;
+/// where a barrier is missing between two threads, or blocks meet, that is an InternalError.
 Status interpret(const Kernel& k, const std::vector<void*>& buffers,
                  const std::vector<int64_t>& sizes);
 

@@ -75,9 +75,10 @@ void expect_same(const std::string& text, const std::vector<int64_t>& sizes = {}
     scheduled.push_back(schedule_for_gpu(k, multiprocessors));
   for (const Kernel& s : scheduled) {
     Memory after(s, sizes, Rng(7));
-    EXPECT_EQ(interpret(s, after.pointers(), sizes), status);
+    SCOPED_TRACE(print(s));
+    ASSERT_NO_THROW(EXPECT_EQ(interpret(s, after.pointers(), sizes), status));
     for (size_t i = 0; i < k.buffers.size(); ++i)
-      EXPECT_EQ(before.data[i], after.data[i]) << k.buffers[i].name << "\n" << print(s);
+      EXPECT_EQ(before.data[i], after.data[i]) << k.buffers[i].name;
   }
 }
 
