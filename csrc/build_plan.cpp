@@ -221,33 +221,13 @@ class PlanBuilder {
     plan_.steps.emplace_back(std::move(step));
   }
 
-  CallArg call_arg(const Arg& a, const Node& n) {
-    struct Convert {
-      PlanBuilder& b;
-      const Node& n;
-      CallArg operator()(const NoneArg&) const { return {CallNone{}}; }
-      CallArg operator()(const OperandRef& r) const {
-        return {CallTensor{b.tensor(n.operands[static_cast<size_t>(r.index)])}};
-      }
-      CallArg operator()(bool x) const { return {x}; }
-      CallArg operator()(const Sym& x) const { return {x}; }
-      CallArg operator()(double x) const { return {x}; }
-      CallArg operator()(const std::string& x) const { return {x}; }
-      CallArg operator()(const EnumArg& x) const { return {CallEnum{x.kind, x.name}}; }
-      CallArg operator()(const ArgList& x) const {
-        std::vector<CallArg> out;
-        for (const Arg& i : x) out.push_back(b.call_arg(i, n));
-        return {std::move(out)};
-      }
-    };
-    return std::visit(Convert{*this, n}, a.v);
-  }
-
   void call(const Node& n) {
     CallStep step;
     step.target = call_target(n);
     step.loc = n.loc;
-    for (const Arg& a : attr<ArgList>(n, "args")) step.args.push_back(call_arg(a, n));
+    for (const Arg& a : attr<ArgList>(n, "args"))
+      step.args.push_back(
+          to_call_arg(a, [&](int i) { return tensor(n.operands[static_cast<size_t>(i)]); }));
     step.into_results = writes_into_results_(step.target);
     for (const ValueId v : n.results) {
       if (v < 0) {
@@ -273,6 +253,25 @@ class PlanBuilder {
 };
 
 }  // namespace
+
+CallArg to_call_arg(const Arg& a, const std::function<int(int operand)>& tensor) {
+  struct Convert {
+    const std::function<int(int)>& tensor;
+    CallArg operator()(const NoneArg&) const { return {CallNone{}}; }
+    CallArg operator()(const OperandRef& r) const { return {CallTensor{tensor(r.index)}}; }
+    CallArg operator()(bool x) const { return {x}; }
+    CallArg operator()(const Sym& x) const { return {x}; }
+    CallArg operator()(double x) const { return {x}; }
+    CallArg operator()(const std::string& x) const { return {x}; }
+    CallArg operator()(const EnumArg& x) const { return {CallEnum{x.kind, x.name}}; }
+    CallArg operator()(const ArgList& x) const {
+      std::vector<CallArg> out;
+      for (const Arg& i : x) out.push_back(to_call_arg(i, tensor));
+      return {std::move(out)};
+    }
+  };
+  return std::visit(Convert{tensor}, a.v);
+}
 
 Plan build_plan(const Graph& g, const Fusion& f, const std::vector<StepKernel>& steps,
                 const std::function<bool(const std::string&)>& writes_into_results) {

@@ -20,6 +20,10 @@ struct StepKernel {
   double cost_ns = 0;
 };
 
+/// An argument of a call as plans state it; `tensor` gives the number by which the call knows its
+/// i-th operand.
+CallArg to_call_arg(const Arg& a, const std::function<int(int operand)>& tensor);
+
 /// Builds the plan of `g` (plan.kernels stays empty). `steps` has one entry for each of f.steps;
 /// `writes_into_results` tells whether a call's target has a genuine .out overload.
 Plan build_plan(const Graph& g, const Fusion& f, const std::vector<StepKernel>& steps,

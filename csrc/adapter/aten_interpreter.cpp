@@ -10,6 +10,7 @@
 #include "adapter/operators.h"
 #include "base/error.h"
 #include "base/philox.h"
+#include "build_plan.h"
 
 namespace ourjit {
 
@@ -367,28 +368,6 @@ class Interpreter {
                 {operand(n), indices, operand(n, 1), attr<std::string>(n, "mode") == "add"});
   }
 
-  CallArg call_arg(const Arg& a, const Node& n) const {
-    struct Convert {
-      const Interpreter& self;
-      const Node& n;
-      CallArg operator()(const NoneArg&) const { return {CallNone{}}; }
-      CallArg operator()(const OperandRef& r) const {
-        return {CallTensor{n.operands[static_cast<size_t>(r.index)]}};
-      }
-      CallArg operator()(bool x) const { return {x}; }
-      CallArg operator()(const Sym& x) const { return {x}; }
-      CallArg operator()(double x) const { return {x}; }
-      CallArg operator()(const std::string& x) const { return {x}; }
-      CallArg operator()(const EnumArg& x) const { return {CallEnum{x.kind, x.name}}; }
-      CallArg operator()(const ArgList& x) const {
-        std::vector<CallArg> out;
-        for (const Arg& i : x) out.push_back(self.call_arg(i, n));
-        return {std::move(out)};
-      }
-    };
-    return std::visit(Convert{*this, n}, a.v);
-  }
-
   /// ourjit.uniform and ourjit.normal as compiled graphs compute them.
   at::Tensor drawn(const Node& n, bool normal) const {
     const TensorType& t = g_.type(n.results[0]);
@@ -407,7 +386,8 @@ class Interpreter {
           aten("aten.full.default", {int_list({}), draw_seed(), dtype_value(DType::i64)}));
     } else {
       std::vector<CallArg> args;
-      for (const Arg& a : attr<ArgList>(n, "args")) args.push_back(call_arg(a, n));
+      for (const Arg& a : attr<ArgList>(n, "args"))
+        args.push_back(to_call_arg(a, [&](int i) { return n.operands[static_cast<size_t>(i)]; }));
       const c10::OperatorHandle op = find_operator(target);
       std::vector<IValue> stack = make_arguments(
           op, args,

@@ -1,7 +1,6 @@
 #include "base/sym.h"
 
 #include <algorithm>
-#include <cctype>
 #include <limits>
 #include <set>
 
@@ -60,8 +59,6 @@ int64_t apply(SymAtomKind kind, int64_t a, int64_t b) {
   return 0;
 }
 
-Sym one_term(SymTerm t);
-
 }  // namespace
 
 /// Sorts, merges equal products and drops zeros.
@@ -85,21 +82,18 @@ Sym from_terms(std::vector<SymTerm> terms, int64_t constant) {
   return s;
 }
 
-namespace {
-Sym one_term(SymTerm t) { return from_terms({std::move(t)}, 0); }
+Sym to_sym(SymTerm t) { return from_terms({std::move(t)}, 0); }
 
-Sym term_without(const SymTerm& t, size_t i) {
-  SymTerm r = t;
-  r.atoms.erase(r.atoms.begin() + static_cast<int64_t>(i));
-  return one_term(std::move(r));
+Sym without_atom(SymTerm t, size_t i) {
+  t.atoms.erase(t.atoms.begin() + static_cast<int64_t>(i));
+  return to_sym(std::move(t));
 }
-}  // namespace
 
 Sym Sym::symbol(std::string_view name) {
   auto atom = std::make_shared<SymAtom>();
   atom->kind = SymAtomKind::Symbol;
   atom->name = name;
-  return one_term({1, {std::move(atom)}});
+  return to_sym(SymTerm{1, {std::move(atom)}});
 }
 
 int64_t Sym::value() const {
@@ -167,7 +161,7 @@ Sym make_op(SymAtomKind kind, const Sym& a, const Sym& b) {
   atom->kind = kind;
   atom->a = a;
   atom->b = b;
-  return one_term({1, {std::move(atom)}});
+  return to_sym(SymTerm{1, {std::move(atom)}});
 }
 
 std::optional<Sym> exact_div(const Sym& a, const Sym& b) {
@@ -194,14 +188,10 @@ std::optional<Sym> exact_div(const Sym& a, const Sym& b) {
   return from_terms(std::move(quotient), 0);
 }
 
-namespace {
-
-/// Splits `a` into q * b + r with q as large a part as divides exactly; for a numeric b the
-/// constant's remainder is brought into [0, b).
 std::pair<Sym, Sym> split_by(const Sym& a, const Sym& b) {
   Sym quotient, rest;
   for (const SymTerm& t : a.terms()) {
-    const Sym term = one_term(t);
+    const Sym term = to_sym(t);
     if (auto q = exact_div(term, b))
       quotient += *q;
     else
@@ -215,6 +205,8 @@ std::pair<Sym, Sym> split_by(const Sym& a, const Sym& b) {
   }
   return {quotient, rest};
 }
+
+namespace {
 
 /// b > 0 surely: a positive number, or a product of sizes (assumed nonzero where it divides).
 bool positive_divisor(const Sym& b) {
@@ -294,24 +286,22 @@ int64_t Sym::eval(const SymEnv& env) const {
   return sum;
 }
 
-namespace {
-Sym rebuild(SymAtomKind kind, const Sym& a, const Sym& b) {
-  switch (kind) {
-    case SymAtomKind::FloorDiv:
-      return floordiv(a, b);
-    case SymAtomKind::Mod:
-      return mod(a, b);
-    case SymAtomKind::Min:
-      return min(a, b);
-    case SymAtomKind::Max:
-      return max(a, b);
+Sym to_sym(const SymAtom& f) {
+  switch (f.kind) {
     case SymAtomKind::Symbol:
-      break;
+      return Sym::symbol(f.name);
+    case SymAtomKind::FloorDiv:
+      return floordiv(f.a, f.b);
+    case SymAtomKind::Mod:
+      return mod(f.a, f.b);
+    case SymAtomKind::Min:
+      return min(f.a, f.b);
+    case SymAtomKind::Max:
+      return max(f.a, f.b);
   }
-  OURJIT_CHECK(false) << "a symbol is not an operation";
+  OURJIT_CHECK(false) << "an atom has no kind";
   return 0;
 }
-}  // namespace
 
 Sym Sym::substitute(const std::function<std::optional<Sym>(std::string_view)>& map) const {
   if (is_const()) return *this;
@@ -321,9 +311,9 @@ Sym Sym::substitute(const std::function<std::optional<Sym>(std::string_view)>& m
     for (const AtomPtr& f : t.atoms) {
       if (f->kind == SymAtomKind::Symbol) {
         const std::optional<Sym> v = map(f->name);
-        p *= v ? *v : one_term({1, {f}});
+        p *= v ? *v : to_sym(SymTerm{1, {f}});
       } else {
-        p *= rebuild(f->kind, f->a.substitute(map), f->b.substitute(map));
+        p *= to_sym(SymAtom{f->kind, {}, f->a.substitute(map), f->b.substitute(map)});
       }
     }
     sum += p;
@@ -364,7 +354,7 @@ bool Sym::mentions(std::string_view name) const {
 std::optional<std::pair<Sym, Sym>> Sym::linear_in(std::string_view name) const {
   Sym slope, rest = constant_;
   for (const SymTerm& t : terms()) {
-    const Sym term = one_term(t);
+    const Sym term = to_sym(t);
     if (!term.mentions(name)) {
       rest += term;
       continue;
@@ -373,127 +363,12 @@ std::optional<std::pair<Sym, Sym>> Sym::linear_in(std::string_view name) const {
       return f->kind == SymAtomKind::Symbol && f->name == name;
     });
     if (at == t.atoms.end()) return std::nullopt;
-    const Sym c = term_without(t, static_cast<size_t>(at - t.atoms.begin()));
+    const Sym c = without_atom(t, static_cast<size_t>(at - t.atoms.begin()));
     if (c.mentions(name)) return std::nullopt;
     slope += c;
   }
   return std::make_pair(slope, rest);
 }
-
-namespace {
-
-std::string atom_str(const SymAtom& f) {
-  static constexpr std::string_view kNames[] = {"", "floordiv", "mod", "min", "max"};
-  if (f.kind == SymAtomKind::Symbol) return f.name;
-  return std::string(kNames[static_cast<int>(f.kind)]) + "(" + f.a.str() + ", " + f.b.str() + ")";
-}
-
-/// Recursive descent over the grammar in sym.h.
-class Parser {
- public:
-  explicit Parser(std::string_view text) : text_(text) {}
-
-  Sym all() {
-    const Sym s = sum();
-    skip();
-    if (at_ != text_.size()) fail();
-    return s;
-  }
-
- private:
-  [[noreturn]] void fail() {
-    OURJIT_RAISE(UserError) << "bad size expression '" << text_ << "' at column " << at_ + 1;
-  }
-  void skip() {
-    while (at_ < text_.size() && std::isspace(static_cast<unsigned char>(text_[at_]))) ++at_;
-  }
-  bool eat(char c) {
-    skip();
-    if (at_ >= text_.size() || text_[at_] != c) return false;
-    ++at_;
-    return true;
-  }
-  Sym sum() {
-    Sym s = eat('-') ? Sym(-1) * factors() : factors();
-    for (;;) {
-      if (eat('+'))
-        s += factors();
-      else if (eat('-'))
-        s = s - factors();
-      else
-        return s;
-    }
-  }
-  Sym factors() {
-    Sym s = primary();
-    while (eat('*')) s *= primary();
-    return s;
-  }
-  Sym primary() {
-    if (++depth_ > 200) fail();
-    const Sym s = primary_unchecked();
-    --depth_;
-    return s;
-  }
-  Sym primary_unchecked() {
-    skip();
-    if (eat('(')) {
-      const Sym s = sum();
-      if (!eat(')')) fail();
-      return s;
-    }
-    if (at_ >= text_.size()) fail();
-    const size_t begin = at_;
-    if (std::isdigit(static_cast<unsigned char>(text_[at_]))) {
-      int64_t v = 0;
-      while (at_ < text_.size() && std::isdigit(static_cast<unsigned char>(text_[at_])))
-        v = add64(mul64(v, 10), text_[at_++] - '0');
-      return v;
-    }
-    const auto is_name = [](char c) {
-      return std::isalnum(static_cast<unsigned char>(c)) || c == '_' || c == '.';
-    };
-    while (at_ < text_.size() && is_name(text_[at_])) ++at_;
-    if (at_ == begin) fail();
-    const std::string_view name = text_.substr(begin, at_ - begin);
-    static const std::map<std::string_view, SymAtomKind> ops = {{"floordiv", SymAtomKind::FloorDiv},
-                                                                {"mod", SymAtomKind::Mod},
-                                                                {"min", SymAtomKind::Min},
-                                                                {"max", SymAtomKind::Max}};
-    const auto op = ops.find(name);
-    if (op == ops.end() || !eat('(')) return Sym::symbol(name);
-    const Sym a = sum();
-    if (!eat(',')) fail();
-    const Sym b = sum();
-    if (!eat(')')) fail();
-    return rebuild(op->second, a, b);
-  }
-
-  std::string_view text_;
-  size_t at_ = 0;
-  int depth_ = 0;
-};
-
-}  // namespace
-
-std::string Sym::str() const {
-  std::string out;
-  for (const SymTerm& t : terms()) {
-    const int64_t c = t.coefficient;
-    if (!out.empty())
-      out += c < 0 ? " - " : " + ";
-    else if (c < 0)
-      out += "-";
-    for (size_t i = 0; i < t.atoms.size(); ++i) out += (i ? "*" : "") + atom_str(*t.atoms[i]);
-    if (c != 1 && c != -1) out += "*" + std::to_string(c < 0 ? -c : c);
-  }
-  if (out.empty()) return std::to_string(constant_);
-  if (constant_ > 0) out += " + " + std::to_string(constant_);
-  if (constant_ < 0) out += " - " + std::to_string(-constant_);
-  return out;
-}
-
-Sym Sym::parse(std::string_view text) { return Parser(text).all(); }
 
 size_t Sym::hash() const {
   size_t h = std::hash<int64_t>()(constant_);
@@ -510,89 +385,6 @@ size_t Sym::hash() const {
     }
   }
   return h;
-}
-
-void SymBounds::set_extent(std::string_view name, const Sym& extent) {
-  extents_.insert_or_assign(std::string(name), extent);
-}
-
-std::optional<Sym> SymBounds::extent(std::string_view name) const {
-  const auto it = extents_.find(name);
-  if (it == extents_.end()) return std::nullopt;
-  return it->second;
-}
-
-bool SymBounds::in_range(const Sym& x, const Sym& limit) const {
-  // Largest and smallest value by replacing each variable by an end of its range.
-  Sym largest = x.constant(), smallest = x.constant();
-  for (const SymTerm& t : x.terms()) {
-    Sym top = t.coefficient;
-    for (const AtomPtr& f : t.atoms) {
-      if (f->kind == SymAtomKind::Symbol) {
-        const auto e = extent(f->name);
-        top *= e ? *e - 1 : one_term({1, {f}});
-      } else if (f->kind == SymAtomKind::Mod && in_range(f->a, f->a + 1)) {
-        top *= f->b - 1;
-      } else if (f->kind == SymAtomKind::Mod && f->b.is_const() && f->b.value() > 0) {
-        top *= f->b - 1;
-      } else {
-        return false;
-      }
-    }
-    (t.coefficient > 0 ? largest : smallest) += top;
-  }
-  const auto nonnegative = [](const Sym& s) {
-    if (s.constant() < 0) return false;
-    return std::all_of(s.terms().begin(), s.terms().end(),
-                       [](const SymTerm& t) { return t.coefficient > 0; });
-  };
-  return nonnegative(smallest) && nonnegative(limit - largest - 1);
-}
-
-namespace {
-
-/// Rewrites k*b*floordiv(a, b) + k*mod(a, b) to k*a where a sum has both.
-Sym join_quotients(const Sym& x) {
-  for (const SymTerm& t : x.terms())
-    for (size_t i = 0; i < t.atoms.size(); ++i) {
-      const SymAtom& m = *t.atoms[i];
-      if (m.kind != SymAtomKind::Mod) continue;
-      const Sym k = term_without(t, i);
-      const Sym quotient = k * m.b * floordiv(m.a, m.b);
-      if (quotient.terms().size() != 1) continue;
-      const SymTerm& wanted = quotient.terms()[0];
-      for (const SymTerm& u : x.terms())
-        if (u.coefficient == wanted.coefficient && compare_products(u.atoms, wanted.atoms) == 0)
-          return join_quotients(x - one_term(t) - quotient + k * m.a);
-    }
-  return x;
-}
-
-}  // namespace
-
-Sym SymBounds::simplify(const Sym& x) const {
-  if (x.is_const()) return x;
-  Sym sum = x.constant();
-  for (const SymTerm& t : x.terms()) {
-    Sym p = t.coefficient;
-    for (const AtomPtr& f : t.atoms) {
-      if (f->kind == SymAtomKind::Symbol) {
-        p *= one_term({1, {f}});
-        continue;
-      }
-      const Sym a = simplify(f->a), b = simplify(f->b);
-      if (f->kind == SymAtomKind::FloorDiv || f->kind == SymAtomKind::Mod) {
-        const auto [q, r] = split_by(a, b);
-        if (in_range(r, b)) {
-          p *= f->kind == SymAtomKind::FloorDiv ? q : r;
-          continue;
-        }
-      }
-      p *= rebuild(f->kind, a, b);
-    }
-    sum += p;
-  }
-  return join_quotients(sum);
 }
 
 }  // namespace ourjit

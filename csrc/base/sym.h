@@ -15,6 +15,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace ourjit {
@@ -97,6 +98,12 @@ struct SymAtom {
   Sym a, b;          // operations only
 };
 
+/// A factor or a term by itself, simplified anew (so a SymAtom of changed operands may be passed).
+Sym to_sym(const SymAtom& f);
+Sym to_sym(SymTerm t);
+/// The term without its i-th factor.
+Sym without_atom(SymTerm t, size_t i);
+
 /// Exact quotients and remainders fold: floordiv(6*s0 + 4, 2) = 3*s0 + 2 and mod(6*s0 + 5, 2) = 1.
 Sym floordiv(const Sym& a, const Sym& b);
 Sym mod(const Sym& a, const Sym& b);
@@ -105,6 +112,9 @@ Sym max(const Sym& a, const Sym& b);
 inline Sym ceildiv(const Sym& a, const Sym& b) { return floordiv(a + b - 1, b); }
 /// If `a` is `b` times a polynomial: that polynomial. (s0*128 by s0 gives 128.)
 std::optional<Sym> exact_div(const Sym& a, const Sym& b);
+/// {q, r} with a = q * b + r, where q has every term of `a` that b divides exactly; for a numeric b
+/// the constant of r is in [0, b).
+std::pair<Sym, Sym> split_by(const Sym& a, const Sym& b);
 /// Product of all.
 Sym product(const std::vector<Sym>& xs);
 /// Total order used by Sym::operator<.

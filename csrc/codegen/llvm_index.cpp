@@ -15,22 +15,6 @@ int64_t saturate(__int128 x) {
   return static_cast<int64_t>(std::clamp<__int128>(x, kLowest, kHighest));
 }
 
-Sym as_sym(const SymAtom& a) {
-  switch (a.kind) {
-    case SymAtomKind::Symbol:
-      return Sym::symbol(a.name);
-    case SymAtomKind::FloorDiv:
-      return floordiv(a.a, a.b);
-    case SymAtomKind::Mod:
-      return mod(a.a, a.b);
-    case SymAtomKind::Min:
-      return min(a.a, a.b);
-    case SymAtomKind::Max:
-      return max(a.a, a.b);
-  }
-  return 0;
-}
-
 Interval add(Interval a, Interval b) {
   Interval r;
   if (a.low != kLowest && b.low != kLowest) r.low = saturate(static_cast<__int128>(a.low) + b.low);
@@ -273,8 +257,7 @@ LaneAddress IndexBuilder::address(const Sym& s) {
   Sym rest, varying = s;
   for (const SymTerm& t : s.terms()) {
     if (varies(t)) continue;
-    Sym term(t.coefficient);
-    for (const auto& a : t.atoms) term *= as_sym(*a);
+    const Sym term = to_sym(t);
     rest += term;
     varying = varying - term;
   }

@@ -38,19 +38,7 @@ std::optional<Sym> greatest_factor(const SymAtom& f, bool positive, const SymBou
     return a->str().size() <= b->str().size() ? a : b;
   }
   if (mentions_variable(f.a, bounds) || mentions_variable(f.b, bounds)) return std::nullopt;
-  switch (f.kind) {
-    case SymAtomKind::FloorDiv:
-      return floordiv(f.a, f.b);
-    case SymAtomKind::Mod:
-      return mod(f.a, f.b);
-    case SymAtomKind::Min:
-      return min(f.a, f.b);
-    case SymAtomKind::Max:
-      return max(f.a, f.b);
-    case SymAtomKind::Symbol:
-      break;
-  }
-  return std::nullopt;
+  return to_sym(f);
 }
 
 void simplify_block(std::vector<Node>& body, SymBounds bounds) {

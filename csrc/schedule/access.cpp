@@ -54,28 +54,6 @@ std::set<std::string> inner_symbols(const For& f) {
   return out;
 }
 
-Sym atom_sym(const SymAtom& f) {
-  switch (f.kind) {
-    case SymAtomKind::Symbol:
-      return Sym::symbol(f.name);
-    case SymAtomKind::FloorDiv:
-      return floordiv(f.a, f.b);
-    case SymAtomKind::Mod:
-      return mod(f.a, f.b);
-    case SymAtomKind::Min:
-      return min(f.a, f.b);
-    case SymAtomKind::Max:
-      return max(f.a, f.b);
-  }
-  return 0;
-}
-
-Sym term_sym(const SymTerm& t) {
-  Sym product = t.coefficient;
-  for (const auto& f : t.atoms) product *= atom_sym(*f);
-  return product;
-}
-
 /// An index as the sum of what depends on the loop's variable, what depends on symbols defined in
 /// the loop's body, and the rest.
 struct Parts {
@@ -87,7 +65,7 @@ Parts parts_of(const Sym& index, const Varying& v, const std::set<std::string>& 
   Parts p;
   p.outer = index.constant();
   for (const SymTerm& t : index.terms()) {
-    const Sym term = term_sym(t);
+    const Sym term = to_sym(t);
     if (v.mentioned(term))
       p.lane += term;
     else if (mentions_any(term, inner))
@@ -165,7 +143,7 @@ bool keep_lanes_apart(const std::vector<SymTerm>& a, const std::vector<SymTerm>&
   for (const std::vector<SymTerm>* inner : {&a, &b}) {
     Sym small;
     for (const SymTerm& t : *inner) {
-      const Sym term = term_sym(t);
+      const Sym term = to_sym(t);
       const bool wide = spacing.span &&
                         (spacing.span->is_const() ? std::abs(t.coefficient) >= spacing.span->value()
                                                   : exact_div(term, *spacing.span).has_value());

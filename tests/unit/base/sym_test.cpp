@@ -38,6 +38,31 @@ TEST(Sym, DivisionFoldsExactParts) {
   EXPECT_FALSE(exact_div(s("s0 + 1"), s("s0")));
 }
 
+TEST(Sym, SplitsByADivisor) {
+  const auto [q, r] = split_by(s("s0*128 + c + 5"), 4);
+  EXPECT_EQ(q, s("s0*32 + 1"));
+  EXPECT_EQ(r, s("c + 1"));
+  const auto [rows, rest] = split_by(s("r*s0 + c - 3"), s("s0"));
+  EXPECT_EQ(rows, s("r"));
+  EXPECT_EQ(rest, s("c - 3"));
+}
+
+TEST(Sym, TermsAndAtomsStandAlone) {
+  const Sym x = s("floordiv(a, 3)*s0*2 + mod(a, 3) + min(a, s0) + max(a, s0) + a + 7");
+  Sym sum = x.constant();
+  for (const SymTerm& t : x.terms()) {
+    Sym p = t.coefficient;
+    for (const auto& f : t.atoms) p *= to_sym(*f);
+    EXPECT_EQ(p, to_sym(t));
+    sum += p;
+  }
+  EXPECT_EQ(sum, x);
+  // An atom of changed operands is simplified.
+  EXPECT_EQ(to_sym(SymAtom{SymAtomKind::FloorDiv, {}, s("6*a"), 3}), s("2*a"));
+  const SymTerm product = s("2*a*b").terms()[0];
+  EXPECT_EQ(without_atom(product, 0), s("2*b"));
+}
+
 TEST(Sym, Evaluates) {
   const SymEnv env = [](std::string_view n) -> std::optional<int64_t> {
     if (n == "a") return 7;
