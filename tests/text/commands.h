@@ -21,6 +21,10 @@ std::vector<Command> kernel_commands();  // commands_kernel.cpp
 /// first; answers the status and what the buffers that are not inputs hold then.
 std::string loop_run(std::string_view args, std::string_view body);  // commands_run.cpp
 
+/// Interprets a kernel as it is and scheduled for small and large GPUs: "same" for each, or the
+/// schedule that gave something else.
+std::string schedule_compare(std::string_view args, std::string_view body);  // commands_run.cpp
+
 /// Runs a command line; errors that ourjit raises become text. Raises UserError for an unknown
 /// command.
 std::string run_command(std::string_view line, std::string_view body);

@@ -91,13 +91,20 @@ std::string lower_command(std::string_view, std::string_view body) {
 }  // namespace
 
 std::vector<Command> kernel_commands() {
+  // clang-format off
   return {
-      {"loop parse", loop_parse},         {"loop verify", loop_verify},
-      {"loop canonical", loop_canonical}, {"loop run", loop_run},
-      {"schedule cpu", schedule_cpu},     {"schedule gpu", schedule_gpu},
-      {"emit llvm", emit_llvm},           {"fuse", fuse_command},
+      {"loop parse", loop_parse},
+      {"loop verify", loop_verify},
+      {"loop canonical", loop_canonical},
+      {"loop run", loop_run},
+      {"schedule cpu", schedule_cpu},
+      {"schedule gpu", schedule_gpu},
+      {"schedule compare", schedule_compare},
+      {"emit llvm", emit_llvm},
+      {"fuse", fuse_command},
       {"lower", lower_command},
   };
+  // clang-format on
 }
 
 }  // namespace ourjit::text_tests

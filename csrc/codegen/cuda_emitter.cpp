@@ -1,0 +1,286 @@
+#include "codegen/cuda_emitter.h"
+
+#include <algorithm>
+
+#include "base/error.h"
+#include "base/kernel_status.h"
+#include "codegen/cuda_index.h"
+#include "codegen/cuda_kernel.h"
+#include "codegen/cuda_ops.h"
+#include "loop/visit.h"
+
+namespace ourjit {
+namespace cuda {
+namespace {
+
+std::string code(loop::Status s) { return std::to_string(static_cast<int>(s)); }
+
+/// Text for a // comment: one line that cannot go on on the next.
+std::string comment(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](char c) { return c < ' '; }, ' ');
+  while (!text.empty() && (text.back() == '\\' || text.back() == ' ')) text.pop_back();
+  return "// " + text;
+}
+
+}  // namespace
+
+KernelEmitter::KernelEmitter(const loop::Kernel& k) : k_(k) {}
+
+std::string KernelEmitter::run() {
+  OURJIT_CHECK(loop::has_threads(k_)) << "@" << k_.name << " is not scheduled for a GPU";
+  // The body comes first, as it tells how much scratch memory is needed.
+  out_.indent();
+  if (const loop::For* p = loop::parallel_loop(k_)) {
+    out_.line("const oj_index " + p->var + " = " +
+              (p->begin.is_const(0) ? "" : index(p->begin) + " + ") + "blockIdx.x;");
+  }
+  for (const loop::Node& n : k_.body) {
+    const auto* f = std::get_if<loop::For>(&n.v);
+    if (f && f->kind == loop::LoopKind::Parallel)
+      block(f->body);
+    else
+      statement(n);
+  }
+  out_.dedent();
+  std::string body = out_.take();
+  out_ = TextWriter();
+  for (const std::string& p : k_.provenance) out_.line(comment(p));
+  parameters();
+  out_.indent();
+  locals();
+  return out_.take() + body + "}\n";
+}
+
+void KernelEmitter::parameters() {
+  std::string text;
+  for (const loop::Buffer& b : k_.buffers)
+    text += std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "* " +
+            b.name + ", ";
+  for (const std::string& s : k_.sizes) text += "oj_i64 " + s + ", ";
+  out_.line("extern \"C\" __global__ void __launch_bounds__(" +
+            std::to_string(k_.threads_x * k_.threads_y) + ")");
+  out_.line(k_.name + "(" + text + "int* oj_status) {");
+}
+
+void KernelEmitter::locals() {
+  out_.line(std::string("using oj_index = ") + (fits_int(k_) ? "int;" : "oj_i64;"));
+  for (const loop::Buffer& b : k_.buffers)
+    out_.line("OJ_BUFFER(" + b.name + ", " + index(b.size) + ");");
+  for (const loop::Local& l : k_.locals) {
+    const std::string size = std::to_string(std::max<int64_t>(l.size, 1));
+    if (l.space == loop::Space::Task)
+      out_.line("OJ_SHARED(" + c_type(l.dtype) + ", " + l.name + ", " + size + ");");
+    else
+      out_.line(c_type(l.dtype) + " " + l.name + "[" + size + "];");
+  }
+  if (scratch_bytes_ > 0)
+    out_.line("OJ_SHARED(double, oj_scratch, " + std::to_string((scratch_bytes_ + 7) / 8) + ");");
+}
+
+// --- names ---
+
+std::string KernelEmitter::value(loop::ValueId id) const {
+  return "v" + std::to_string(id) + (varies(id) ? "[l]" : "");
+}
+
+std::string KernelEmitter::index(const Sym& s) const {
+  return c_index(s, [&](const std::string& name) {
+    if (lanes_ == 1 || !varying_symbols_.contains(name)) return name;
+    if (name == wide_->var || name == wide_->slot) return "(" + name + " + l)";
+    return name + "[l]";
+  });
+}
+
+std::string KernelEmitter::first_index(const Sym& s) const {
+  return c_index(s, [](const std::string& name) { return name; });
+}
+
+bool KernelEmitter::varies(const Sym& s) const {
+  return lanes_ > 1 && std::any_of(varying_symbols_.begin(), varying_symbols_.end(),
+                                   [&](const std::string& name) { return s.mentions(name); });
+}
+
+bool KernelEmitter::steps_by_one(const Sym& s) const {
+  for (const std::string& name : varying_symbols_)
+    if (name != wide_->var && s.mentions(name)) return false;
+  const auto linear = s.linear_in(wide_->var);
+  return linear && linear->first.is_const(1);
+}
+
+std::string KernelEmitter::both(const std::string& a, const std::string& b) {
+  if (a.empty() || b.empty()) return a + b;
+  return a + " && " + b;
+}
+
+std::string KernelEmitter::condition(loop::ValueId mask, bool varying) const {
+  std::string c = predicate_;
+  if (lanes_ > 1 && some_lanes_) c = varying ? "l < " + active_ : active_ + " > 0";
+  return mask == loop::kNone ? c : both(c, value(mask));
+}
+
+// --- statements ---
+
+void KernelEmitter::block(const std::vector<loop::Node>& body) {
+  for (const loop::Node& n : body) statement(n);
+}
+
+void KernelEmitter::end_lanes() {
+  if (!in_lane_loop_) return;
+  in_lane_loop_ = false;
+  out_.dedent();
+  out_.line("}");
+}
+
+void KernelEmitter::perform(const std::string& text, bool varying) {
+  if (!varying) {
+    end_lanes();
+    out_.line(text);
+    return;
+  }
+  if (!in_lane_loop_) {
+    out_.line("OJ_UNROLL");
+    out_.line("for (int l = 0; l < " + std::to_string(lanes_) + "; ++l) {");
+    out_.indent();
+    in_lane_loop_ = true;
+  }
+  out_.line(text);
+}
+
+void KernelEmitter::define(loop::ValueId id, const std::string& expression) {
+  if (!varies(id)) {
+    perform("const " + c_type(dtype(id)) + " " + value(id) + " = " + expression + ";", false);
+    return;
+  }
+  // The arrays of a loop over lanes are declared at the head of the thread loop's body.
+  perform(value(id) + " = " + expression + ";", true);
+}
+
+void KernelEmitter::statement(const loop::Node& n) {
+  std::visit(loop::Overloaded{
+                 [&](const loop::Const& c) { define(c.result, c_constant(c.dtype, c.bits)); },
+                 [&](const loop::Index& i) { define(i.result, "(oj_i64)(" + index(i.expr) + ")"); },
+                 [&](const loop::Compute& c) { compute(c); },
+                 [&](const loop::Load& l) { load(l); },
+                 [&](const loop::Store& s) { store(s); },
+                 [&](const loop::Bind& b) { bind(b); },
+                 [&](const loop::Barrier&) {
+                   const bool warp = in_y_ && k_.threads_x <= 32;
+                   perform(warp ? "oj_warp_barrier();" : "oj_barrier();", false);
+                 },
+                 [&](const loop::For& f) {
+                   end_lanes();
+                   loop::is_thread_loop(f) ? thread_loop(f) : serial_loop(f);
+                 },
+             },
+             n.v);
+}
+
+void KernelEmitter::compute(const loop::Compute& c) {
+  std::vector<std::string> args;
+  for (const loop::ValueId a : c.args) args.push_back(value(a));
+  const DType operand = dtype(c.args.back());
+  if (divides_integers(c.op, operand)) {
+    const bool varying = varies(c.args[1]);
+    perform("if (" + both(condition(loop::kNone, varying), args[1] + " == 0") +
+                ") oj_fail(oj_status, " + code(loop::Status::ZeroDivisionError) + ");",
+            varying);
+  }
+  define(c.result, c_compute(c.op, operand, c.dtype, args));
+}
+
+std::string KernelEmitter::element(const std::string& memory, const std::string& at) const {
+  for (const loop::Local& l : k_.locals)
+    if (l.name == memory)
+      return l.space == loop::Space::Task ? "oj_shared_load(" + memory + ", " + at + ")"
+                                          : memory + "[" + at + "]";
+  return "oj_load(" + memory + ", " + at + ")";
+}
+
+void KernelEmitter::load(const loop::Load& l) {
+  const DType t = dtype(l.result);
+  if (varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
+      steps_by_one(l.index)) {
+    perform("oj_load_vector(v" + std::to_string(l.result) + ", " + l.buffer + ", " +
+                first_index(l.index) + ", " + (some_lanes_ ? active_ : std::to_string(lanes_)) +
+                ");",
+            false);
+    return;
+  }
+  const std::string c = condition(l.mask, varies(l.result));
+  const std::string x = element(l.buffer, index(l.index));
+  define(l.result, c.empty() ? x : c + " ? " + x + " : " + c_zero(t));
+}
+
+void KernelEmitter::store(const loop::Store& s) {
+  const bool varying =
+      varies(s.index) || varies(s.value) || (s.mask != loop::kNone && varies(s.mask));
+  const loop::Local* local = nullptr;
+  for (const loop::Local& l : k_.locals)
+    if (l.name == s.buffer) local = &l;
+  const bool of_thread = local && local->space == loop::Space::Thread;
+  // Of threads that do the same, the first one stores.
+  std::string first;
+  if (!of_thread && !in_x_ && k_.threads_x > 1) first = "threadIdx.x == 0";
+  if (!of_thread && !in_y_ && k_.threads_y > 1) first = both(first, "threadIdx.y == 0");
+  if (lanes_ > 1 && varies(s.index) && !local && !s.accumulate && s.mask == loop::kNone &&
+      varies(s.value) && first.empty() && steps_by_one(s.index)) {
+    perform("oj_store_vector(" + s.buffer + ", " + first_index(s.index) + ", v" +
+                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : std::to_string(lanes_)) +
+                ");",
+            false);
+    return;
+  }
+  const std::string at = index(s.index), v = value(s.value);
+  std::string text;
+  if (of_thread)
+    text = s.buffer + "[" + at + "] " + (s.accumulate ? "+= " : "= ") + v + ";";
+  else if (s.accumulate)
+    text = (local ? "oj_shared_accumulate(" : "oj_accumulate(") + s.buffer + ", " + at + ", " + v +
+           ");";
+  else
+    text = (local ? "oj_shared_store(" : "oj_store(") + s.buffer + ", " + at + ", " + v + ");";
+  // A register of an iteration that does not exist may hold anything.
+  const std::string c = of_thread && s.mask == loop::kNone && !s.accumulate
+                            ? std::string()
+                            : both(first, condition(s.mask, varying));
+  perform(c.empty() ? text : "if (" + c + ") " + text, varying);
+}
+
+void KernelEmitter::bind(const loop::Bind& b) {
+  const bool varying = varying_symbols_.contains(b.symbol);
+  const std::string name = b.symbol + (varying ? "[l]" : ""), extent = index(b.extent);
+  const std::string v = "(oj_i64)" + value(b.value);
+  const std::string wrapped = b.wrap ? "oj_wrap(" + v + ", " + extent + ")" : v;
+  const std::string c = condition(b.mask, varying);
+  const std::string fit = "oj_bind(" + wrapped + ", " + extent + ", oj_status)";
+  perform((varying ? "" : "const oj_index ") + name + " = (oj_index)" +
+              (c.empty() ? fit : "(" + c + " ? " + fit + " : 0)") + ";",
+          varying);
+}
+
+void KernelEmitter::serial_loop(const loop::For& f) {
+  OURJIT_CHECK(f.kind == loop::LoopKind::Serial) << "the loop " << f.var << " is for a CPU";
+  OURJIT_CHECK(lanes_ == 1) << "the loop " << f.var
+                            << " is in one whose threads take several lanes";
+  begin_reductions(f);
+  out_.line("for (oj_index " + f.var + " = " + index(f.begin) + "; " + f.var + " < " +
+            index(f.end) + "; ++" + f.var + ") {");
+  out_.indent();
+  block(f.body);
+  accumulate(f);
+  out_.dedent();
+  out_.line("}");
+  end_reductions(f);
+}
+
+}  // namespace cuda
+
+std::string emit_cuda_kernel(const loop::Kernel& k) { return cuda::KernelEmitter(k).run(); }
+
+std::string emit_cuda_unit(const std::vector<const loop::Kernel*>& kernels) {
+  std::string text(cuda_prelude());
+  for (const loop::Kernel* k : kernels) text += "\n" + emit_cuda_kernel(*k);
+  return text;
+}
+
+}  // namespace ourjit

@@ -1,0 +1,209 @@
+// Loops over the threads of a block, and reductions.
+#include <algorithm>
+
+#include "base/error.h"
+#include "codegen/cuda_index.h"
+#include "codegen/cuda_kernel.h"
+#include "codegen/cuda_ops.h"
+#include "loop/visit.h"
+
+namespace ourjit::cuda {
+namespace {
+
+constexpr int64_t kMostUnrolled = 8;  // iterations of a thread
+
+bool is_arg(const loop::Reduction& r) {
+  return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
+}
+
+/// True if all threads must go through `body` together.
+bool meets(const std::vector<loop::Node>& body) {
+  bool found = false;
+  loop::for_each_node(body, [&](const loop::Node& n) {
+    const auto* f = std::get_if<loop::For>(&n.v);
+    found |= std::holds_alternative<loop::Barrier>(n.v) ||
+             (f && loop::is_thread_loop(*f) && !f->reductions.empty());
+  });
+  return found;
+}
+
+}  // namespace
+
+int KernelEmitter::threads(const loop::For& f) const {
+  return f.kind == loop::LoopKind::ThreadX ? k_.threads_x : k_.threads_y;
+}
+
+/// Notes what differs between the lanes of the thread loop at hand.
+void KernelEmitter::mark_varying(const std::vector<loop::Node>& body) {
+  for (const loop::Node& n : body) {
+    bool varying = false;
+    for (const loop::ValueId v : loop::operands(n)) varying |= varying_values_.contains(v);
+    loop::Node copy = n;
+    loop::map_syms(copy, [&](const Sym& s) {
+      varying |= varies(s);
+      return s;
+    });
+    if (!varying) continue;
+    for (const loop::ValueId v : loop::results(n)) varying_values_.insert(v);
+    if (const auto* b = std::get_if<loop::Bind>(&n.v)) varying_symbols_.insert(b->symbol);
+  }
+}
+
+void KernelEmitter::thread_loop(const loop::For& f) {
+  OURJIT_CHECK(lanes_ == 1) << "the loop " << f.var
+                            << " is in one whose threads take several lanes";
+  const std::string thread = f.kind == loop::LoopKind::ThreadX ? "threadIdx.x" : "threadIdx.y";
+  const int64_t step = int64_t{threads(f)} * f.width;
+  const Sym length = f.end - f.begin;
+  const bool known = length.is_const();
+  const int64_t trips = known ? (length.value() + step - 1) / step : 0;
+  const bool exact = known && length.value() % step == 0;
+  const std::string own = thread + (f.width > 1 ? " * " + std::to_string(f.width) : "");
+  const std::string from = f.begin.is_const(0) ? "" : index(f.begin) + " + ";
+  begin_reductions(f);
+  bool& inside = f.kind == loop::LoopKind::ThreadX ? in_x_ : in_y_;
+  inside = true;
+  const std::string predicate = predicate_;
+  const bool together = meets(f.body);
+  const bool unrolled = known && (trips <= kMostUnrolled || !f.slot.empty());
+  const std::string k = f.var + "_k";
+  if (unrolled) {
+    if (trips == 1) {
+      out_.line("{");
+    } else {
+      out_.line("OJ_UNROLL");
+      out_.line("for (int " + k + " = 0; " + k + " < " + std::to_string(trips) + "; ++" + k +
+                ") {");
+    }
+    out_.indent();
+    const std::string number = trips == 1 ? "" : " + " + k + " * " + std::to_string(step);
+    out_.line("const oj_index " + f.var + " = " + from + own + number + ";");
+    if (!f.slot.empty())
+      out_.line("const int " + f.slot + " = " +
+                (trips == 1 ? "0" : k + " * " + std::to_string(f.width)) + ";");
+  } else {
+    const std::string end = index(f.end);
+    const std::string first = from + own;
+    if (!f.slot.empty()) out_.line("int " + f.slot + " = -" + std::to_string(f.width) + ";");
+    // Together, all threads take as many steps as the first one.
+    const std::string base = together ? f.var + "_0" : f.var;
+    out_.line("for (oj_index " + base + " = " + (together ? index(f.begin) : first) + "; " + base +
+              " < " + end + "; " + base + " += " + std::to_string(step) + ") {");
+    out_.indent();
+    if (together) out_.line("const oj_index " + f.var + " = " + base + " + " + own + ";");
+    if (!f.slot.empty()) out_.line(f.slot + " += " + std::to_string(f.width) + ";");
+  }
+  // Where a loop of one lane is not entered beyond its end, all its iterations exist.
+  const bool entered = !together && f.width == 1 && !unrolled;
+  const bool branch = !together && !exact && unrolled && f.width == 1;
+  if (branch) {
+    out_.line("if (" + f.var + " < " + index(f.end) + ") {");
+    out_.indent();
+  }
+  thread_body(f, exact || entered || branch);
+  if (branch) {
+    out_.dedent();
+    out_.line("}");
+  }
+  out_.dedent();
+  out_.line("}");
+  inside = false;
+  predicate_ = predicate;
+  end_reductions(f);
+}
+
+/// `exact`: all iterations exist.
+void KernelEmitter::thread_body(const loop::For& f, bool exact) {
+  if (f.width == 1) {
+    if (!exact) {
+      const std::string on = f.var + "_on";
+      out_.line("const bool " + on + " = " + both(predicate_, f.var + " < " + index(f.end)) + ";");
+      predicate_ = on;
+    }
+    block(f.body);
+    accumulate(f);
+    return;
+  }
+  some_lanes_ = !exact || !predicate_.empty();
+  if (some_lanes_) {
+    active_ = f.var + "_n";
+    const std::string n =
+        exact ? std::to_string(f.width)
+              : "oj_lanes<" + std::to_string(f.width) + ">(" + index(f.end) + " - " + f.var + ")";
+    out_.line("const int " + active_ + " = " +
+              (predicate_.empty() ? n : predicate_ + " ? " + n + " : 0") + ";");
+  }
+  lanes_ = f.width;
+  wide_ = &f;
+  varying_symbols_ = {f.var};
+  if (!f.slot.empty()) varying_symbols_.insert(f.slot);
+  varying_values_.clear();
+  mark_varying(f.body);
+  const std::string size = "[" + std::to_string(lanes_) + "];";
+  for (const loop::Node& n : f.body) {
+    for (const loop::ValueId v : loop::results(n))
+      if (varies(v)) out_.line(c_type(dtype(v)) + " v" + std::to_string(v) + size);
+    if (const auto* b = std::get_if<loop::Bind>(&n.v); b && varying_symbols_.contains(b->symbol))
+      out_.line("oj_index " + b->symbol + size);
+  }
+  block(f.body);
+  accumulate(f);
+  end_lanes();
+  lanes_ = 1;
+  wide_ = nullptr;
+  some_lanes_ = false;
+  varying_symbols_.clear();
+  varying_values_.clear();
+}
+
+// --- reductions ---
+
+std::string KernelEmitter::accumulator_type(const loop::Reduction& r) const {
+  return is_arg(r) ? "oj_indexed<" + c_type(r.dtype) + ">" : c_type(r.dtype);
+}
+
+void KernelEmitter::begin_reductions(const loop::For& f) {
+  for (const loop::Reduction& r : f.reductions) {
+    const std::string type = accumulator_type(r);
+    out_.line(type + " a" + std::to_string(r.result) + " = oj_identity<" + c_functor(r.op) + ", " +
+              type + ">();");
+  }
+}
+
+void KernelEmitter::accumulate(const loop::For& f) {
+  for (const loop::Reduction& r : f.reductions) {
+    const std::string a = "a" + std::to_string(r.result);
+    const bool lanes = lanes_ > 1;
+    // A value that is the same in all lanes counts once for each of them.
+    const std::string at =
+        f.var + (lanes ? " + l" : "") + (f.begin.is_const(0) ? "" : " - (" + index(f.begin) + ")");
+    const std::string x =
+        is_arg(r) ? accumulator_type(r) + "{" + value(r.value) + ", (oj_i64)(" + at + ")}"
+                  : value(r.value);
+    const std::string c = condition(loop::kNone, lanes);
+    const std::string step = a + " = " + c_functor(r.op) + "()(" + a + ", " + x + ");";
+    perform(c.empty() ? step : "if (" + c + ") " + step, lanes);
+  }
+}
+
+void KernelEmitter::end_reductions(const loop::For& f) {
+  for (const loop::Reduction& r : f.reductions) {
+    const std::string a = "a" + std::to_string(r.result);
+    std::string result = a;
+    if (loop::is_thread_loop(f)) {
+      const bool x = f.kind == loop::LoopKind::ThreadX;
+      const int64_t all = int64_t{k_.threads_x} * k_.threads_y;
+      const int64_t elements = !x ? all : k_.threads_x > 32 ? all / 32 : 0;
+      const int64_t bytes = dtype_bytes(r.dtype) <= 4 && !is_arg(r) ? 4 : is_arg(r) ? 16 : 8;
+      scratch_bytes_ = std::max(scratch_bytes_, elements * bytes);
+      const std::string type = accumulator_type(r);
+      result = std::string(x ? "oj_reduce_x<" : "oj_reduce_y<") + c_functor(r.op) + ", " +
+               std::to_string(k_.threads_x) + ", " + std::to_string(k_.threads_y) + ">(" + a +
+               ", " + (elements ? "(" + type + "*)oj_scratch" : "(" + type + "*)nullptr") + ")";
+    }
+    out_.line("const " + c_type(dtype(r.result)) + " v" + std::to_string(r.result) + " = " +
+              (is_arg(r) ? "(" + result + ").index" : result) + ";");
+  }
+}
+
+}  // namespace ourjit::cuda
