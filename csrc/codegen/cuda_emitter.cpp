@@ -13,7 +13,7 @@ namespace ourjit {
 namespace cuda {
 namespace {
 
-std::string code(loop::Status s) { return std::to_string(static_cast<int>(s)); }
+std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
 
 /// Text for a // comment: one line that cannot go on on the next.
 std::string comment(std::string text) {
@@ -182,7 +182,7 @@ void KernelEmitter::compute(const loop::Compute& c) {
   if (divides_integers(c.op, operand)) {
     const bool varying = varies(c.args[1]);
     perform("if (" + both(condition(loop::kNone, varying), args[1] + " == 0") +
-                ") oj_fail(oj_status, " + code(loop::Status::ZeroDivisionError) + ");",
+                ") oj_fail(oj_status, " + code(KernelStatus::ZeroDivisionError) + ");",
             varying);
   }
   define(c.result, c_compute(c.op, operand, c.dtype, args));

@@ -1,6 +1,7 @@
 #include <charconv>
 
 #include "base/error.h"
+#include "codegen/cuda_emitter.h"
 #include "codegen/llvm_emitter.h"
 #include "commands.h"
 #include "fusion/group.h"
@@ -60,6 +61,12 @@ std::string emit_llvm(std::string_view args, std::string_view body) {
   return emit_llvm_text(k, target(args));
 }
 
+std::string emit_cuda(std::string_view, std::string_view body) {
+  const loop::Kernel k = loop::parse_kernel(body);
+  loop::verify(k);
+  return emit_cuda_kernel(k);
+}
+
 /// A graph after its passes, prepared for fusion.
 Graph prepared(std::string_view body) {
   Graph g = insert_copies(parse_graph(body));
@@ -101,6 +108,7 @@ std::vector<Command> kernel_commands() {
       {"schedule gpu", schedule_gpu},
       {"schedule compare", schedule_compare},
       {"emit llvm", emit_llvm},
+      {"emit cuda", emit_cuda},
       {"fuse", fuse_command},
       {"lower", lower_command},
   };
