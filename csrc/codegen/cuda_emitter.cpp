@@ -206,7 +206,12 @@ void KernelEmitter::load(const loop::Load& l) {
             false);
     return;
   }
-  const std::string c = condition(l.mask, varies(l.result));
+  bool of_thread = false;
+  for (const loop::Local& local : k_.locals)
+    of_thread |= local.name == l.buffer && local.space == loop::Space::Thread;
+  // Registers may be read where there is no iteration.
+  const std::string c =
+      of_thread && l.mask == loop::kNone ? "" : condition(l.mask, varies(l.result));
   const std::string x = element(l.buffer, index(l.index));
   define(l.result, c.empty() ? x : c + " ? " + x + " : " + c_zero(t));
 }

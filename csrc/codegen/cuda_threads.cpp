@@ -1,5 +1,6 @@
 // Loops over the threads of a block, and reductions.
 #include <algorithm>
+#include <optional>
 
 #include "base/error.h"
 #include "codegen/cuda_index.h"
@@ -25,6 +26,19 @@ bool meets(const std::vector<loop::Node>& body) {
              (f && loop::is_thread_loop(*f) && !f->reductions.empty());
   });
   return found;
+}
+
+/// The most iterations that `f` can have: its length, or what its end is limited to.
+std::optional<int64_t> most_iterations(const loop::For& f) {
+  const Sym length = f.end - f.begin;
+  if (length.is_const()) return length.value();
+  if (f.end.constant() != 0 || f.end.terms().size() != 1) return std::nullopt;
+  const SymTerm& t = f.end.terms()[0];
+  if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
+    return std::nullopt;
+  for (const Sym& limit : {t.atoms[0]->a - f.begin, t.atoms[0]->b - f.begin})
+    if (limit.is_const()) return limit.value();
+  return std::nullopt;
 }
 
 }  // namespace
@@ -54,10 +68,9 @@ void KernelEmitter::thread_loop(const loop::For& f) {
                             << " is in one whose threads take several lanes";
   const std::string thread = f.kind == loop::LoopKind::ThreadX ? "threadIdx.x" : "threadIdx.y";
   const int64_t step = int64_t{threads(f)} * f.width;
-  const Sym length = f.end - f.begin;
-  const bool known = length.is_const();
-  const int64_t trips = known ? (length.value() + step - 1) / step : 0;
-  const bool exact = known && length.value() % step == 0;
+  const std::optional<int64_t> most = most_iterations(f);
+  const int64_t trips = most ? (*most + step - 1) / step : 0;
+  const bool exact = most && *most % step == 0 && f.end - f.begin == Sym(*most);
   const std::string own = thread + (f.width > 1 ? " * " + std::to_string(f.width) : "");
   const std::string from = f.begin.is_const(0) ? "" : index(f.begin) + " + ";
   begin_reductions(f);
@@ -65,7 +78,7 @@ void KernelEmitter::thread_loop(const loop::For& f) {
   inside = true;
   const std::string predicate = predicate_;
   const bool together = meets(f.body);
-  const bool unrolled = known && (trips <= kMostUnrolled || !f.slot.empty());
+  const bool unrolled = most && (trips <= kMostUnrolled || !f.slot.empty());
   const std::string k = f.var + "_k";
   if (unrolled) {
     if (trips == 1) {
