@@ -1,29 +1,29 @@
 // Index arithmetic of generated kernels.
 
-#define OJ_UNROLL _Pragma("unroll")
-
 template <class T>
-static __device__ __forceinline__ T oj_min_index(T a, T b) {
+OJ_FUNCTION T oj_min_index(T a, T b) {
   return a < b ? a : b;
 }
 template <class T>
-static __device__ __forceinline__ T oj_max_index(T a, T b) {
+OJ_FUNCTION T oj_max_index(T a, T b) {
   return a > b ? a : b;
+}
+// Rounding to minus infinity.
+template <class T>
+OJ_FUNCTION T oj_floordiv(T a, T b) {
+  const T q = a / b;
+  return a % b != 0 && (a % b < 0) != (b < 0) ? q - 1 : q;
+}
+template <class T>
+OJ_FUNCTION T oj_floormod(T a, T b) {
+  const T r = a % b;
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
 }
 
 // How many of N lanes exist when `left` iterations do.
 template <int N, class T>
-static __device__ __forceinline__ int oj_lanes(T left) {
+OJ_FUNCTION int oj_lanes(T left) {
   return left >= N ? N : left > 0 ? (int)left : 0;
 }
 
-static __device__ __forceinline__ oj_i64 oj_wrap(oj_i64 i, oj_i64 extent) {
-  return i < 0 ? i + extent : i;
-}
-
-// i if it is within 0 .. extent - 1; else the kernel has failed, and 0 is used instead.
-static __device__ __forceinline__ oj_i64 oj_bind(oj_i64 i, oj_i64 extent, int* status) {
-  if (i >= 0 && i < extent) return i;
-  oj_fail(status, 1);
-  return 0;
-}
+OJ_FUNCTION oj_i64 oj_wrap(oj_i64 i, oj_i64 extent) { return i < 0 ? i + extent : i; }

@@ -1,0 +1,259 @@
+// Scalar operations that C has no operator or function for, by base/scalar_ops.def. Integers wrap:
+// they are computed unsigned.
+
+template <class T>
+struct oj_unsigned {
+  typedef T type;
+};
+template <>
+struct oj_unsigned<signed char> {
+  typedef unsigned type;
+};
+template <>
+struct oj_unsigned<unsigned char> {
+  typedef unsigned type;
+};
+template <>
+struct oj_unsigned<short> {
+  typedef unsigned type;
+};
+template <>
+struct oj_unsigned<int> {
+  typedef unsigned type;
+};
+template <>
+struct oj_unsigned<oj_i64> {
+  typedef oj_u64 type;
+};
+template <class T>
+using oj_wide = typename oj_unsigned<T>::type;
+
+template <class T>
+OJ_FUNCTION T oj_add(T a, T b) {
+  return (T)((oj_wide<T>)a + (oj_wide<T>)b);
+}
+OJ_FUNCTION bool oj_add(bool a, bool b) { return a || b; }
+template <class T>
+OJ_FUNCTION T oj_sub(T a, T b) {
+  return (T)((oj_wide<T>)a - (oj_wide<T>)b);
+}
+template <class T>
+OJ_FUNCTION T oj_mul(T a, T b) {
+  return (T)((oj_wide<T>)a * (oj_wide<T>)b);
+}
+OJ_FUNCTION bool oj_mul(bool a, bool b) { return a && b; }
+template <class T>
+OJ_FUNCTION T oj_neg(T a) {
+  return oj_sub((T)0, a);
+}
+OJ_FUNCTION float oj_neg(float a) { return -a; }
+OJ_FUNCTION double oj_neg(double a) { return -a; }
+
+template <class T>
+OJ_FUNCTION T oj_abs(T a) {
+  return a < (T)0 ? oj_neg(a) : a;
+}
+OJ_FUNCTION bool oj_abs(bool a) { return a; }
+OJ_FUNCTION float oj_abs(float a) { return fabsf(a); }
+OJ_FUNCTION double oj_abs(double a) { return fabs(a); }
+template <class T>
+OJ_FUNCTION T oj_sign(T a) {
+  return (T)((a > (T)0) - (a < (T)0));
+}
+OJ_FUNCTION bool oj_sign(bool a) { return a; }
+
+template <class T>
+OJ_FUNCTION bool oj_isnan(T a) {
+  return a != a;
+}
+template <class T>
+OJ_FUNCTION bool oj_isinf(T) {
+  return false;
+}
+OJ_FUNCTION bool oj_isinf(float a) { return fabsf(a) == oj_infinity<float>(); }
+OJ_FUNCTION bool oj_isinf(double a) { return fabs(a) == oj_infinity<double>(); }
+template <class T>
+OJ_FUNCTION bool oj_signbit(T a) {
+  return a < (T)0;
+}
+OJ_FUNCTION bool oj_signbit(bool) { return false; }
+OJ_FUNCTION bool oj_signbit(float a) { return oj_bits(a) >> 31; }
+OJ_FUNCTION bool oj_signbit(double a) { return oj_bits(a) >> 63; }
+template <class T>
+OJ_FUNCTION T oj_bitwise_not(T a) {
+  return (T)~a;
+}
+OJ_FUNCTION bool oj_bitwise_not(bool a) { return !a; }
+
+// --- extremes: a NaN operand is the result; fmin and fmax prefer the number ---
+
+template <class T>
+OJ_FUNCTION T oj_minimum(T a, T b) {
+  return a != a || a < b ? a : b;
+}
+template <class T>
+OJ_FUNCTION T oj_maximum(T a, T b) {
+  return a != a || a > b ? a : b;
+}
+template <class T>
+OJ_FUNCTION T oj_fmin(T a, T b) {
+  return b != b || a < b ? a : b;
+}
+template <class T>
+OJ_FUNCTION T oj_fmax(T a, T b) {
+  return b != b || a > b ? a : b;
+}
+
+// --- division: a zero divisor gives what 1 gives, and the kernel reports it ---
+
+template <class T>
+OJ_FUNCTION T oj_quotient(T a, T b) {
+  return b == (T)-1 && (T)-1 < (T)0 ? oj_neg(a) : (T)(a / (b == 0 ? (T)1 : b));
+}
+template <class T>
+OJ_FUNCTION T oj_remainder(T a, T b) {
+  return b == 0 || (b == (T)-1 && (T)-1 < (T)0) ? (T)0 : (T)(a % b);
+}
+OJ_FUNCTION float oj_remainder(float a, float b) { return fmodf(a, b); }
+OJ_FUNCTION double oj_remainder(double a, double b) { return fmod(a, b); }
+
+template <class T>
+OJ_FUNCTION T oj_trunc_div(T a, T b) {
+  return oj_quotient(a, b);
+}
+OJ_FUNCTION float oj_trunc_div(float a, float b) { return truncf(a / b); }
+OJ_FUNCTION double oj_trunc_div(double a, double b) { return trunc(a / b); }
+template <class T>
+OJ_FUNCTION T oj_fmod(T a, T b) {
+  return oj_remainder(a, b);
+}
+template <class T>
+OJ_FUNCTION T oj_mod(T a, T b) {
+  const T r = oj_remainder(a, b);
+  return r != (T)0 && (r < (T)0) != (b < (T)0) ? oj_add(r, b) : r;
+}
+template <class T>
+OJ_FUNCTION T oj_floor_div(T a, T b) {
+  const T r = oj_remainder(a, b), q = oj_quotient(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? oj_sub(q, (T)1) : q;
+}
+// As ATen's div_floor (c10/util/generic_math.h), which corrects the rounding of a / b.
+template <class T>
+OJ_FUNCTION T oj_float_floor_div(T a, T b, T r, T sign) {
+  if (b == (T)0) return a / b;
+  T q = (a - r) / b;
+  if (r != (T)0 && (b < (T)0) != (r < (T)0)) q -= (T)1;
+  if (q == (T)0) return sign;
+  const T whole = (T)floor((double)q);
+  return q - whole > (T)0.5 ? whole + (T)1 : whole;
+}
+OJ_FUNCTION float oj_floor_div(float a, float b) {
+  return oj_float_floor_div(a, b, fmodf(a, b), copysignf(0.0f, a / b));
+}
+OJ_FUNCTION double oj_floor_div(double a, double b) {
+  return oj_float_floor_div(a, b, fmod(a, b), copysign(0.0, a / b));
+}
+
+template <class T>
+OJ_FUNCTION T oj_pow(T a, T b) {
+  if (b < (T)0) return a == (T)1 ? (T)1 : a == (T)-1 ? (b % 2 ? (T)-1 : (T)1) : (T)0;
+  T r = (T)1;
+  for (; b; b = (T)(b >> 1)) {
+    if (b & 1) r = oj_mul(r, a);
+    a = oj_mul(a, a);
+  }
+  return r;
+}
+OJ_FUNCTION float oj_pow(float a, float b) { return powf(a, b); }
+OJ_FUNCTION double oj_pow(double a, double b) { return pow(a, b); }
+
+// --- shifts: out of range, all bits are shifted out ---
+
+template <class T>
+OJ_FUNCTION T oj_shl(T a, T b) {
+  return b < (T)0 || b >= (T)(8 * sizeof(T)) ? (T)0 : (T)((oj_wide<T>)a << b);
+}
+template <class T>
+OJ_FUNCTION T oj_shr(T a, T b) {
+  const T most = (T)(8 * sizeof(T) - 1);
+  if (b < (T)0 || b > most) return (T)-1 < (T)0 ? (T)(a >> most) : (T)0;
+  return (T)(a >> b);
+}
+OJ_FUNCTION bool oj_shl(bool a, bool b) { return a && !b; }
+OJ_FUNCTION bool oj_shr(bool a, bool b) { return a && !b; }
+
+// --- functions ---
+
+// Without overflow for either sign.
+OJ_FUNCTION float oj_sigmoid(float x) {
+  const float e = expf(-fabsf(x));
+  return (x >= 0 ? 1.0f : e) / (1.0f + e);
+}
+OJ_FUNCTION double oj_sigmoid(double x) {
+  const double e = exp(-fabs(x));
+  return x != x ? x : (x >= 0 ? 1.0 : e) / (1.0 + e);
+}
+
+// Asymptotic series above 10 (Abramowitz and Stegun 6.3.18), recurrence below (6.3.5), reflection
+// for negative x (6.3.7).
+OJ_FUNCTION double oj_digamma(double x) {
+  const double kPi = 3.14159265358979323846;
+  if (x == 0) return copysign(oj_infinity<double>(), -x);
+  double r = 0;
+  if (x < 0) {
+    if (x == trunc(x)) return oj_nan<double>();
+    r = -kPi / tan(kPi * (x - trunc(x)));
+    x = 1 - x;
+  }
+  for (; x < 10; x += 1) r -= 1 / x;
+  if (x == oj_infinity<double>()) return x;
+  const double y = 1 / (x * x);
+  double tail = 1. / 12;
+  tail = tail * y - 691. / 32760;
+  tail = tail * y + 1. / 132;
+  tail = tail * y - 1. / 240;
+  tail = tail * y + 1. / 252;
+  tail = tail * y - 1. / 120;
+  tail = tail * y + 1. / 12;
+  return r + log(x) - 0.5 / x - y * tail;
+}
+OJ_FUNCTION float oj_digamma(float x) { return (float)oj_digamma((double)x); }
+
+// --- random numbers, as base/philox.h defines them ---
+
+struct oj_philox {
+  unsigned x, y, z, w;
+};
+OJ_FUNCTION oj_philox oj_philox_words(oj_i64 seed, oj_i64 index) {
+  oj_philox c = {(unsigned)index, (unsigned)((oj_u64)index >> 32), 0, 0};
+  unsigned k0 = (unsigned)seed, k1 = (unsigned)((oj_u64)seed >> 32);
+  OJ_UNROLL
+  for (int round = 0; round < 10; ++round) {
+    const oj_u64 p0 = (oj_u64)0xD2511F53u * c.x, p1 = (oj_u64)0xCD9E8D57u * c.z;
+    c = {(unsigned)(p1 >> 32) ^ c.y ^ k0, (unsigned)p1, (unsigned)(p0 >> 32) ^ c.w ^ k1,
+         (unsigned)p0};
+    k0 += 0x9E3779B9u;
+    k1 += 0xBB67AE85u;
+  }
+  return c;
+}
+OJ_FUNCTION double oj_bits53(unsigned high, unsigned low) {
+  return (double)(((oj_u64)high << 32 | low) >> 11);
+}
+OJ_FUNCTION double oj_box_muller(double u1, double u2) {
+  return sqrt(-2 * log(u1)) * cos(6.28318530717958647693 * u2);
+}
+
+template <class T>
+OJ_FUNCTION T oj_rand_uniform(oj_i64 seed, oj_i64 index) {
+  const oj_philox w = oj_philox_words(seed, index);
+  if (sizeof(T) == 4) return (T)((float)(w.x >> 8) * 0x1p-24f);
+  return (T)(oj_bits53(w.x, w.y) * 0x1p-53);
+}
+template <class T>
+OJ_FUNCTION T oj_rand_normal(oj_i64 seed, oj_i64 index) {
+  const oj_philox w = oj_philox_words(seed, index);
+  if (sizeof(T) == 4)
+    return (T)oj_box_muller(((w.x >> 8) + 1) * 0x1p-24, (w.y >> 8) * 0x1p-24);
+  return (T)oj_box_muller((oj_bits53(w.x, w.y) + 1) * 0x1p-53, oj_bits53(w.z, w.w) * 0x1p-53);
+}

@@ -1,0 +1,168 @@
+// Reductions over the threads of a block. Their order is fixed by the number of threads.
+
+struct oj_sum {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return oj_add(a, b);
+  }
+};
+struct oj_prod {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return oj_mul(a, b);
+  }
+};
+struct oj_max {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return oj_maximum(a, b);
+  }
+};
+struct oj_min {
+  template <class T>
+  __device__ __forceinline__ T operator()(T a, T b) const {
+    return oj_minimum(a, b);
+  }
+};
+
+// An element and where it stands.
+template <class T>
+struct oj_indexed {
+  T value;
+  oj_i64 index;
+};
+
+// Of equal elements the first one wins; a NaN wins over numbers.
+struct oj_argmax {
+  template <class T>
+  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
+    const bool better = equal ? b.index < a.index : b_nan || (!a_nan && b.value > a.value);
+    return better ? b : a;
+  }
+};
+struct oj_argmin {
+  template <class T>
+  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
+    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+    const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
+    const bool better = equal ? b.index < a.index : b_nan || (!a_nan && b.value < a.value);
+    return better ? b : a;
+  }
+};
+
+// The greatest and the least value of a type.
+template <class T>
+struct oj_range {
+  static __device__ __forceinline__ T least() {
+    return (T)-1 < (T)0 ? (T)((oj_u64)1 << (8 * sizeof(T) - 1)) : (T)0;
+  }
+  static __device__ __forceinline__ T greatest() { return (T)~least(); }
+};
+template <>
+struct oj_range<bool> {
+  static __device__ __forceinline__ bool least() { return false; }
+  static __device__ __forceinline__ bool greatest() { return true; }
+};
+template <>
+struct oj_range<float> {
+  static __device__ __forceinline__ float least() { return -oj_infinity<float>(); }
+  static __device__ __forceinline__ float greatest() { return oj_infinity<float>(); }
+};
+template <>
+struct oj_range<double> {
+  static __device__ __forceinline__ double least() { return -oj_infinity<double>(); }
+  static __device__ __forceinline__ double greatest() { return oj_infinity<double>(); }
+};
+
+template <class Op, class T>
+struct oj_identity_of;
+template <class T>
+struct oj_identity_of<oj_sum, T> {
+  static __device__ __forceinline__ T get() { return (T)0; }
+};
+template <class T>
+struct oj_identity_of<oj_prod, T> {
+  static __device__ __forceinline__ T get() { return (T)1; }
+};
+template <class T>
+struct oj_identity_of<oj_max, T> {
+  static __device__ __forceinline__ T get() { return oj_range<T>::least(); }
+};
+template <class T>
+struct oj_identity_of<oj_min, T> {
+  static __device__ __forceinline__ T get() { return oj_range<T>::greatest(); }
+};
+template <class T>
+struct oj_identity_of<oj_argmax, oj_indexed<T>> {
+  static __device__ __forceinline__ oj_indexed<T> get() {
+    return {oj_range<T>::least(), oj_range<oj_i64>::greatest()};
+  }
+};
+template <class T>
+struct oj_identity_of<oj_argmin, oj_indexed<T>> {
+  static __device__ __forceinline__ oj_indexed<T> get() {
+    return {oj_range<T>::greatest(), oj_range<oj_i64>::greatest()};
+  }
+};
+template <class Op, class T>
+OJ_FUNCTION T oj_identity() {
+  return oj_identity_of<Op, T>::get();
+}
+
+// The value of the thread whose place in the warp differs in the bits of `mask`.
+template <class T>
+OJ_FUNCTION T oj_shuffle(T v, int mask) {
+  constexpr int kWords = (sizeof(T) + 3) / 4;
+  union Words {
+    T value;
+    unsigned word[kWords];
+    __device__ __forceinline__ Words() {}
+  } from, to;
+  OJ_UNROLL
+  for (int i = 0; i < kWords; ++i) from.word[i] = 0;
+  from.value = v;
+  OJ_UNROLL
+  for (int i = 0; i < kWords; ++i) to.word[i] = oj_shuffle_word(from.word[i], mask);
+  return to.value;
+}
+
+// The operands of a step are ordered by place, so that all threads compute the same bits.
+template <class Op, class T>
+OJ_FUNCTION T oj_shuffle_step(T v, int mask) {
+  const T other = oj_shuffle(v, mask);
+  return threadIdx.x & mask ? Op()(other, v) : Op()(v, other);
+}
+
+// Over threadIdx.x, in blocks of NX * NY threads; all of them come here, and all get the result. NX
+// is a power of two. Beyond a warp, `scratch` holds NX * NY / 32 elements of shared memory.
+template <class Op, int NX, int NY, class T>
+OJ_FUNCTION T oj_reduce_x(T v, T* scratch) {
+  OJ_UNROLL
+  for (int mask = 1; mask < (NX < 32 ? NX : 32); mask *= 2) v = oj_shuffle_step<Op>(v, mask);
+  if (NX <= 32) return v;
+  constexpr int kWarps = NX / 32;
+  const int first = threadIdx.y * kWarps;
+  // Others may still read what the reduction before left there.
+  oj_barrier();
+  if (threadIdx.x % 32 == 0) oj_shared_store(scratch, first + (int)threadIdx.x / 32, v);
+  oj_barrier();
+  v = oj_shared_load((const T*)scratch, first);
+  OJ_UNROLL
+  for (int w = 1; w < kWarps; ++w) v = Op()(v, oj_shared_load((const T*)scratch, first + w));
+  return v;
+}
+
+// Over threadIdx.y; `scratch` holds NX * NY elements.
+template <class Op, int NX, int NY, class T>
+OJ_FUNCTION T oj_reduce_y(T v, T* scratch) {
+  oj_barrier();
+  oj_shared_store(scratch, (int)(threadIdx.y * NX + threadIdx.x), v);
+  oj_barrier();
+  v = oj_shared_load((const T*)scratch, (int)threadIdx.x);
+  OJ_UNROLL
+  for (int y = 1; y < NY; ++y)
+    v = Op()(v, oj_shared_load((const T*)scratch, y * NX + (int)threadIdx.x));
+  return v;
+}
