@@ -97,4 +97,9 @@ const std::vector<Sym>& iteration_shape(const Graph& g, const Node& n);
 /// contributes to.
 IndexVector result_index(const Node& n, const IndexVector& index);
 
+/// True if node `n` may be a member of `group` by its shape and, for reductions, its dims. `joined`
+/// is then the group with its domain refined for `n`, which is not yet a member; otherwise `why`
+/// says what does not fit.
+bool shape_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std::string* why);
+
 }  // namespace ourjit

@@ -2,9 +2,11 @@
 #include <algorithm>
 #include <functional>
 #include <set>
+#include <span>
 
 #include "base/error.h"
 #include "fusion/group.h"
+#include "fusion/unit_order.h"
 
 namespace ourjit {
 namespace {
@@ -12,20 +14,7 @@ namespace {
 constexpr int kMaxRecomputed =
     12;  // nodes computed again to read a value elsewhere than where it is made
 
-/// A set of unit numbers as bits.
-class UnitSet {
- public:
-  explicit UnitSet(size_t n = 0) : words_((n + 63) / 64) {}
-  void add(size_t i) { words_[i / 64] |= uint64_t{1} << (i % 64); }
-  void remove(size_t i) { words_[i / 64] &= ~(uint64_t{1} << (i % 64)); }
-  bool has(size_t i) const { return words_[i / 64] >> (i % 64) & 1; }
-  void add_all(const UnitSet& o) {
-    for (size_t i = 0; i < words_.size(); ++i) words_[i] |= o.words_[i];
-  }
-
- private:
-  std::vector<uint64_t> words_;
-};
+constexpr size_t kMaxReadersTried = 32;  // groups that read the same memory as a node
 
 /// A group being built, or a barrier.
 struct Unit {
@@ -50,6 +39,11 @@ class Partitioner {
   }
 
  private:
+  /// Of units that read a value, those to try: the others are far away in the program.
+  static std::span<const int> latest(const std::vector<int>& units) {
+    return std::span(units).last(std::min(units.size(), kMaxReadersTried));
+  }
+
   const Node& node(NodeId n) const { return g_.node(n); }
   NodeId def(ValueId v) const { return g_.values[static_cast<size_t>(v)].def; }
   int unit(NodeId n) const { return unit_of_[static_cast<size_t>(n)]; }
@@ -79,8 +73,6 @@ class Partitioner {
   bool try_merge(int u, int w);
   int new_unit(NodeId n, const std::set<ValueId>& reads);
   bool try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why);
-  bool shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const;
-  bool sink_fits(const Group& group, NodeId n, Group* joined, std::string* why) const;
   bool reads_fit(const Group& joined, int u, NodeId n, std::string* why) const;
   bool value_fits(const Group& joined, int u, ValueId v, const IndexVector& index,
                   const SymBounds& bounds, int* budget) const;
@@ -92,7 +84,7 @@ class Partitioner {
   const Graph& g_;
   const FusionOptions& options_;
   std::vector<Unit> units_;
-  std::vector<UnitSet> ancestors_;
+  UnitOrder order_;
   std::vector<int> unit_of_;
   std::vector<bool> folded_;
   std::vector<std::vector<NodeId>> users_;
@@ -103,34 +95,20 @@ class Partitioner {
 /// Units whose results `reads` are, and for mutation the units that must have read the target
 /// before.
 void Partitioner::depend(int u, const std::set<ValueId>& reads, NodeId n) {
-  const auto i = static_cast<size_t>(u);
-  UnitSet& mine = ancestors_[i];
-  const auto add = [&](int w) {
-    if (w < 0 || w == u) return;
-    mine.add(static_cast<size_t>(w));
-    mine.add_all(ancestors_[static_cast<size_t>(w)]);
-  };
   for (const ValueId v : reads)
-    if (const NodeId d = def(v); d >= 0) add(unit(d));
+    if (const NodeId d = def(v); d >= 0) order_.depend(u, unit(d));
   if (node(n).op == Op::copy_to) {
     leaves(n, [&](ValueId v) {
-      for (const int w : readers_[v]) add(w);
+      for (const int w : readers_[v]) order_.depend(u, w);
     });
   }
-  for (size_t w = 0; w < units_.size(); ++w)
-    if (w != i && ancestors_[w].has(i)) ancestors_[w].add_all(mine);
-  Unit& unit = units_[i];
-  for (const ValueId v : reads) {
-    unit.reads.insert(v);
-    std::vector<int>& all = readers_[v];
-    if (std::find(all.begin(), all.end(), u) == all.end()) all.push_back(u);
-  }
+  for (const ValueId v : reads)
+    if (units_[static_cast<size_t>(u)].reads.insert(v).second) readers_[v].push_back(u);
 }
 
 int Partitioner::new_unit(NodeId n, const std::set<ValueId>& reads) {
-  const int u = static_cast<int>(units_.size());
+  const int u = order_.add();
   units_.emplace_back();
-  ancestors_.emplace_back(g_.nodes.size());
   unit_of_[static_cast<size_t>(n)] = u;
   Unit& unit = units_.back();
   if (node_kind(g_, n) == NodeKind::Barrier) {
@@ -141,7 +119,7 @@ int Partitioner::new_unit(NodeId n, const std::set<ValueId>& reads) {
     for (const Sym& s : iteration_shape(g_, node(n)))
       if (!s.is_const(1)) empty.dims.push_back(s);
     std::string why;
-    const bool fits = shape_fits(empty, n, &group, &why);
+    const bool fits = shape_fits(g_, empty, n, &group, &why);
     OURJIT_CHECK(fits) << "node " << op_name(node(n).op) << " does not fit its own shape: " << why;
     group.members.push_back(n);
     if (node(n).op == Op::partial_reduce) group.sinks.push_back(n);
@@ -161,7 +139,7 @@ void Partitioner::place(NodeId n) {
       const NodeId d = def(v);
       if (d >= 0 && units_[static_cast<size_t>(unit(d))].barrier < 0) producers.insert(unit(d));
       if (g_.type(v).numel() == product(iteration_shape(g_, node(n))))
-        for (const int u : readers_[v])
+        for (const int u : latest(readers_[v]))
           if (units_[static_cast<size_t>(u)].barrier < 0) readers.insert(u);
     }
     for (const auto* candidates : {&producers, &readers})
@@ -187,19 +165,13 @@ void Partitioner::merge_into(int u, const std::set<int, std::greater<>>& others)
 /// Makes one group of two that a new member of `u` has in common.
 bool Partitioner::try_merge(int u, int w) {
   Unit &into = units_[static_cast<size_t>(u)], &from = units_[static_cast<size_t>(w)];
-  const auto i = static_cast<size_t>(u), j = static_cast<size_t>(w);
   if (into.group.members.size() + from.group.members.size() >
       static_cast<size_t>(options_.max_members))
     return false;
   std::set<ValueId> reads = into.reads;
   reads.insert(from.reads.begin(), from.reads.end());
   if (static_cast<int>(reads.size()) > options_.max_buffers) return false;
-  for (size_t x = 0; x < units_.size(); ++x) {
-    if (x == i || x == j) continue;
-    if ((ancestors_[x].has(i) && ancestors_[j].has(x)) ||
-        (ancestors_[x].has(j) && ancestors_[i].has(x)))
-      return false;
-  }
+  if (order_.something_between(u, w)) return false;
   std::vector<NodeId> members = into.group.members;
   members.insert(members.end(), from.group.members.begin(), from.group.members.end());
   std::sort(members.begin(), members.end());
@@ -207,7 +179,7 @@ bool Partitioner::try_merge(int u, int w) {
   std::string why;
   for (const NodeId n : from.group.members) {
     Group next;
-    if (!shape_fits(joined, n, &next, &why)) return false;
+    if (!shape_fits(g_, joined, n, &next, &why)) return false;
     if (node(n).op == Op::partial_reduce) next.sinks.push_back(n);
     joined = std::move(next);
   }
@@ -219,27 +191,17 @@ bool Partitioner::try_merge(int u, int w) {
       return false;
     }
   into.group = std::move(joined);
-  into.reads = std::move(reads);
-  from = Unit{};
-  UnitSet all = ancestors_[i];
-  all.add_all(ancestors_[j]);
-  all.remove(i);
-  all.remove(j);
-  for (size_t x = 0; x < units_.size(); ++x)
-    if (x == i || ancestors_[x].has(i) || ancestors_[x].has(j)) {
-      ancestors_[x].add_all(all);
-      if (x != i) ancestors_[x].add(i);
-    }
-  ancestors_[i].remove(j);
-  ancestors_[j] = UnitSet(g_.nodes.size());
-  for (auto& [v, units] : readers_) {
+  order_.merge(u, w);
+  for (const ValueId v : from.reads) {
+    std::vector<int>& units = readers_[v];
     const auto at = std::find(units.begin(), units.end(), w);
-    if (at == units.end()) continue;
     if (std::find(units.begin(), units.end(), u) == units.end())
       *at = u;
     else
       units.erase(at);
   }
+  into.reads.insert(from.reads.begin(), from.reads.end());
+  from = Unit{};
   return true;
 }
 
@@ -248,7 +210,7 @@ bool Partitioner::try_join(NodeId n, int u, const std::set<ValueId>& reads, std:
   for (const ValueId v : reads) {
     const NodeId d = def(v);
     const int w = d < 0 ? -1 : this->unit(d);
-    if (w >= 0 && w != u && ancestors_[static_cast<size_t>(w)].has(static_cast<size_t>(u))) {
+    if (w >= 0 && w != u && order_.is_after(w, u)) {
       *why = "it also needs %" + g_.values[static_cast<size_t>(v)].name +
              ", which is computed from this group outside of it";
       return false;
@@ -265,135 +227,13 @@ bool Partitioner::try_join(NodeId n, int u, const std::set<ValueId>& reads, std:
     return false;
   }
   Group joined;
-  if (!shape_fits(unit.group, n, &joined, why)) return false;
+  if (!shape_fits(g_, unit.group, n, &joined, why)) return false;
   if (!reads_fit(joined, u, n, why)) return false;
   joined.members.push_back(n);
   if (node(n).op == Op::partial_reduce) joined.sinks.push_back(n);
   unit.group = std::move(joined);
   unit_of_[static_cast<size_t>(n)] = u;
   depend(u, reads, n);
-  return true;
-}
-
-/// Refines `group` by `sizes`, keeping its marks; false if boundaries cross.
-bool refine(const Group& group, const std::vector<Sym>& sizes, Group* out) {
-  const auto dims = common_refinement(group.dims, sizes);
-  if (!dims) return false;
-  *out = group;
-  out->dims = *dims;
-  if (group.reduced.empty()) return true;
-  out->reduced.clear();
-  size_t i = 0;
-  Sym p = 1;
-  for (const Sym& d : *dims) {
-    out->reduced.push_back(group.reduced[i]);
-    p *= d;
-    if (p == group.dims[i]) {
-      ++i;
-      p = 1;
-    }
-  }
-  return true;
-}
-
-/// Marks on `dims` of those that refine the dims `which` of `shape`.
-std::vector<bool> marks(const std::vector<Sym>& dims, const std::vector<Sym>& shape,
-                        const std::vector<int64_t>& which) {
-  std::vector<bool> out;
-  size_t at = 0;
-  for (size_t i = 0; i < shape.size(); ++i) {
-    const bool marked =
-        std::find(which.begin(), which.end(), static_cast<int64_t>(i)) != which.end();
-    if (shape[i].is_const(1)) continue;
-    Sym p = 1;
-    while (p != shape[i]) {
-      OURJIT_CHECK(at < dims.size()) << "dims do not refine the shape";
-      p *= dims[at++];
-      out.push_back(marked);
-    }
-  }
-  return out;
-}
-
-bool Partitioner::shape_fits(const Group& group, NodeId n, Group* joined, std::string* why) const {
-  const Node& node = g_.node(n);
-  const std::vector<Sym>& shape = iteration_shape(g_, node);
-  if (node.op == Op::partial_reduce) return sink_fits(group, n, joined, why);
-  if (product(group.dims) == product(shape) && refine(group, shape, joined)) {
-    if (node.op != Op::reduce) return true;
-    const std::vector<bool> m = marks(joined->dims, shape, int_list_attr(node, "dims"));
-    if (joined->reduced.empty()) {
-      if (!group.sinks.empty()) {
-        const Node& s = g_.node(group.sinks[0]);
-        std::vector<bool> kept =
-            marks(joined->dims, iteration_shape(g_, s), int_list_attr(s, "dims"));
-        kept.flip();
-        if (kept != m) {
-          *why = "the group's column sums and this reduction run over different dims";
-          return false;
-        }
-      }
-      joined->reduced = m;
-      return true;
-    }
-    if (joined->reduced == m) return true;
-    *why = "it reduces over other dims than the group";
-    return false;
-  }
-  // A row member: its shape groups the kept dims.
-  if (!group.reduced.empty() && node.op != Op::reduce &&
-      product(kept_dims(group)) == product(shape)) {
-    const std::vector<Sym> kept = kept_dims(group);
-    const auto fine = common_refinement(kept, shape);
-    if (fine && *fine == kept) {
-      *joined = group;
-      return true;
-    }
-    if (fine) {
-      // Refine the whole domain by the finer kept dims.
-      std::vector<Sym> sizes;
-      size_t k = 0;
-      for (size_t i = 0; i < group.dims.size(); ++i) {
-        if (group.reduced[i]) {
-          sizes.push_back(group.dims[i]);
-          continue;
-        }
-        for (Sym p = 1; p != group.dims[i];) {
-          p *= (*fine)[k];
-          sizes.push_back((*fine)[k++]);
-        }
-      }
-      if (refine(group, sizes, joined)) return true;
-    }
-  }
-  *why = "its shape does not fit the group's iteration domain";
-  return false;
-}
-
-bool Partitioner::sink_fits(const Group& group, NodeId n, Group* joined, std::string* why) const {
-  const Node& node = g_.node(n);
-  const std::vector<Sym>& shape = iteration_shape(g_, node);
-  const std::vector<int64_t> dims = int_list_attr(node, "dims");
-  if (product(group.dims) != product(shape) || !refine(group, shape, joined)) {
-    *why = "its shape does not fit the group's iteration domain";
-    return false;
-  }
-  std::vector<bool> m = marks(joined->dims, shape, dims);
-  if (!group.sinks.empty()) {
-    const Node& s = g_.node(group.sinks[0]);
-    if (marks(joined->dims, iteration_shape(g_, s), int_list_attr(s, "dims")) != m ||
-        attr<Sym>(s, "chunk") != attr<Sym>(node, "chunk")) {
-      *why = "the group's column sums run over other dims";
-      return false;
-    }
-  }
-  if (!joined->reduced.empty()) {
-    m.flip();
-    if (joined->reduced != m) {
-      *why = "it reduces over dims that the group's rows do not run over";
-      return false;
-    }
-  }
   return true;
 }
 
