@@ -140,13 +140,17 @@ OJ_INLINE V tanh(V x) {
   return copysign(select(abs(x) < constant<V>(0.55f, 0.55), small, large), x);
 }
 
-/// 1 / (1 + exp(-x))
+/// 1 / (1 + exp(-x)). With e = exp(-|x|) it is 1 / (1 + e), or e / (1 + e) below zero, and each is
+/// one minus the other, which is 1 / (1 + e) in the term that makes up for the rounding of 1 + e.
 template <class V>
 OJ_INLINE V sigmoid(V x) {
   V limited = at_least(-abs(x), constant<V>(-104.0f, -746.0));
   Exponent<V> s = split_exponent(limited);
   V e = scale(s.expm1 + 1, s.biased, s.n);
-  return select(x < 0, e, splat<V>(1)) / (e + 1);
+  V sum = e + 1;
+  V lost = e - (sum - 1);
+  V rounded = select(x < 0, e, splat<V>(1)) / sum;
+  return mul_add(-lost * rounded, select(x < 0, 1 - rounded, rounded), rounded);
 }
 
 /// exp(x) / 2 without overflow before the half itself overflows.

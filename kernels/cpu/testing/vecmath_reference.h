@@ -125,7 +125,7 @@ inline const UnaryReference kUnaryReferences[] = {
     {"sin", std::sin, std::sin, 1.1, 1.1, -1e5, 1e5, 0},
     {"cos", std::cos, std::cos, 1.1, 1.1, -1e5, 1e5, 0},
     {"tanh", std::tanh, std::tanh, 1.5, 1.5, -10, 10, 0},
-    {"sigmoid", as_double<sigmoid>, sigmoid, 2.5, 2.5, -110, 30, 0},
+    {"sigmoid", as_double<sigmoid>, sigmoid, 2, 2, -110, 30, 0},
     {"erf", std::erf, std::erf, 1.1, 1.5, -5, 5, 0},
     {"tan", std::tan, std::tan, 0.51, 2.5, -1e5, 1e5, 0},
     {"asin", std::asin, std::asin, 0.51, 2.5, -1, 1, 0},
