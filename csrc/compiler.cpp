@@ -1,8 +1,6 @@
 #include "compiler.h"
 
-#include <atomic>
 #include <chrono>
-#include <exception>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
@@ -11,7 +9,6 @@
 #include "base/error.h"
 #include "base/log.h"
 #include "build_plan.h"
-#include "codegen/llvm_emitter.h"
 #include "fusion/group.h"
 #include "graph/text.h"
 #include "graph/verify.h"
@@ -22,7 +19,6 @@
 #include "passes/library_ops.h"
 #include "passes/passes.h"
 #include "schedule/cost.h"
-#include "schedule/schedule.h"
 
 namespace ourjit {
 namespace {
@@ -35,7 +31,7 @@ double now() {
 struct Unique {
   loop::Kernel kernel;  // scheduled
   std::string text;     // canonical
-  std::shared_ptr<LoadedKernel> loaded;
+  std::shared_ptr<const KernelCode> code;
 };
 
 /// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
@@ -85,31 +81,28 @@ std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
 struct Compiler::State {
   Options options;
   const CallInfo* calls;
-  HostCpu host;
-  std::unique_ptr<CpuBackend> backend;
+  std::unique_ptr<CodeTarget> target;
   mutable std::mutex mutex;
   Stats stats;
-  std::unordered_map<std::string, std::weak_ptr<LoadedKernel>> kernels;  // by canonical text
+  std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
   std::vector<StepKernel> lower(const Graph& g, const Fusion& f, StageLog& log, CompiledGraph& out,
                                 std::vector<Unique>& unique);
   void find_loaded(std::vector<Unique>& unique);
   void compile_missing(std::vector<Unique>& unique);
-  void dump_code(const std::vector<Unique>& unique, StageLog& log);
 };
 
 Compiler::Compiler(Options options, const CallInfo& calls) : state_(std::make_unique<State>()) {
   state_->options = std::move(options);
   state_->calls = &calls;
-  state_->host = detect_host(static_cast<int>(state_->options.max_vector_bits));
-  state_->backend = make_cpu_backend(state_->host);
+  state_->target = make_code_target(state_->options);
 }
 
 Compiler::~Compiler() = default;
 
 const Options& Compiler::options() const { return state_->options; }
-CpuBackend& Compiler::backend() { return *state_->backend; }
+const CodeTarget& Compiler::target() const { return *state_->target; }
 
 Stats Compiler::stats() const {
   const std::lock_guard lock(state_->mutex);
@@ -149,7 +142,7 @@ std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, 
       report.provenance = lowered.provenance;
       report.lowered = loop::print(lowered);
       if (log.wants("loop")) log.write("loop", name + ".loop", report.lowered);
-      report.kernel = loop::schedule_cpu(lowered, host.target);
+      report.kernel = target->schedule(lowered);
       if (options.verify) loop::verify(report.kernel);
       if (log.wants("schedule"))
         log.write("schedule", name + ".scheduled", loop::print(report.kernel));
@@ -168,45 +161,26 @@ std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, 
 void Compiler::State::find_loaded(std::vector<Unique>& unique) {
   const std::lock_guard lock(mutex);
   for (Unique& u : unique)
-    if (const auto it = kernels.find(u.text); it != kernels.end()) u.loaded = it->second.lock();
+    if (const auto it = kernels.find(u.text); it != kernels.end()) u.code = it->second.lock();
 }
 
-/// Compiles on several threads; no lock is held while LLVM works.
+/// No lock is held while the backend works.
 void Compiler::State::compile_missing(std::vector<Unique>& unique) {
-  std::vector<size_t> todo;
-  for (size_t i = 0; i < unique.size(); ++i)
-    if (!unique[i].loaded) todo.push_back(i);
-  size_t threads = options.compile_threads ? static_cast<size_t>(options.compile_threads)
-                                           : std::max(1u, std::thread::hardware_concurrency());
-  threads = std::min(threads, todo.size());
-  std::atomic<size_t> next{0};
-  std::vector<std::exception_ptr> errors(threads);
-  const auto work = [&](size_t t) {
-    try {
-      for (size_t i = next++; i < todo.size(); i = next++)
-        unique[todo[i]].loaded = backend->compile(unique[todo[i]].kernel);
-    } catch (...) {
-      errors[t] = std::current_exception();
-      next = todo.size();
-    }
-  };
-  std::vector<std::thread> workers;
-  for (size_t t = 1; t < threads; ++t) workers.emplace_back(work, t);
-  if (threads) work(0);
-  for (std::thread& t : workers) t.join();
-  for (const std::exception_ptr& e : errors)
-    if (e) std::rethrow_exception(e);
-  const std::lock_guard lock(mutex);
-  for (const size_t i : todo) kernels[unique[i].text] = unique[i].loaded;
-  stats.kernels_compiled += static_cast<int64_t>(todo.size());
-}
-
-void Compiler::State::dump_code(const std::vector<Unique>& unique, StageLog& log) {
-  for (const Unique& u : unique) {
-    if (log.wants("llvm"))
-      log.write("llvm", u.kernel.name + ".ll", backend->optimized_llvm(u.kernel));
-    if (log.wants("asm")) log.write("asm", u.kernel.name + ".s", backend->assembly(u.kernel));
+  std::vector<Unique*> todo;
+  std::vector<const loop::Kernel*> missing;
+  for (Unique& u : unique) {
+    if (u.code) continue;
+    todo.push_back(&u);
+    missing.push_back(&u.kernel);
   }
+  if (todo.empty()) return;
+  const size_t threads = options.compile_threads
+                             ? static_cast<size_t>(options.compile_threads)
+                             : std::max(1u, std::thread::hardware_concurrency());
+  const auto codes = target->compile(missing, threads);
+  const std::lock_guard lock(mutex);
+  for (size_t i = 0; i < todo.size(); ++i) kernels[todo[i]->text] = todo[i]->code = codes[i];
+  stats.kernels_compiled += static_cast<int64_t>(todo.size());
 }
 
 std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
@@ -217,8 +191,9 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
     const std::lock_guard lock(s.mutex);
     number = s.graphs_started++;
   }
-  StageLog log(s.options, std::to_string(number) + "_" + captured.name);
   auto out = std::make_shared<CompiledGraph>();
+  out->label = std::to_string(number) + "_" + captured.name;
+  StageLog log(s.options, out->label);
   out->captured = print(captured);
   if (log.wants("graph")) log.write("graph", "captured.graph", out->captured);
 
@@ -257,14 +232,16 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
                   std::to_string((lowered - fused) * 1e3) + " ms, machine code of " +
                   std::to_string(unique.size()) + " kernels " +
                   std::to_string((now() - lowered) * 1e3) + " ms\n");
-  if (log.wants("llvm") || log.wants("asm")) s.dump_code(unique, log);
+  for (const Unique& u : unique) s.target->log(u.kernel, log);
 
   // Everything to a plan.
   out->plan = build_plan(g, fusion, steps, [&](const std::string& target) {
     return s.calls->writes_into_results(target);
   });
   for (const Unique& u : unique)
-    out->plan.kernels.push_back({u.kernel.name, u.loaded->function(), u.loaded});
+    out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
+  out->plan.device = s.target->device();
+  if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
   for (const PlanOutput& o : out->plan.outputs)
     out->output_strides.push_back(
         o.tensor < 0 ? std::nullopt

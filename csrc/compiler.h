@@ -6,8 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "backend/cpu_backend.h"
 #include "base/options.h"
+#include "code_target.h"
 #include "graph/graph.h"
 #include "loop/loop_ir.h"
 #include "runtime/plan.h"
@@ -53,6 +53,7 @@ struct CompiledGraph {
   std::vector<std::optional<std::vector<Sym>>>
       output_strides;                 // one for each output, absent for numbers and None
   std::vector<KernelReport> kernels;  // same order as plan.kernels
+  std::string label;                  // "3_backward": names it in logs and dumps
   std::string captured, optimized;    // graph text before and after the passes
   std::string groups;                 // fusion groups and reasons
   std::map<std::string, int64_t> library_calls;
@@ -67,7 +68,7 @@ class Compiler {
   /// Thread-safe. Raises Unsupported if the options are strict and something would fall back.
   std::shared_ptr<const CompiledGraph> compile(Graph g);
   const Options& options() const;
-  CpuBackend& backend();
+  const CodeTarget& target() const;
   Stats stats() const;
   void add_guard_miss();
   void reset();

@@ -2,7 +2,9 @@
 
 #include <ATen/Parallel.h>
 #include <ATen/core/LegacyTypeDispatch.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 
 #include <optional>
 
@@ -24,6 +26,7 @@ struct BelowAutograd {
 
 CallFrame::CallFrame(const PlanInstance& instance)
     : instance_(instance),
+      device_(instance.plan->tensors_on),
       frame_(instance),
       borrowed_(instance),
       calls_(instance.steps.size()),
@@ -43,7 +46,15 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
   {
     std::optional<BelowAutograd> guard;
     if (instance_.has_calls) guard.emplace();
-    ourjit::run(instance_, frame_, arenas, *this);
+    if (device_.is_cpu()) {
+      ourjit::run(instance_, frame_, arenas, *this);
+    } else {
+      // Work on the device may still run when this returns. Its allocator gives memory out again in
+      // the order of the stream.
+      const c10::DeviceGuard on_device(device_);
+      const c10::Storage arena = new_storage(instance_.arena_bytes, device_);
+      ourjit::run(instance_, frame_, static_cast<char*>(arena.mutable_data()), *this);
+    }
   }
   const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
   std::vector<CallValue> outputs(plan_outputs.size());
@@ -95,6 +106,11 @@ void CallFrame::begin_step(int step) {
 
 void CallFrame::end_step(int) { record_.reset(); }
 
+void* CallFrame::stream() {
+  if (device_.is_cpu()) return nullptr;
+  return c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).native_handle();
+}
+
 void CallFrame::clear() {
   record_.reset();
   for (CallValue& v : inputs_) v.tensor.reset();
@@ -116,7 +132,7 @@ void CallFrame::call(int step, void** buffers) {
 
 void* CallFrame::allocate(int buffer, int64_t bytes) {
   c10::Storage& s = storages_[static_cast<size_t>(buffer)];
-  s = new_storage(bytes);
+  s = new_storage(bytes, device_);
   return s.mutable_data();
 }
 

@@ -31,12 +31,14 @@ class CallFrame final : public Host {
   bool profiles() const override;
   void begin_step(int step) override;
   void end_step(int step) override;
+  void* stream() override;
 
  private:
   at::Tensor output(int tensor);
   void clear();
 
   const PlanInstance& instance_;
+  const c10::Device device_;  // that tensors are on
   Frame frame_;
   BorrowedTensors borrowed_;
   std::vector<std::unique_ptr<LibraryCall>> calls_;  // by step; null until first made

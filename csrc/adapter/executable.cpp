@@ -8,12 +8,13 @@ namespace ourjit {
 
 namespace {
 
-/// True for plain memory on the CPU. Everything else (sparse, quantized, conjugate or negated
+/// True for plain memory of a device. Everything else (sparse, quantized, conjugate or negated
 /// views, subclasses with a Python dispatch, functorch wrappers) is more than its address.
 bool is_plain(const at::Tensor& t) {
-  static const c10::DispatchKeySet plain =
-      c10::DispatchKeySet({c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU,
-                           c10::DispatchKey::ADInplaceOrView, c10::DispatchKey::AutocastCPU});
+  static const c10::DispatchKeySet plain = c10::DispatchKeySet(
+      {c10::DispatchKey::CPU, c10::DispatchKey::AutogradCPU, c10::DispatchKey::AutocastCPU,
+       c10::DispatchKey::CUDA, c10::DispatchKey::AutogradCUDA, c10::DispatchKey::AutocastCUDA,
+       c10::DispatchKey::ADInplaceOrView});
   return (t.key_set() | plain) == plain && t.has_storage();
 }
 
@@ -30,7 +31,8 @@ std::string type_of(const CallValue& v) {
   std::string s = std::string(c10::toString(t.scalar_type())) + shape(t.sizes().vec()) + " on " +
                   t.device().str();
   if (t.layout() != c10::kStrided) return "a tensor of another layout, " + s;
-  return is_plain(t) || !t.device().is_cpu() ? s : "a tensor subclass or a lazy view, " + s;
+  const bool known = t.device().is_cpu() || t.device().is_cuda();
+  return is_plain(t) || !known ? s : "a tensor subclass or a lazy view, " + s;
 }
 
 }  // namespace
@@ -39,7 +41,10 @@ Executable::Sized::~Sized() = default;
 
 Executable::Executable(std::shared_ptr<Session> session, std::shared_ptr<const CompiledGraph> graph,
                        std::vector<at::Tensor> constants)
-    : session_(std::move(session)), graph_(std::move(graph)), constants_(std::move(constants)) {
+    : session_(std::move(session)),
+      graph_(std::move(graph)),
+      constants_(std::move(constants)),
+      device_(graph_->plan.tensors_on) {
   OURJIT_CHECK(constants_.size() <= graph_->plan.inputs.size()) << graph_->plan.name;
   install_allocator();
 }
@@ -108,7 +113,7 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
       continue;
     }
     at::Tensor& t = v.tensor;
-    if (!t.defined() || !t.device().is_cpu() || t.scalar_type() != to_torch(expected.dtype) ||
+    if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
         t.layout() != c10::kStrided)
       wrong_input(instance, i, v);
     if (!is_plain(t)) {
@@ -131,7 +136,7 @@ void Executable::fit_strides(const PlanInstance& instance, size_t i, at::Tensor&
                             << ") is modified in place and must have strides "
                             << shape(expected.strides) << ", but has " << shape(t.strides().vec());
   session_->compiler.add_guard_miss();
-  at::Tensor copy = new_tensor(t.scalar_type(), expected.sizes, expected.strides);
+  at::Tensor copy = new_tensor(t.scalar_type(), expected.sizes, expected.strides, device_);
   copy.copy_(t.detach());
   t = std::move(copy);
 }
@@ -145,7 +150,7 @@ void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallV
   std::string expected = "a number";
   if (!input.is_number)
     expected = std::string(c10::toString(to_torch(input.dtype))) + shape(instance.inputs[i].sizes) +
-               " on cpu" + symbols;
+               " on " + device_.str() + symbols;
   OURJIT_RAISE(UserError) << graph_->plan.name << ": input " << i << " (" << input.name
                           << ") must be " << expected << ", but got " << type_of(got);
 }
@@ -161,7 +166,7 @@ std::vector<std::string> Executable::guards() const {
     lines.push_back(in.name + (in.is_number
                                    ? " is a number"
                                    : " is " + std::string(dtype_name(in.dtype)) + list(in.sizes) +
-                                         " on cpu, strides " + list(in.strides) +
+                                         " on " + device_.str() + ", strides " + list(in.strides) +
                                          (in.written ? "" : " (others are copied)")));
   return lines;
 }

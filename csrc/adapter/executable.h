@@ -20,7 +20,7 @@ namespace ourjit {
 
 /// A compiler and what all its executables share. Stays alive as long as one of them does.
 struct Session {
-  explicit Session(Options options) : compiler(std::move(options), calls) {}
+  explicit Session(Options options) : calls(options.target), compiler(std::move(options), calls) {}
 
   AtenCallInfo calls;
   Compiler compiler;
@@ -75,6 +75,7 @@ class Executable {
   const std::shared_ptr<Session> session_;
   const std::shared_ptr<const CompiledGraph> graph_;
   const std::vector<at::Tensor> constants_;
+  const c10::Device device_;  // that all tensors are on
   InstanceCache<Sized> instances_;
 };
 

@@ -43,13 +43,13 @@ std::string shape(c10::IntArrayRef sizes) {
 }  // namespace
 
 BorrowedTensors::BorrowedTensors(const PlanInstance& instance)
-    : instance_(instance), tensors_(instance.tensors.size()) {}
+    : instance_(instance), device_(instance.plan->tensors_on), tensors_(instance.tensors.size()) {}
 
 const at::Tensor& BorrowedTensors::get(int tensor) {
   auto& slot = tensors_[static_cast<size_t>(tensor)];
   if (!slot) {
     const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
-    slot = std::make_unique<BorrowedTensor>(to_torch(t.dtype), t.sizes, t.strides);
+    slot = std::make_unique<BorrowedTensor>(to_torch(t.dtype), t.sizes, t.strides, device_);
   }
   return slot->tensor();
 }
@@ -89,8 +89,9 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
       {[&](const Sym& s) { return instance.eval(s); }, [&](int t) { return tensors.get(t); }});
   foreign_ = !step_.target.starts_with("aten.");
   if (step_.into_results) {
-    direct_ = find_direct(step_.target);
-    op_ = find_out_variant(step_.target);
+    const c10::DeviceType device = tensors.device().type();
+    if (device == c10::kCPU) direct_ = find_direct(step_.target);
+    op_ = find_out_variant(step_.target, device);
     OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
     for (int t : step_.results) {
       OURJIT_CHECK(t >= 0) << step_.target << ": a result without memory";
@@ -111,7 +112,7 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
 void LibraryCall::own_operands() {
   const auto own = [](const at::Tensor& t) {
     if (!t.defined() || !is_borrowed(t)) return t;
-    at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), t.strides());
+    at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), t.strides(), t.device());
     copy.copy_(t);
     return copy;
   };
@@ -134,8 +135,11 @@ void LibraryCall::own_operands() {
 void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& held) {
   for (int t : bound_) tensors.bind(t, buffers);
   if (is_seed_) {
-    *const_cast<at::Tensor&>(tensors.get(step_.results[0])).mutable_data_ptr<int64_t>() =
-        draw_seed();
+    const at::Tensor& seed = tensors.get(step_.results[0]);
+    if (seed.is_cpu())
+      *seed.mutable_data_ptr<int64_t>() = draw_seed();
+    else
+      seed.fill_(draw_seed());
     return;
   }
   if (direct_) {
@@ -178,7 +182,7 @@ void LibraryCall::keep(at::Tensor result, int tensor, void** buffers, BorrowedTe
   // A result that is a view of plan memory would change under our hands, and may not leave the
   // call.
   if (!as_expected || is_borrowed(result)) {
-    at::Tensor copy = new_tensor(result.scalar_type(), t.sizes, t.strides);
+    at::Tensor copy = new_tensor(result.scalar_type(), t.sizes, t.strides, result.device());
     copy.copy_(result);
     result = std::move(copy);
   }

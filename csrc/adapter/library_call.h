@@ -20,9 +20,11 @@ class BorrowedTensors {
   const at::Tensor& get(int tensor);
   /// Points `tensor` to where its buffer is now.
   void bind(int tensor, void* const* buffers);
+  c10::Device device() const { return device_; }
 
  private:
   const PlanInstance& instance_;
+  const c10::Device device_;
   std::vector<std::unique_ptr<BorrowedTensor>> tensors_;
 };
 

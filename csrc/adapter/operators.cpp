@@ -162,8 +162,11 @@ c10::OperatorHandle find_operator(const std::string& target) {
   return *op;
 }
 
-std::optional<c10::OperatorHandle> find_out_variant(const std::string& target) {
+std::optional<c10::OperatorHandle> find_out_variant(const std::string& target,
+                                                    c10::DeviceType device) {
   const TargetName name = split(target);
+  const c10::DispatchKey key =
+      device == c10::kCUDA ? c10::DispatchKey::CUDA : c10::DispatchKey::CPU;
   auto& dispatcher = c10::Dispatcher::singleton();
   const auto functional = dispatcher.findSchema({name.op, name.overload});
   // Only structured kernels compute in place; they are those whose functional form is also
@@ -181,7 +184,7 @@ std::optional<c10::OperatorHandle> find_out_variant(const std::string& target) {
     bool fits = true;
     for (size_t i = 0; i < arguments; ++i)
       fits &= op->schema().arguments()[i].name() == functional->schema().arguments()[i].name();
-    if (fits && op->hasKernelForDispatchKey(c10::DispatchKey::CPU)) return op;
+    if (fits && op->hasKernelForDispatchKey(key)) return op;
   }
   return std::nullopt;
 }
@@ -217,7 +220,7 @@ std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack) {
 }
 
 bool AtenCallInfo::writes_into_results(const std::string& target) const {
-  return is_rng_seed(target) || find_out_variant(target).has_value();
+  return is_rng_seed(target) || find_out_variant(target, device_).has_value();
 }
 
 bool is_rng_seed(const std::string& target) { return target == "ourjit.rng_seed.default"; }

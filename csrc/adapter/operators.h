@@ -19,8 +19,10 @@ namespace ourjit {
 c10::OperatorHandle find_operator(const std::string& target);
 
 /// The overload of `target` that writes into given memory and does not merely copy a functional
-/// result there. Its arguments are those of `target`, then one tensor for each result.
-std::optional<c10::OperatorHandle> find_out_variant(const std::string& target);
+/// result there on tensors of `device`. Its arguments are those of `target`, then one tensor for
+/// each result.
+std::optional<c10::OperatorHandle> find_out_variant(const std::string& target,
+                                                    c10::DeviceType device);
 
 /// How size expressions and tensors of a call's arguments are looked up.
 struct ArgumentValues {
@@ -40,7 +42,13 @@ std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack);
 /// What torch's dispatcher knows about .out overloads.
 class AtenCallInfo final : public CallInfo {
  public:
+  /// For tensors on the device that `target`, an option, compiles for.
+  explicit AtenCallInfo(const std::string& target)
+      : device_(target.starts_with("cuda") ? c10::kCUDA : c10::kCPU) {}
   bool writes_into_results(const std::string& target) const override;
+
+ private:
+  const c10::DeviceType device_;
 };
 
 /// True for ourjit.rng_seed.default, which draws 64 random bits and is no operator of torch's.

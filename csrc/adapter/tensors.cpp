@@ -1,7 +1,9 @@
 #include "adapter/tensors.h"
 
 #include <c10/core/CPUAllocator.h>
+#include <c10/core/DeviceGuard.h>
 #include <c10/core/StorageImpl.h>
+#include <c10/core/TensorOptions.h>
 #include <pthread.h>
 
 #include <mutex>
@@ -111,8 +113,15 @@ BlockCache& process_cache() {
   return *cache;
 }
 
-c10::Storage new_storage(int64_t bytes) {
+c10::Storage new_storage(int64_t bytes, c10::Device device) {
   const auto n = static_cast<size_t>(bytes);
+  if (!device.is_cpu()) {
+    const c10::DeviceGuard guard(device);
+    c10::Allocator* allocator = c10::GetAllocator(device.type());
+    return c10::Storage(c10::make_intrusive<c10::StorageImpl>(c10::StorageImpl::use_byte_size_t{},
+                                                              n, allocator->allocate(n), allocator,
+                                                              /*resizable=*/true));
+  }
   return c10::Storage(c10::make_intrusive<c10::StorageImpl>(
       c10::StorageImpl::use_byte_size_t{}, n, new_data(n), &cache_allocator(), /*resizable=*/true));
 }
@@ -120,15 +129,18 @@ c10::Storage new_storage(int64_t bytes) {
 at::Tensor make_tensor(c10::Storage storage, c10::ScalarType dtype, c10::IntArrayRef sizes,
                        c10::IntArrayRef strides, int64_t byte_offset) {
   const caffe2::TypeMeta type = c10::scalarTypeToTypeMeta(dtype);
-  at::Tensor t = at::detail::make_tensor<c10::TensorImpl>(
-      std::move(storage), c10::DispatchKeySet(c10::DispatchKey::CPU), type);
+  const c10::DispatchKey key = c10::computeDispatchKey(dtype, c10::kStrided, storage.device());
+  at::Tensor t =
+      at::detail::make_tensor<c10::TensorImpl>(std::move(storage), c10::DispatchKeySet(key), type);
   t.unsafeGetTensorImpl()->set_sizes_and_strides(
       sizes, strides, byte_offset / static_cast<int64_t>(type.itemsize()));
   return t;
 }
 
-at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
-  return make_tensor(new_storage(span_bytes(dtype, sizes, strides)), dtype, sizes, strides, 0);
+at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
+                      c10::Device device) {
+  return make_tensor(new_storage(span_bytes(dtype, sizes, strides), device), dtype, sizes, strides,
+                     0);
 }
 
 int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
@@ -150,15 +162,16 @@ bool same_strides(c10::IntArrayRef sizes, c10::IntArrayRef a, c10::IntArrayRef b
 }
 
 BorrowedTensor::BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes,
-                               c10::IntArrayRef strides)
+                               c10::IntArrayRef strides, c10::Device device)
     : tensor_(make_tensor(c10::Storage(c10::Storage::use_byte_size_t{},
                                        static_cast<size_t>(span_bytes(dtype, sizes, strides)),
-                                       c10::DataPtr(nullptr, kCpu), nullptr, /*resizable=*/false),
+                                       c10::DataPtr(nullptr, device), nullptr, /*resizable=*/false),
                           dtype, sizes, strides, 0)) {}
 
 void BorrowedTensor::bind(void* data) {
   if (data == data_) return;
-  tensor_.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(c10::DataPtr(data, kCpu));
+  tensor_.storage().unsafeGetStorageImpl()->set_data_ptr_noswap(
+      c10::DataPtr(data, tensor_.device()));
   data_ = data;
 }
 

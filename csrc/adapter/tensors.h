@@ -16,15 +16,17 @@ namespace ourjit {
 /// that were allocated from it may outlive every compiler.
 BlockCache& process_cache();
 
-/// A storage of `bytes` from process_cache(); contents undefined.
-c10::Storage new_storage(int64_t bytes);
+/// A storage of `bytes`, on the CPU from process_cache(), else from torch's allocator of the
+/// device; contents undefined.
+c10::Storage new_storage(int64_t bytes, c10::Device device = c10::kCPU);
 
-/// A tensor over `storage`. Strides count elements, the offset bytes.
+/// A tensor over `storage`, on its device. Strides count elements, the offset bytes.
 at::Tensor make_tensor(c10::Storage storage, c10::ScalarType dtype, c10::IntArrayRef sizes,
                        c10::IntArrayRef strides, int64_t byte_offset);
 
-/// A fresh tensor with these strides from process_cache().
-at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides);
+/// A fresh tensor with these strides over a new_storage().
+at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
+                      c10::Device device = c10::kCPU);
 
 /// Bytes from the first element to the end of the last one.
 int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides);
@@ -36,7 +38,8 @@ bool same_strides(c10::IntArrayRef sizes, c10::IntArrayRef a, c10::IntArrayRef b
 /// must never leave the call: check with is_borrowed().
 class BorrowedTensor {
  public:
-  BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides);
+  BorrowedTensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
+                 c10::Device device);
   /// Points it to another address.
   void bind(void* data);
   const at::Tensor& tensor() const { return tensor_; }

@@ -22,7 +22,7 @@ class Unsupported : public Error {
   using Error::Error;
 };
 
-/// LLVM or NVRTC failed; the message carries its log.
+/// LLVM, NVRTC or the CUDA driver failed, or is missing; the message carries its log.
 class BackendError : public Error {
   using Error::Error;
 };

@@ -44,7 +44,22 @@ void assign(const std::string& name, const OptionValue& value, T& field) {
   field = std::get<T>(value);
 }
 
+bool is_number(std::string_view text) {
+  return !text.empty() && text.size() < 6 &&
+         text.find_first_not_of("0123456789") == std::string_view::npos;
+}
+
+bool is_target(std::string_view t) {
+  return t == "cpu" || t == "cuda" || t == "emulate" ||
+         (t.starts_with("cuda:") && is_number(t.substr(5))) ||
+         (t.starts_with("sm_") && is_number(t.substr(3)));
+}
+
 void check(const Options& o) {
+  if (!is_target(o.target))
+    OURJIT_RAISE(UserError) << "option 'target' must be cpu, cuda, cuda:N, emulate or an "
+                               "architecture such as sm_90, not '"
+                            << o.target << "'";
   const int64_t bits = o.max_vector_bits;
   if (bits != 0 && bits != 128 && bits != 256 && bits != 512)
     OURJIT_RAISE(UserError) << "option 'max_vector_bits' must be 0, 128, 256 or 512, not " << bits;

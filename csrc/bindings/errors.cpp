@@ -41,7 +41,9 @@ bool add_error_types(PyObject* module) {
   t.unsupported =
       make(module, "Unsupported",
            "Not supported by the compiler; in strict mode an error, else it runs through ATen.");
-  t.backend = make(module, "BackendError", "LLVM failed; the message carries its log.");
+  t.backend =
+      make(module, "BackendError",
+           "LLVM, NVRTC or the CUDA driver failed, or is missing; the message carries its log.");
   t.internal = make(module, "InternalError", "A bug of ourjit.");
   // Eager raises one or the other, by operator; a kernel does not know which of its operators it
   // was.

@@ -4,6 +4,7 @@
 #include <string>
 #include <string_view>
 #include <unordered_map>
+#include <utility>
 #include <vector>
 
 #include "base/error.h"
@@ -67,8 +68,10 @@ PyObject* entry(PyObject* dict, const char* key) {
 
 class Importer {
  public:
-  explicit Importer(PyObject* data)
-      : data_(data), builder_(std::string(text(entry(data, "name"), "name"))) {}
+  Importer(PyObject* data, std::string device)
+      : data_(data),
+        device_(std::move(device)),
+        builder_(std::string(text(entry(data, "name"), "name"))) {}
 
   Graph run() {
     for (PyObject* o : Items(entry(data_, "inputs"), "inputs")) input(o);
@@ -107,9 +110,10 @@ class Importer {
     r.dtype = *dtype;
     r.sizes = sizes(t[1], "sizes");
     r.strides = sizes(t[2], "strides");
-    r.device = text(t[3], "a device");
-    if (r.device != "cpu")
-      OURJIT_RAISE(Unsupported) << "a tensor on device " << r.device << ": only cpu is supported";
+    const std::string_view device = text(t[3], "a device");
+    if (device_.empty()) device_ = device;
+    if (device != device_)
+      OURJIT_RAISE(Unsupported) << "a tensor on device " << device << " in a graph for " << device_;
     return r;
   }
 
@@ -213,6 +217,7 @@ class Importer {
   }
 
   PyObject* data_;
+  std::string device_;  // of all tensors; empty until the first one tells
   Builder builder_;
   std::vector<Numbered> values_;
   std::unordered_map<std::string, Sym> syms_;
@@ -220,7 +225,9 @@ class Importer {
 
 }  // namespace
 
-Graph import_graph(PyObject* data) { return Importer(data).run(); }
+Graph import_graph(PyObject* data, const std::string& device) {
+  return Importer(data, device).run();
+}
 
 PyObject* size_object(const Sym& s) {
   return s.is_const() ? PyLong_FromLongLong(s.value()) : PyUnicode_FromString(s.str().c_str());

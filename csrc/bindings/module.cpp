@@ -87,7 +87,7 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
                    const py::object& data, const py::sequence& constants) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
-  Graph graph = import_graph(data.ptr());
+  Graph graph = import_graph(data.ptr(), session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
@@ -99,7 +99,8 @@ py::object compile(const std::shared_ptr<Session>& session, const py::object& ty
 
 /// Graph text, or the data that fx_export makes.
 Graph graph_of(const py::object& o) {
-  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>()) : import_graph(o.ptr());
+  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
+                                    : import_graph(o.ptr(), "cpu");
 }
 
 py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {

@@ -137,10 +137,7 @@ size_t kernel_index(PyObject* self, PyObject* index) {
   return static_cast<size_t>(i);
 }
 
-/// The code that a plan's kernel keeps alive.
-const LoadedKernel& loaded_at(const Executable& e, size_t i) {
-  return *static_cast<const LoadedKernel*>(e.graph().plan.kernels[i].owner.get());
-}
+const CodeTarget& target_of(const Executable& e) { return e.session().compiler.target(); }
 
 PyObject* kernel_object(Executable& e, size_t i) {
   const KernelReport& k = e.graph().kernels[i];
@@ -149,12 +146,13 @@ PyObject* kernel_object(Executable& e, size_t i) {
   set_item(d.get(), "name", str(k.kernel.name));
   set_item(d.get(), "lowered", str(k.lowered));
   set_item(d.get(), "loop_ir", str(loop::print(k.kernel)));
-  set_item(d.get(), "source", str(e.session().compiler.backend().optimized_llvm(k.kernel)));
+  set_item(d.get(), "source", str(target_of(e).source(k.kernel)));
   set_item(d.get(), "provenance", list_of(k.provenance, str));
   set_item(d.get(), "launches", PyLong_FromLongLong(k.launches));
   set_item(d.get(), "reads_bytes", PyLong_FromDouble(bytes.read));
   set_item(d.get(), "writes_bytes", PyLong_FromDouble(bytes.written));
-  set_item(d.get(), "code_bytes", PyLong_FromSize_t(loaded_at(e, i).object().size()));
+  set_item(d.get(), "threads",
+           Py_BuildValue("(ii)", k.kernel.threads_x, std::max(1, k.kernel.threads_y)));
   return d.release();
 }
 
@@ -182,13 +180,14 @@ PyObject* kernels(PyObject* self, PyObject*) {
 PyObject* assembly(PyObject* self, PyObject* index) {
   return guarded([&] {
     const size_t i = kernel_index(self, index);
-    return str(of(self).session().compiler.backend().assembly(of(self).graph().kernels[i].kernel));
+    return str(target_of(of(self)).assembly(of(self).graph().kernels[i].kernel));
   });
 }
 
 PyObject* binary(PyObject* self, PyObject* index) {
   return guarded([&] {
-    const std::string_view object = loaded_at(of(self), kernel_index(self, index)).object();
+    const size_t i = kernel_index(self, index);
+    const std::string object = target_of(of(self)).binary(of(self).graph().kernels[i].kernel);
     return PyBytes_FromStringAndSize(object.data(), static_cast<Py_ssize_t>(object.size()));
   });
 }
@@ -231,6 +230,10 @@ PyObject* output_strides(PyObject* self, void*) {
   });
 }
 
+PyObject* label(PyObject* self, void*) {
+  return guarded([&] { return str(of(self).graph().label); });
+}
+
 PyObject* name(PyObject* self, void*) {
   return guarded([&] { return str(of(self).graph().plan.name); });
 }
@@ -267,10 +270,12 @@ void dealloc(PyObject* self) {
 
 PyMethodDef methods[] = {
     {"kernels", kernels, METH_NOARGS,
-     "One dict for each kernel: name, lowered and scheduled (loop_ir) loops, source (LLVM IR), "
-     "provenance, launches in a call, bytes read and written in a launch, bytes of code."},
-    {"assembly", assembly, METH_O, "Host assembly of a kernel."},
-    {"binary", binary, METH_O, "The object file of a kernel."},
+     "One dict for each kernel: name, lowered and scheduled (loop_ir) loops, source (LLVM IR or "
+     "CUDA), "
+     "provenance, launches in a call, bytes read and written in a launch, threads of a block (0 on "
+     "the host)."},
+    {"assembly", assembly, METH_O, "Assembly of a kernel: of the host, or PTX."},
+    {"binary", binary, METH_O, "The object file or cubin of a kernel."},
     {"report", report, METH_NOARGS, "What became of the graph, stage by stage."},
     {nullptr, nullptr, 0, nullptr},
 };
@@ -285,6 +290,7 @@ PyMemberDef members[] = {
 PyGetSetDef properties[] = {
     {"output_strides", output_strides, nullptr,
      "For each output a tuple of ints and text, or None.", nullptr},
+    {"label", label, nullptr, "Names the graph in logs and dumps.", nullptr},
     {"__name__", name, nullptr, nullptr, nullptr},
     {"__qualname__", name, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},

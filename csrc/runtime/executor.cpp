@@ -40,16 +40,20 @@ void run_task(void* context, int64_t begin, int64_t end) {
   OURJIT_RAISE(InternalError) << "a kernel ended with unknown status " << status;
 }
 
-void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
+void fill_arguments(const PlanInstance& instance, const InstanceStep& step, Frame& frame) {
   void** arguments = frame.arguments.data();
   const int* tensors = instance.pointer_tensors.data() + step.pointers.first;
   for (int i = 0; i < step.pointers.count; ++i) {
     const InstanceTensor& t = instance.tensors[static_cast<size_t>(tensors[i])];
     arguments[i] = static_cast<char*>(frame.buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset;
   }
+}
+
+void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
+  fill_arguments(instance, step, frame);
   int32_t status = 0;
-  const KernelArgs args{arguments, instance.sizes.data() + step.sizes.first, 0, step.extent,
-                        &status};
+  const KernelArgs args{frame.arguments.data(), instance.sizes.data() + step.sizes.first, 0,
+                        step.extent, &status};
   if (step.grain == 0) {
     step.function(&args);
   } else {
@@ -57,6 +61,20 @@ void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame
     host.parallel_for(step.extent, step.grain, run_task, &shared);
     status = shared.status.load(std::memory_order_relaxed);
   }
+  if (status != 0) raise(status);
+}
+
+void launch_on_device(const PlanInstance& instance, const InstanceStep& step, Frame& frame,
+                      void* stream) {
+  fill_arguments(instance, step, frame);
+  step.device->launch(step.extent, frame.arguments.data(), instance.sizes.data() + step.sizes.first,
+                      frame.device_status.get(), stream);
+}
+
+/// Raises what kernels on a device have reported so far.
+void check_device(Frame& frame) {
+  const int32_t status =
+      std::atomic_ref<int32_t>(*frame.device_status).exchange(0, std::memory_order_relaxed);
   if (status != 0) raise(status);
 }
 
@@ -73,11 +91,23 @@ Frame::Frame(const PlanInstance& instance) : buffers(instance.buffer_bytes.size(
   int most = 0;
   for (const InstanceStep& s : instance.steps) most = std::max(most, s.pointers.count);
   arguments.resize(static_cast<size_t>(most));
+  if (Device* device = instance.plan->device.get()) {
+    const DeviceScope scope(device);
+    device_status = device->new_status();
+  }
 }
 
 void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host) {
   const ArenaLease arena(arenas, instance.arena_bytes, frame.arena);
-  place_temporaries(instance, frame, arena.data());
+  run(instance, frame, arena.data(), host);
+}
+
+void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host) {
+  place_temporaries(instance, frame, arena);
+  Device* const device = instance.plan->device.get();
+  const DeviceScope scope(device);
+  void* const stream = device ? host.stream() : nullptr;
+  if (device) check_device(frame);
   const auto acquire = [&](int b) {
     const auto i = static_cast<size_t>(b);
     frame.buffers[i] = host.allocate(b, instance.buffer_bytes[i]);
@@ -89,15 +119,19 @@ void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& ho
     for (int k = 0; k < step.acquire.count; ++k)
       acquire(instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
     if (profiles) host.begin_step(static_cast<int>(i));
-    if (!step.function)
+    if (step.function) {
+      if (step.extent > 0) launch(instance, step, frame, host);
+    } else if (step.device) {
+      launch_on_device(instance, step, frame, stream);
+    } else {
       host.call(static_cast<int>(i), frame.buffers.data());
-    else if (step.extent > 0)
-      launch(instance, step, frame, host);
+    }
     if (profiles) host.end_step(static_cast<int>(i));
     for (int k = 0; k < step.release.count; ++k)
       host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
   }
   for (int b : instance.acquire_at_end) acquire(b);
+  if (device && device->synchronous()) check_device(frame);
 }
 
 }  // namespace ourjit

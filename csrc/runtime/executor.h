@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "base/error.h"
@@ -45,19 +46,27 @@ class Host {
   virtual bool profiles() const { return false; }
   virtual void begin_step(int step) {}
   virtual void end_step(int step) {}
+  /// Where the plan's device launches kernels; null: its default stream.
+  virtual void* stream() { return nullptr; }
 };
 
 /// The pointers of one running call. Kept between calls so that nothing is allocated.
 struct Frame {
-  std::vector<void*> buffers;    // address of each plan buffer
-  std::vector<void*> arguments;  // of the kernel at hand
-  const char* arena = nullptr;   // where the addresses of Temp buffers were put
+  std::vector<void*> buffers;              // address of each plan buffer
+  std::vector<void*> arguments;            // of the kernel at hand
+  const char* arena = nullptr;             // where the addresses of Temp buffers were put
+  std::shared_ptr<int32_t> device_status;  // written by kernels on a device
 
   explicit Frame(const PlanInstance& instance);
 };
 
-/// Runs all steps. frame.buffers must hold the addresses of the inputs. Raises IndexOutOfRange,
-/// ZeroDivision and whatever the host raises; the arena block goes back to the pool in any case.
+/// Runs all steps with temporaries at `arena`, which has instance.arena_bytes. frame.buffers must
+/// hold the addresses of the inputs. Raises IndexOutOfRange, ZeroDivision and whatever the host
+/// raises. Kernels on a device that is not synchronous may still run when this returns; what went
+/// wrong in them is raised at the frame's next call.
+void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host);
+
+/// The same with an arena from the pool, which gets it back in any case.
 void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host);
 
 }  // namespace ourjit

@@ -104,8 +104,11 @@ struct Instantiation {
       step.acquire = append(out.acquire, acquire[i]);
       step.release = append(out.release, release[i]);
       if (const auto* launch = std::get_if<LaunchStep>(&plan.steps[i])) {
-        step.function = plan.kernels.at(static_cast<size_t>(launch->kernel)).function;
-        OURJIT_CHECK(step.function) << "kernel " << launch->kernel << " has no code";
+        const PlanKernel& kernel = plan.kernels.at(static_cast<size_t>(launch->kernel));
+        step.function = kernel.code.function;
+        step.device = kernel.code.device;
+        OURJIT_CHECK(step.function || (step.device && plan.device))
+            << "kernel " << kernel.name << " has no code";
         step.extent = out.eval(launch->extent);
         step.grain = grain_of(step.extent, launch->cost_ns);
         step.pointers = append(out.pointer_tensors, launch->tensors);

@@ -33,11 +33,12 @@ struct Range {
 
 /// One step. Pointers, sizes and buffers are ranges of the arrays of PlanInstance.
 struct InstanceStep {
-  KernelFunction function = nullptr;  // null: a library call
-  int64_t extent = 0;                 // 0: nothing to do
-  int64_t grain = 0;                  // iterations of a task; 0: all on the calling thread
-  Range pointers, sizes;              // kernel arguments
-  Range acquire, release;             // buffers to allocate before, and to drop after
+  KernelFunction function = nullptr;     // a kernel on the host,
+  const DeviceKernel* device = nullptr;  // or on a device; neither: a library call
+  int64_t extent = 0;                    // 0: nothing to do
+  int64_t grain = 0;                     // iterations of a task; 0: all on the calling thread
+  Range pointers, sizes;                 // kernel arguments
+  Range acquire, release;                // buffers to allocate before, and to drop after
 };
 
 struct PlanInstance {

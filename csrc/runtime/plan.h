@@ -10,6 +10,7 @@
 #include <variant>
 #include <vector>
 
+#include "backend/device.h"
 #include "base/dtype.h"
 #include "base/sym.h"
 #include "codegen/kernel_abi.h"
@@ -96,11 +97,17 @@ struct PlanOutput {
   std::optional<Sym> number;
 };
 
-/// A kernel ready to run; keeps its code alive.
+/// Code of a kernel, ready to run: a function of the host or a kernel of the plan's device. What
+/// keeps it in memory is `owner`.
+struct KernelCode {
+  KernelFunction function = nullptr;
+  const DeviceKernel* device = nullptr;
+  std::shared_ptr<const void> owner;
+};
+
 struct PlanKernel {
   std::string name;
-  KernelFunction function;
-  std::shared_ptr<void> owner;
+  KernelCode code;
 };
 
 struct Plan {
@@ -112,6 +119,8 @@ struct Plan {
   std::vector<PlanKernel> kernels;
   std::vector<PlanStep> steps;
   std::vector<PlanOutput> outputs;
+  std::shared_ptr<Device> device;  // that kernels run on; null: the host
+  std::string tensors_on = "cpu";  // torch's name of the device that tensors are on
 };
 
 /// Printed for explain(), OURJIT_LOG=plan and text tests: no addresses.

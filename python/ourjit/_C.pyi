@@ -12,7 +12,7 @@ class Unsupported(RuntimeError):
     """Not supported by the compiler; in strict mode an error, else it runs through ATen."""
 
 class BackendError(RuntimeError):
-    """LLVM failed; the message carries its log."""
+    """LLVM, NVRTC or the CUDA driver failed, or is missing; the message carries its log."""
 
 class InternalError(RuntimeError):
     """A bug of ourjit."""
@@ -29,6 +29,7 @@ class Executable:
     def kernels(self) -> list[dict[str, Any]]: ...
     def assembly(self, index: int) -> str: ...
     def binary(self, index: int) -> bytes: ...
+    label: str
     def report(self) -> dict[str, Any]: ...
 
 class Compiler:

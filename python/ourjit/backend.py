@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _torch
+from ourjit import _C, _gpu, _torch
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
 from ourjit.joint_graph import prepare
@@ -26,7 +26,7 @@ class Session:
     """A compiler with one set of options, and what its Python side counts."""
 
     def __init__(self, options: Mapping[str, Any]) -> None:
-        self.compiler = _C.Compiler(dict(options))
+        self.compiler = _C.Compiler(_gpu.with_libraries(options))
         self.options = self.compiler.options()
         self.numbers = itertools.count()
         self.reset()
@@ -76,10 +76,13 @@ class Session:
             return self.run_uncompiled(module, name, str(error))
         finally:
             self.seconds += time.perf_counter() - start
-        if name.startswith("forward"):
-            _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
+        _gpu.log_machine_code(executable, self.options)
         if record is not None:
             record(executable)
+        if _gpu.only_emits(self.options["target"]):
+            return _torch.boxed(module)
+        if name.startswith("forward"):
+            _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
         return executable
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
@@ -138,4 +141,4 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
-    return session(options).capture(module, example_inputs)
+    return session(_gpu.with_target(options, example_inputs)).capture(module, example_inputs)

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
-from ourjit import _C, _torch
-from ourjit.backend import session
+from ourjit import _C, _gpu, _torch
+from ourjit.backend import Session, session
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A compiled kernel: `source` is its LLVM IR, `loop_ir` the scheduled loops that it came from."""
+    """A compiled kernel: `source` is its LLVM IR or CUDA text, `loop_ir` the scheduled loops that it came from."""
 
     name: str
     source: str
@@ -24,23 +25,32 @@ class Kernel:
     writes_bytes: str
     _executable: _C.Executable
     _index: int
+    _target: str
 
     def assembly(self) -> str:
-        """Machine code as text."""
+        """Machine code as text: for a GPU SASS, or PTX where no disassembler is installed."""
+        if self._target != "cpu" and _gpu.tool("cuobjdump") and _gpu.tool("nvdisasm"):
+            return _gpu.disassemble(self.binary())
         return self._executable.assembly(self._index)
 
     def binary(self) -> bytes:
-        """The object file."""
+        """The object file; for a GPU the cubin."""
         return self._executable.binary(self._index)
 
     def resources(self) -> dict[str, Any]:
-        """What the kernel needs: code bytes, vector width, bytes read and written in one launch."""
+        """What the kernel needs: bytes of its binary, launches in a call, bytes read and written in one launch.
+
+        For a GPU also the threads of a block, registers of a thread, bytes of stack (where registers spill to) of a
+        thread and of shared memory of a block; raises BackendError where cuobjdump is missing.
+        """
         kernel = self._executable.kernels()[self._index]
-        return {
-            key: kernel[key]
-            for key in ("code_bytes", "vector_bits", "launches", "reads_bytes", "writes_bytes")
-            if key in kernel
-        }
+        binary = self.binary()
+        found = {key: kernel[key] for key in ("launches", "reads_bytes", "writes_bytes")}
+        found["code_bytes"] = len(binary)
+        if self._target != "cpu":
+            found["threads"] = kernel["threads"]
+            found.update(_gpu.resource_usage(binary, self.name))
+        return found
 
 
 @dataclass(frozen=True)
@@ -71,10 +81,11 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     guards, kernels, library calls, fallbacks and memory. Where gradients are needed the backward graph is included;
     no gradient is accumulated.
     """
-    executables, fallbacks = _compile(fn, args, kwargs)
+    own = session(_gpu.with_target(None, tree_leaves((args, kwargs)))).derive()
+    executables, fallbacks = _compile(own, fn, args, kwargs)
     return Explanation(
         graphs=tuple(executable.report() for executable in executables),
-        kernels=tuple(kernel for executable in executables for kernel in _kernels(executable)),
+        kernels=tuple(kernel for executable in executables for kernel in _kernels(executable, own)),
         fallbacks=fallbacks,
         guard_text="",
     )
@@ -83,22 +94,22 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
 def emit(fn: Callable[..., Any], *args: Any, target: str = "cpu", **kwargs: Any) -> list[Kernel]:
     """The kernels that `fn` compiles to for these arguments, forward and, where gradients are needed, backward.
 
-    Raises UserError for a target other than "cpu".
+    `target` is "cpu" or the architecture of an NVIDIA GPU, such as "sm_90". For the latter neither a GPU nor a driver
+    is needed (`fn` runs through ATen); `.binary()`, `.assembly()` and `.resources()` need NVRTC, which
+    `pip install nvidia-cuda-nvrtc` installs. Raises UserError for another target.
     """
-    if target != "cpu":
-        raise _C.UserError(f"cannot emit for target '{target}': the targets are 'cpu'")
-    executables, _ = _compile(fn, args, kwargs)
-    return [kernel for executable in executables for kernel in _kernels(executable)]
+    own = session({"target": target}).derive()
+    executables, _ = _compile(own, fn, args, kwargs)
+    return [kernel for executable in executables for kernel in _kernels(executable, own)]
 
 
 def _compile(
-    fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    own: Session, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> tuple[list[_C.Executable], dict[str, dict[str, Any]]]:
     """Compiles and runs `fn` once, apart from what torch.compile has compiled of it before."""
     if not callable(fn):
         raise _C.UserError(f"expected a function or a module, not a {type(fn).__name__}")
     executables: list[_C.Executable] = []
-    own = session(None).derive()
 
     def backend(module: torch.fx.GraphModule, inputs: Any) -> Any:
         return own.capture(module, inputs, executables.append)
@@ -118,7 +129,7 @@ def _compile(
 
 def _run_backward(result: Any) -> None:
     """Differentiates the result by everything it depends on, without accumulating into any `.grad`."""
-    outputs = [t for t in torch.utils._pytree.tree_leaves(result) if isinstance(t, torch.Tensor) and t.requires_grad]
+    outputs = [t for t in tree_leaves(result) if isinstance(t, torch.Tensor) and t.requires_grad]
     leaves = []
     pending = [t.grad_fn for t in outputs]
     seen = set()
@@ -134,7 +145,7 @@ def _run_backward(result: Any) -> None:
         torch.autograd.grad(outputs, leaves, [torch.ones_like(t) for t in outputs], allow_unused=True)
 
 
-def _kernels(executable: _C.Executable) -> list[Kernel]:
+def _kernels(executable: _C.Executable, own: Session) -> list[Kernel]:
     return [
         Kernel(
             name=kernel["name"],
@@ -145,6 +156,7 @@ def _kernels(executable: _C.Executable) -> list[Kernel]:
             writes_bytes=str(kernel["writes_bytes"]),
             _executable=executable,
             _index=index,
+            _target=own.options["target"],
         )
         for index, kernel in enumerate(executable.kernels())
     ]

@@ -4,7 +4,10 @@
 
 #include <algorithm>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <set>
+#include <utility>
 
 namespace ourjit {
 namespace {
@@ -60,7 +63,7 @@ Plan chain(int n, double cost_ns = 1.0) {
     p.buffers.push_back({kind, i == 0 ? 0 : -1, s0 * Sym(4), "b" + std::to_string(i)});
     p.tensors.push_back({i, DType::f32, {s0}, {1}, 0});
   }
-  p.kernels = {{"add_one", add_one, nullptr}};
+  p.kernels = {{"add_one", {add_one, nullptr, nullptr}}};
   for (int i = 0; i < n; ++i) p.steps.push_back(LaunchStep{0, {i, i + 1}, {}, s0, cost_ns});
   p.outputs = {{n, std::nullopt}, {-1, s0 + Sym(1)}};
   return p;
@@ -139,7 +142,7 @@ TEST(Executor, ErrorsOfKernelsAreRaisedAfterTheLoopAndTheArenaComesBack) {
   ArenaPool arenas;
   for (double cost : {0.1, 1e6}) {
     Plan p = chain(2, cost);
-    p.kernels = {{"k", fail_with_index_error, nullptr}};
+    p.kernels = {{"k", {fail_with_index_error, nullptr, nullptr}}};
     const auto instance = instantiate(p, {10});
     std::vector<float> x(10);
     Frame frame(*instance);
@@ -149,7 +152,7 @@ TEST(Executor, ErrorsOfKernelsAreRaisedAfterTheLoopAndTheArenaComesBack) {
     EXPECT_EQ(host.parallel_loops, cost > 1 ? 1 : 0);
   }
   Plan p = chain(2);
-  p.kernels = {{"k", fail_with_division_error, nullptr}};
+  p.kernels = {{"k", {fail_with_division_error, nullptr, nullptr}}};
   const auto instance = instantiate(p, {10});
   std::vector<float> x(10);
   Frame frame(*instance);
@@ -238,6 +241,130 @@ TEST(Plan, PrintsWithoutAddresses) {
       "  call aten.mm.default(t0, [2, none], dtype.f32, 0.5) -> t1, none in place  # model.py:3\n"
       "  return t1, s0 + 1\n"
       "}\n");
+}
+
+/// Runs its kernels at once, or when it is told to.
+class TestDevice : public Device, public std::enable_shared_from_this<TestDevice> {
+ public:
+  explicit TestDevice(bool synchronous) : synchronous_(synchronous) {}
+  bool synchronous() const override { return synchronous_; }
+  void* enter() override {
+    ++entered;
+    return this;
+  }
+  void leave(void* before) override {
+    EXPECT_EQ(before, this);
+    --entered;
+  }
+  std::shared_ptr<int32_t> new_status() override {
+    EXPECT_EQ(entered, 1);
+    return std::make_shared<int32_t>(0);
+  }
+  void launch(std::function<void()> work) {
+    EXPECT_EQ(entered, 1);
+    pending.push_back(std::move(work));
+    if (synchronous_) finish();
+  }
+  void finish() {
+    for (const auto& work : pending) work();
+    pending.clear();
+  }
+
+  int entered = 0;
+  std::vector<std::function<void()>> pending;
+
+ private:
+  const bool synchronous_;
+};
+
+/// Adds 1 to `sizes[0]` floats; reports an index error if one of them is negative.
+struct AddOneOnDevice : DeviceKernel {
+  explicit AddOneOnDevice(TestDevice& device) : device(device) {}
+  void launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
+              void* stream) const override {
+    grids.push_back(grid);
+    streams.push_back(stream);
+    const auto* x = static_cast<const float*>(pointers[0]);
+    auto* y = static_cast<float*>(pointers[1]);
+    const int64_t n = sizes[0];
+    device.launch([=] {
+      for (int64_t i = 0; i < n; ++i) {
+        if (x[i] < 0) *status = 1;
+        y[i] = x[i] + 1;
+      }
+    });
+  }
+  TestDevice& device;
+  mutable std::vector<int64_t> grids;
+  mutable std::vector<void*> streams;
+};
+
+class StreamHost : public TestHost {
+ public:
+  void* stream() override { return this; }
+};
+
+Plan device_chain(int n, const std::shared_ptr<TestDevice>& device,
+                  const std::shared_ptr<AddOneOnDevice>& kernel) {
+  Plan p = chain(n);
+  p.device = device;
+  p.kernels = {{"add_one", {nullptr, kernel.get(), kernel}}};
+  for (PlanStep& s : p.steps) std::get<LaunchStep>(s).sizes = {Sym::symbol("s0")};
+  return p;
+}
+
+TEST(Executor, LaunchesKernelsOnTheDevicesStream) {
+  const auto device = std::make_shared<TestDevice>(true);
+  const auto kernel = std::make_shared<AddOneOnDevice>(*device);
+  const Plan p = device_chain(3, device, kernel);
+  const auto instance = instantiate(p, {40});
+  std::vector<float> x(40, 1);
+  ArenaPool arenas;
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  StreamHost host;
+  run(*instance, frame, arenas, host);
+  EXPECT_EQ(static_cast<const float*>(frame.buffers[3])[39], 4);
+  EXPECT_EQ(kernel->grids, (std::vector<int64_t>{40, 40, 40}));
+  EXPECT_EQ(kernel->streams, (std::vector<void*>(3, &host)));
+  EXPECT_EQ(host.parallel_loops, 0);
+  EXPECT_EQ(device->entered, 0);
+}
+
+TEST(Executor, ErrorsOnASynchronousDeviceAreRaisedByTheCall) {
+  const auto device = std::make_shared<TestDevice>(true);
+  const auto kernel = std::make_shared<AddOneOnDevice>(*device);
+  const Plan p = device_chain(2, device, kernel);
+  const auto instance = instantiate(p, {4});
+  std::vector<float> x = {1, -5, 1, 1};
+  ArenaPool arenas;
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  TestHost host;
+  EXPECT_THROW(run(*instance, frame, arenas, host), IndexOutOfRange);
+  EXPECT_EQ(device->entered, 0);
+  x[1] = 0;
+  run(*instance, frame, arenas, host);  // the error is not reported twice
+}
+
+TEST(Executor, ErrorsOnOtherDevicesAreRaisedByTheNextCall) {
+  const auto device = std::make_shared<TestDevice>(false);
+  const auto kernel = std::make_shared<AddOneOnDevice>(*device);
+  const Plan p = device_chain(1, device, kernel);
+  const auto instance = instantiate(p, {4});
+  std::vector<float> x = {1, -1, 1, 1};
+  ArenaPool arenas;
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  TestHost host;
+  run(*instance, frame, arenas, host);
+  device->finish();
+  EXPECT_THROW(run(*instance, frame, arenas, host), IndexOutOfRange);
+  EXPECT_TRUE(device->pending.empty());  // it launched nothing
+  x[1] = 1;
+  run(*instance, frame, arenas, host);
+  device->finish();
+  run(*instance, frame, arenas, host);
 }
 
 }  // namespace

@@ -1,0 +1,164 @@
+#include "backend/cuda_driver.h"
+
+#include <absl/container/inlined_vector.h>
+
+#include <limits>
+#include <utility>
+
+#include "base/error.h"
+
+namespace ourjit {
+
+namespace {
+
+using namespace cuda;
+
+constexpr const char* kAdvice =
+    "kernels for NVIDIA GPUs run through the driver: install NVIDIA's driver for this machine's "
+    "GPU, "
+    "or compile with options={\"target\": \"cpu\"}";
+constexpr size_t kStatusWords = 64;  // of a block
+
+}  // namespace
+
+CudaDriver::CudaDriver(const std::string& library) : library_(library, kAdvice) {
+#define X(name, result, parameters) library_.resolve(#name, functions_.name);
+  OURJIT_CUDA_FUNCTIONS(X)
+#undef X
+  emulator_message_ = reinterpret_cast<const char* (*)()>(library_.find("ourjit_emulator_message"));
+  check(functions_.cuInit(0), "the CUDA driver does not start");
+}
+
+void CudaDriver::check(CUresult result, std::string_view what) const {
+  if (result == CUDA_SUCCESS) return;
+  const char* name = nullptr;
+  const char* text = nullptr;
+  functions_.cuGetErrorName(result, &name);
+  functions_.cuGetErrorString(result, &text);
+  const char* message = emulator_message_ ? emulator_message_() : nullptr;
+  const bool explained = message && *message;
+  OURJIT_RAISE(BackendError) << what << ": " << (text ? text : "unknown error") << " ("
+                             << (name ? name : "error") << ", " << static_cast<int>(result) << ")"
+                             << (explained ? "\n" : "") << (explained ? message : "");
+}
+
+CudaDevice::CudaDevice(std::shared_ptr<const CudaDriver> driver, int ordinal, bool synchronous)
+    : driver_(std::move(driver)), synchronous_(synchronous) {
+  const DriverTable& f = driver_->functions();
+  int count = 0;
+  driver_->check(f.cuDeviceGetCount(&count), "the GPUs of this machine cannot be counted");
+  if (ordinal < 0 || ordinal >= count)
+    OURJIT_RAISE(BackendError) << "there is no GPU " << ordinal << ": this machine has " << count;
+  driver_->check(f.cuDeviceGet(&device_, ordinal), "the GPU cannot be opened");
+  architecture_ = "sm_" + std::to_string(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)) +
+                  std::to_string(attribute(CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR));
+  multiprocessors_ = attribute(CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT);
+  driver_->check(f.cuDevicePrimaryCtxRetain(&context_, device_), "the GPU has no context");
+}
+
+CudaDevice::~CudaDevice() {
+  for (void* block : blocks_) driver_->functions().cuMemFreeHost(block);
+  driver_->functions().cuDevicePrimaryCtxRelease_v2(device_);
+}
+
+int CudaDevice::attribute(CUdevice_attribute which) const {
+  int value = 0;
+  driver_->check(driver_->functions().cuDeviceGetAttribute(&value, which, device_),
+                 "the GPU does not tell its properties");
+  return value;
+}
+
+void* CudaDevice::enter() {
+  const DriverTable& f = driver_->functions();
+  CUcontext before = nullptr;
+  driver_->check(f.cuCtxGetCurrent(&before), "the thread's GPU is unknown");
+  if (before != context_)
+    driver_->check(f.cuCtxSetCurrent(context_), "the GPU cannot be made current");
+  return before;
+}
+
+void CudaDevice::leave(void* before) {
+  if (before != context_) driver_->functions().cuCtxSetCurrent(static_cast<CUcontext>(before));
+}
+
+std::shared_ptr<int32_t> CudaDevice::new_status() {
+  int32_t* word = nullptr;
+  {
+    const std::lock_guard lock(mutex_);
+    if (idle_.empty()) {
+      void* block = nullptr;
+      driver_->check(
+          driver_->functions().cuMemHostAlloc(&block, kStatusWords * sizeof(int32_t),
+                                              CU_MEMHOSTALLOC_PORTABLE | CU_MEMHOSTALLOC_DEVICEMAP),
+          "no memory for the status of kernels");
+      blocks_.push_back(block);
+      for (size_t i = 0; i < kStatusWords; ++i) idle_.push_back(static_cast<int32_t*>(block) + i);
+    }
+    word = idle_.back();
+    idle_.pop_back();
+  }
+  *word = 0;
+  return {word, [self = shared_from_this()](int32_t* w) {
+            const std::lock_guard lock(self->mutex_);
+            self->idle_.push_back(w);
+          }};
+}
+
+CudaLibrary::CudaLibrary(std::shared_ptr<CudaDevice> device, const std::string& image,
+                         const std::string& what)
+    : device_(std::move(device)) {
+  const CudaDriver& driver = device_->driver();
+  driver.check(driver.functions().cuLibraryLoadData(&library_, image.c_str(), nullptr, nullptr, 0,
+                                                    nullptr, nullptr, 0),
+               "cannot load " + what);
+}
+
+CudaLibrary::~CudaLibrary() { device_->driver().functions().cuLibraryUnload(library_); }
+
+CUkernel CudaLibrary::kernel(const std::string& name) const {
+  const CudaDriver& driver = device_->driver();
+  CUkernel kernel = nullptr;
+  driver.check(driver.functions().cuLibraryGetKernel(&kernel, library_, name.c_str()),
+               "cannot find kernel " + name + " in its library");
+  return kernel;
+}
+
+CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name,
+                       int threads_x, int threads_y, size_t pointers, size_t sizes)
+    : library_(std::move(library)),
+      name_(name),
+      kernel_(library_->kernel(name)),
+      threads_x_(static_cast<unsigned>(threads_x)),
+      threads_y_(static_cast<unsigned>(threads_y)),
+      pointers_(pointers),
+      sizes_(sizes) {
+  const CudaDevice& device = library_->device();
+  int most = 0;
+  device.driver().check(
+      device.driver().functions().cuKernelGetAttribute(
+          &most, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, kernel_, device.handle()),
+      "cannot load kernel " + name);
+  if (threads_x * threads_y > most)
+    OURJIT_RAISE(BackendError) << "kernel " << name << " was made for " << threads_x * threads_y
+                               << " threads, and the GPU can give it only " << most;
+}
+
+void CudaKernel::launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
+                        void* stream) const {
+  if (grid <= 0) return;
+  if (grid > std::numeric_limits<int32_t>::max())
+    OURJIT_RAISE(BackendError) << "kernel " << name_ << " would need " << grid
+                               << " blocks, and a launch has at most 2147483647: use smaller "
+                                  "tensors";
+  absl::InlinedVector<void*, 48> parameters;
+  for (size_t i = 0; i < pointers_; ++i) parameters.push_back(const_cast<void**>(pointers + i));
+  for (size_t i = 0; i < sizes_; ++i) parameters.push_back(const_cast<int64_t*>(sizes + i));
+  parameters.push_back(&status);
+  const CudaDriver& driver = library_->device().driver();
+  const CUresult result = driver.functions().cuLaunchKernel(
+      reinterpret_cast<CUfunction>(kernel_), static_cast<unsigned>(grid), 1, 1, threads_x_,
+      threads_y_, 1, 0, static_cast<CUstream>(stream), parameters.data(), nullptr);
+  if (result != CUDA_SUCCESS) driver.check(result, "launching kernel " + name_ + " failed");
+}
+
+}  // namespace ourjit

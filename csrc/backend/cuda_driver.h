@@ -1,0 +1,100 @@
+// A GPU through the CUDA driver, or its emulation through a library with the same functions.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "backend/cuda_api.h"
+#include "backend/device.h"
+#include "backend/dynamic_library.h"
+
+namespace ourjit {
+
+/// The driver's functions, and its errors as exceptions.
+class CudaDriver {
+ public:
+  /// Raises BackendError if the library or a function is missing, or the driver does not start.
+  explicit CudaDriver(const std::string& library);
+
+  const cuda::DriverTable& functions() const { return functions_; }
+  /// Raises BackendError "`what`: error" unless `result` is success.
+  void check(cuda::CUresult result, std::string_view what) const;
+
+ private:
+  DynamicLibrary library_;
+  cuda::DriverTable functions_;
+  const char* (*emulator_message_)() = nullptr;  // of an emulator: what a kernel did wrong
+};
+
+/// One device with its primary context, which torch uses too.
+class CudaDevice final : public Device, public std::enable_shared_from_this<CudaDevice> {
+ public:
+  /// Raises BackendError if there is no device `ordinal`.
+  CudaDevice(std::shared_ptr<const CudaDriver> driver, int ordinal, bool synchronous);
+  ~CudaDevice() override;
+
+  const CudaDriver& driver() const { return *driver_; }
+  cuda::CUdevice handle() const { return device_; }
+  /// As in "sm_90".
+  const std::string& architecture() const { return architecture_; }
+  int multiprocessors() const { return multiprocessors_; }
+
+  bool synchronous() const override { return synchronous_; }
+  void* enter() override;
+  void leave(void* before) override;
+  std::shared_ptr<int32_t> new_status() override;
+
+ private:
+  int attribute(cuda::CUdevice_attribute which) const;
+
+  const std::shared_ptr<const CudaDriver> driver_;
+  const bool synchronous_;
+  cuda::CUdevice device_ = 0;
+  cuda::CUcontext context_ = nullptr;
+  std::string architecture_;
+  int multiprocessors_ = 0;
+  std::mutex mutex_;
+  std::vector<void*> blocks_;   // host memory that kernels see
+  std::vector<int32_t*> idle_;  // words in it that nobody has
+};
+
+/// The kernels of one translation unit. The device must be current at loading.
+class CudaLibrary {
+ public:
+  /// Loads a cubin or PTX. Raises BackendError that names `what`.
+  CudaLibrary(std::shared_ptr<CudaDevice> device, const std::string& image,
+              const std::string& what);
+  ~CudaLibrary();
+  CudaLibrary(const CudaLibrary&) = delete;
+  CudaLibrary& operator=(const CudaLibrary&) = delete;
+
+  cuda::CUkernel kernel(const std::string& name) const;
+  CudaDevice& device() const { return *device_; }
+
+ private:
+  const std::shared_ptr<CudaDevice> device_;
+  cuda::CUlibrary library_ = nullptr;
+};
+
+/// A kernel of a library with the geometry that it was compiled for.
+class CudaKernel final : public DeviceKernel {
+ public:
+  CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name, int threads_x,
+             int threads_y, size_t pointers, size_t sizes);
+  void launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
+              void* stream) const override;
+
+ private:
+  const std::shared_ptr<const CudaLibrary> library_;
+  const std::string name_;
+  const cuda::CUkernel kernel_;
+  const unsigned threads_x_, threads_y_;
+  const size_t pointers_, sizes_;
+};
+
+}  // namespace ourjit

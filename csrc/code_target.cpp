@@ -1,0 +1,120 @@
+#include "code_target.h"
+
+#include <utility>
+
+#include "backend/cpu_backend.h"
+#include "backend/gpu_backend.h"
+#include "base/error.h"
+#include "base/parallel.h"
+#include "codegen/cuda_emitter.h"
+#include "schedule/schedule.h"
+
+namespace ourjit {
+namespace {
+
+class CpuCode final : public CodeTarget {
+ public:
+  explicit CpuCode(const Options& options)
+      : host_(detect_host(static_cast<int>(options.max_vector_bits))),
+        backend_(make_cpu_backend(host_)) {}
+
+  loop::Kernel schedule(loop::Kernel lowered) const override {
+    return loop::schedule_cpu(std::move(lowered), host_.target);
+  }
+
+  std::vector<std::shared_ptr<const KernelCode>> compile(
+      const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
+    std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
+    for_each_parallel(kernels.size(), threads, [&](size_t i) {
+      const std::shared_ptr<LoadedKernel> loaded = backend_->compile(*kernels[i]);
+      codes[i] =
+          std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
+    });
+    return codes;
+  }
+
+  std::string source(const loop::Kernel& k) const override { return backend_->optimized_llvm(k); }
+  std::string assembly(const loop::Kernel& k) const override { return backend_->assembly(k); }
+  std::string binary(const loop::Kernel& k) const override {
+    return std::string(backend_->compile(k)->object());
+  }
+
+  void log(const loop::Kernel& k, StageLog& log) const override {
+    if (log.wants("llvm")) log.write("llvm", k.name + ".ll", source(k));
+    if (log.wants("asm")) log.write("asm", k.name + ".s", assembly(k));
+  }
+
+ private:
+  const HostCpu host_;
+  const std::unique_ptr<CpuBackend> backend_;
+};
+
+class GpuCode final : public CodeTarget {
+ public:
+  GpuCode(const GpuConfig& config, std::string tensors_on)
+      : backend_(make_gpu_backend(config)), tensors_on_(std::move(tensors_on)) {}
+
+  loop::Kernel schedule(loop::Kernel lowered) const override {
+    return loop::schedule_gpu(std::move(lowered), backend_->target());
+  }
+
+  std::vector<std::shared_ptr<const KernelCode>> compile(
+      const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
+    std::vector<std::shared_ptr<const KernelCode>> codes;
+    if (!backend_->device()) {
+      codes.assign(kernels.size(), std::make_shared<const KernelCode>());
+      return codes;
+    }
+    for (const std::shared_ptr<DeviceKernel>& k :
+         backend_->compile(kernels, static_cast<int>(threads)))
+      codes.push_back(std::make_shared<const KernelCode>(KernelCode{nullptr, k.get(), k}));
+    return codes;
+  }
+
+  std::string source(const loop::Kernel& k) const override { return backend_->source(k); }
+  std::string assembly(const loop::Kernel& k) const override {
+    return backend_->compile_ptx(backend_->source(k));
+  }
+  std::string binary(const loop::Kernel& k) const override {
+    return backend_->compile_cubin(backend_->source(k));
+  }
+
+  void log(const loop::Kernel& k, StageLog& log) const override {
+    if (log.wants("cuda")) log.write("cuda", k.name + ".cu", emit_cuda_kernel(k));
+  }
+
+  std::shared_ptr<Device> device() const override { return backend_->device(); }
+  std::string tensors_on() const override { return tensors_on_; }
+
+ private:
+  const std::unique_ptr<GpuBackend> backend_;
+  const std::string tensors_on_;
+};
+
+}  // namespace
+
+std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
+  const std::string& target = options.target;
+  if (target == "cpu") return std::make_unique<CpuCode>(options);
+  GpuConfig config;
+  config.nvrtc = options.nvrtc;
+  config.save_folder = options.dump;
+  if (target.starts_with("sm_")) {
+    config.architecture = target;
+    return std::make_unique<GpuCode>(config, "");
+  }
+  if (target == "emulate") {
+    if (options.emulator.empty())
+      OURJIT_RAISE(UserError)
+          << "target 'emulate' is for a checkout of ourjit: build it with `./dev build`, or set "
+             "OURJIT_EMULATOR to the path of libourjit_emulator.so";
+    config.nvrtc = config.driver = options.emulator;
+    config.emulated = true;
+    return std::make_unique<GpuCode>(config, "cpu");
+  }
+  config.driver = "libcuda.so.1";
+  if (target.size() > 5) config.ordinal = std::stoi(target.substr(5));
+  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal));
+}
+
+}  // namespace ourjit

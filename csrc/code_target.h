@@ -1,0 +1,43 @@
+// What the compiler does differently for each target: schedules, machine code, and its texts.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "base/log.h"
+#include "base/options.h"
+#include "loop/loop_ir.h"
+#include "runtime/plan.h"
+
+namespace ourjit {
+
+/// Thread-safe.
+class CodeTarget {
+ public:
+  virtual ~CodeTarget() = default;
+  virtual loop::Kernel schedule(loop::Kernel lowered) const = 0;
+  /// Code of scheduled kernels, in their order, made on up to `threads` threads. Raises
+  /// BackendError.
+  virtual std::vector<std::shared_ptr<const KernelCode>> compile(
+      const std::vector<const loop::Kernel*>& kernels, size_t threads) = 0;
+
+  /// The text that machine code is made of: LLVM IR or CUDA.
+  virtual std::string source(const loop::Kernel& k) const = 0;
+  /// The machine code as text: assembly or PTX.
+  virtual std::string assembly(const loop::Kernel& k) const = 0;
+  /// An ELF file: an object or a cubin.
+  virtual std::string binary(const loop::Kernel& k) const = 0;
+  /// Logs the texts of `k` that are wanted.
+  virtual void log(const loop::Kernel& k, StageLog& log) const = 0;
+
+  /// Where kernels run; null for the host, and where code is only emitted.
+  virtual std::shared_ptr<Device> device() const { return nullptr; }
+  /// torch's name of the device that tensors are on; empty for any.
+  virtual std::string tensors_on() const { return "cpu"; }
+};
+
+/// The target that the options name. Raises BackendError if a library or a device is missing.
+std::unique_ptr<CodeTarget> make_code_target(const Options& options);
+
+}  // namespace ourjit
