@@ -1,0 +1,355 @@
+// The functions of the CUDA driver and of NVRTC that ourjit uses, on a device that is this
+// machine's CPU. Each call is recorded, and can be made to fail.
+#include <algorithm>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <set>
+#include <string>
+
+#include "backend/cuda_api.h"
+#include "unit.h"
+
+using namespace ourjit::cuda;      // NOLINT: the API's own names
+using namespace ourjit::emulator;  // NOLINT
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+
+namespace {
+
+struct Fault {
+  int nth = 0;
+  int code = 0;
+};
+
+struct State {
+  std::recursive_mutex mutex;
+  std::string log, message, counters_text;
+  std::map<std::string, Fault> faults;
+  std::map<std::string, Counters> counters;
+  std::set<Unit::Kernel*> kernels;
+};
+
+State& state() {
+  static State& s = *new State;
+  return s;
+}
+
+std::string quoted(const std::string& s) {
+  std::string out = "\"";
+  for (const char c : s) {
+    if (c == '"' || c == '\\') out += '\\';
+    out += c < ' ' ? ' ' : c;
+  }
+  return out + "\"";
+}
+
+/// Records a call; the code that it is to fail with, or 0.
+int called(const std::string& function, const std::string& details = "") {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.log += "{\"function\": " + quoted(function) + details + "}\n";
+  const auto it = s.faults.find(function);
+  if (it == s.faults.end() || it->second.nth == 0 || --it->second.nth != 0) return 0;
+  const int code = it->second.code;
+  s.faults.erase(it);
+  return code;
+}
+
+#define FAIL_IF_ASKED(type) \
+  if (const int code = called(__func__)) return static_cast<type>(code)
+
+struct Library {
+  std::shared_ptr<Unit> unit;
+};
+
+struct Program {
+  std::string text, log, binary;
+};
+
+}  // namespace
+
+// --- control, for tests ---
+
+EXPORT const char* ourjit_emulator_log() { return state().log.c_str(); }
+EXPORT const char* ourjit_emulator_message() { return state().message.c_str(); }
+EXPORT void ourjit_emulator_clear() {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.log.clear();
+  s.message.clear();
+  s.faults.clear();
+  s.counters.clear();
+}
+/// The nth next call of `function` returns `code`.
+EXPORT void ourjit_emulator_fail(const char* function, int nth, int code) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.faults[function] = {nth, code};
+}
+/// A JSON object: for each kernel what its launches moved.
+EXPORT const char* ourjit_emulator_counters() {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  std::string text;
+  for (const auto& [name, c] : s.counters) {
+    const auto number = [](const char* key, int64_t v) {
+      return ", \"" + std::string(key) + "\": " + std::to_string(v);
+    };
+    text += (text.empty() ? "" : ", ") + quoted(name) +
+            ": {\"launches\": " + std::to_string(c.launches) + number("blocks", c.blocks) +
+            number("loaded", c.loaded) + number("stored", c.stored) +
+            number("in_units_of_16", c.in_units_of_16) + number("barriers", c.barriers) + "}";
+  }
+  s.counters_text = "{" + text + "}";
+  return s.counters_text.c_str();
+}
+
+// --- driver ---
+
+EXPORT CUresult cuInit(unsigned int) {
+  FAIL_IF_ASKED(CUresult);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDriverGetVersion(int* version) {
+  FAIL_IF_ASKED(CUresult);
+  *version = 13000;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGetCount(int* count) {
+  FAIL_IF_ASKED(CUresult);
+  *count = 1;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGet(CUdevice* device, int ordinal) {
+  FAIL_IF_ASKED(CUresult);
+  if (ordinal != 0) return CUDA_ERROR_INVALID_DEVICE;
+  *device = 0;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
+  FAIL_IF_ASKED(CUresult);
+  switch (attribute) {
+    case CU_DEVICE_ATTRIBUTE_MAX_SHARED_MEMORY_PER_BLOCK:
+      *value = 48 * 1024;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT:
+      *value = 132;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR:
+      *value = 9;
+      return CUDA_SUCCESS;
+    case CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR:
+      *value = 0;
+      return CUDA_SUCCESS;
+  }
+  return CUDA_ERROR_INVALID_VALUE;
+}
+EXPORT CUresult cuDeviceGetName(char* name, int length, CUdevice) {
+  FAIL_IF_ASKED(CUresult);
+  std::strncpy(name, "emulated device", static_cast<size_t>(length));
+  if (length > 0) name[length - 1] = 0;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
+  FAIL_IF_ASKED(CUresult);
+  *context = reinterpret_cast<CUcontext>(&state());
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) {
+  FAIL_IF_ASKED(CUresult);
+  return CUDA_SUCCESS;
+}
+thread_local CUcontext current_context = nullptr;
+EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
+  FAIL_IF_ASKED(CUresult);
+  *context = current_context;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
+  FAIL_IF_ASKED(CUresult);
+  current_context = context;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuLibraryLoadData(CUlibrary* library, const void* code, CUjit_option*, void**,
+                                  unsigned int, CUlibraryOption*, void**, unsigned int) {
+  FAIL_IF_ASKED(CUresult);
+  std::shared_ptr<Unit> unit = Unit::load(code);
+  if (!unit) return CUDA_ERROR_INVALID_IMAGE;
+  *library = reinterpret_cast<CUlibrary>(new Library{std::move(unit)});
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuLibraryUnload(CUlibrary library) {
+  FAIL_IF_ASKED(CUresult);
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  auto* l = reinterpret_cast<Library*>(library);
+  for (auto it = s.kernels.begin(); it != s.kernels.end();) {
+    if ((*it)->unit != l->unit) {
+      ++it;
+      continue;
+    }
+    delete *it;
+    it = s.kernels.erase(it);
+  }
+  delete l;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuLibraryGetKernel(CUkernel* kernel, CUlibrary library, const char* name) {
+  FAIL_IF_ASKED(CUresult);
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  auto* l = reinterpret_cast<Library*>(library);
+  Unit::Kernel k = l->unit->kernel(name);
+  if (k.name.empty()) return CUDA_ERROR_NOT_FOUND;
+  k.unit = l->unit;
+  auto* made = new Unit::Kernel(std::move(k));
+  s.kernels.insert(made);
+  *kernel = reinterpret_cast<CUkernel>(made);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuKernelGetAttribute(int* value, CUfunction_attribute attribute, CUkernel,
+                                     CUdevice) {
+  FAIL_IF_ASKED(CUresult);
+  *value = attribute == CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK ? 1024 : 0;
+  return CUDA_SUCCESS;
+}
+
+EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigned int grid_y,
+                               unsigned int grid_z, unsigned int block_x, unsigned int block_y,
+                               unsigned int block_z, unsigned int, CUstream stream,
+                               void** parameters, void**) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  auto* k = reinterpret_cast<Unit::Kernel*>(function);
+  if (!s.kernels.count(k)) return CUDA_ERROR_INVALID_VALUE;
+  std::vector<uint64_t> values;
+  std::string list;
+  for (size_t i = 0; i < k->parameters; ++i) {
+    uint64_t v = 0;
+    std::memcpy(&v, parameters[i], sizeof v);
+    values.push_back(v);
+    list += (i ? ", " : "") + std::to_string(v);
+  }
+  const auto triple = [](unsigned x, unsigned y, unsigned z) {
+    return "[" + std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + "]";
+  };
+  if (const int code = called(
+          __func__,
+          ", \"kernel\": " + quoted(k->name) + ", \"grid\": " + triple(grid_x, grid_y, grid_z) +
+              ", \"block\": " + triple(block_x, block_y, block_z) + ", \"parameters\": [" + list +
+              "], \"stream\": " + std::to_string(reinterpret_cast<uintptr_t>(stream))))
+    return static_cast<CUresult>(code);
+  if (grid_x == 0 || grid_y == 0 || grid_z == 0 || block_x * block_y * block_z == 0 ||
+      block_x * block_y * block_z > 1024 || grid_x > 0x7fffffffu || !current_context)
+    return current_context ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_CONTEXT;
+  const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
+                                   {block_x, block_y, block_z}, s.counters[k->name]);
+  if (wrong.empty()) return CUDA_SUCCESS;
+  s.message = k->name + ": " + wrong;
+  return CUDA_ERROR_ILLEGAL_ADDRESS;
+}
+
+EXPORT CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned int) {
+  FAIL_IF_ASKED(CUresult);
+  *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
+}
+EXPORT CUresult cuMemFreeHost(void* memory) {
+  FAIL_IF_ASKED(CUresult);
+  std::free(memory);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuStreamSynchronize(CUstream) {
+  FAIL_IF_ASKED(CUresult);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGetErrorName(CUresult error, const char** name) {
+  switch (error) {
+    case CUDA_SUCCESS:
+      *name = "CUDA_SUCCESS";
+      break;
+    case CUDA_ERROR_OUT_OF_MEMORY:
+      *name = "CUDA_ERROR_OUT_OF_MEMORY";
+      break;
+    case CUDA_ERROR_ILLEGAL_ADDRESS:
+      *name = "CUDA_ERROR_ILLEGAL_ADDRESS";
+      break;
+    default:
+      *name = "CUDA_ERROR";
+  }
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuGetErrorString(CUresult error, const char** text) {
+  State& s = state();
+  const bool fault = error == CUDA_ERROR_ILLEGAL_ADDRESS && !s.message.empty();
+  *text = fault ? s.message.c_str() : "an error of the emulated device";
+  return CUDA_SUCCESS;
+}
+
+// --- NVRTC ---
+
+EXPORT nvrtcResult nvrtcVersion(int* major, int* minor) {
+  FAIL_IF_ASKED(nvrtcResult);
+  *major = 13;
+  *minor = 0;
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcCreateProgram(nvrtcProgram* program, const char* source, const char*,
+                                      int headers, const char* const*, const char* const*) {
+  FAIL_IF_ASKED(nvrtcResult);
+  if (headers != 0) return NVRTC_ERROR_INVALID_INPUT;
+  *program = reinterpret_cast<nvrtcProgram>(new Program{source, "", ""});
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
+  FAIL_IF_ASKED(nvrtcResult);
+  auto* p = reinterpret_cast<Program*>(program);
+  p->binary = compile_unit(p->text, p->log);
+  return p->binary.empty() ? NVRTC_ERROR_COMPILATION : NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcGetCUBINSize(nvrtcProgram program, size_t* bytes) {
+  FAIL_IF_ASKED(nvrtcResult);
+  *bytes = reinterpret_cast<Program*>(program)->binary.size();
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcGetCUBIN(nvrtcProgram program, char* cubin) {
+  FAIL_IF_ASKED(nvrtcResult);
+  const std::string& b = reinterpret_cast<Program*>(program)->binary;
+  std::memcpy(cubin, b.data(), b.size());
+  return NVRTC_SUCCESS;
+}
+/// The text itself stands for PTX.
+EXPORT nvrtcResult nvrtcGetPTXSize(nvrtcProgram program, size_t* bytes) {
+  FAIL_IF_ASKED(nvrtcResult);
+  *bytes = reinterpret_cast<Program*>(program)->text.size() + 1;
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcGetPTX(nvrtcProgram program, char* ptx) {
+  FAIL_IF_ASKED(nvrtcResult);
+  const std::string& t = reinterpret_cast<Program*>(program)->text;
+  std::memcpy(ptx, t.c_str(), t.size() + 1);
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, size_t* bytes) {
+  FAIL_IF_ASKED(nvrtcResult);
+  *bytes = reinterpret_cast<Program*>(program)->log.size() + 1;
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcGetProgramLog(nvrtcProgram program, char* log) {
+  FAIL_IF_ASKED(nvrtcResult);
+  const std::string& l = reinterpret_cast<Program*>(program)->log;
+  std::memcpy(log, l.c_str(), l.size() + 1);
+  return NVRTC_SUCCESS;
+}
+EXPORT nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
+  FAIL_IF_ASKED(nvrtcResult);
+  delete reinterpret_cast<Program*>(*program);
+  *program = nullptr;
+  return NVRTC_SUCCESS;
+}
+EXPORT const char* nvrtcGetErrorString(nvrtcResult result) {
+  return result == NVRTC_ERROR_COMPILATION ? "NVRTC_ERROR_COMPILATION" : "an error of the emulator";
+}

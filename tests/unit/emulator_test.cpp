@@ -1,0 +1,103 @@
+// The emulated device catches what a GPU would not say.
+#include <gtest/gtest.h>
+
+#include "codegen/cuda_emitter.h"
+#include "machine.h"
+#include "unit.h"
+
+namespace ourjit::emulator {
+namespace {
+
+/// Launches kernel `k` of `body` (its parameters are float* b0 of 64 elements and int* oj_status)
+/// with `blocks` blocks of `x` by `y` threads. The text of a fault, or none.
+std::string run(const std::string& body, unsigned blocks, unsigned x, unsigned y = 1,
+                Counters* counters = nullptr) {
+  const std::string text = std::string(cuda_prelude()) +
+                           "extern \"C\" __global__ void __launch_bounds__(256)\n"
+                           "k(float* b0, int* oj_status) {\n OJ_BUFFER(b0, 64);\n" +
+                           body + "}\n";
+  std::string log;
+  const std::string binary = compile_unit(text, log);
+  EXPECT_FALSE(binary.empty()) << log;
+  const auto unit = Unit::load(binary.data());
+  EXPECT_TRUE(unit);
+  const Unit::Kernel kernel = unit->kernel("k");
+  EXPECT_EQ(kernel.parameters, 2u);
+  alignas(16) float memory[64] = {};
+  int status = 0;
+  Counters own;
+  return launch(unit->context(), kernel.code,
+                {reinterpret_cast<uintptr_t>(memory), reinterpret_cast<uintptr_t>(&status)},
+                {blocks}, {x, y}, counters ? *counters : own);
+}
+
+bool contains(const std::string& text, const std::string& part) {
+  return text.find(part) != std::string::npos;
+}
+
+TEST(Emulator, CountsBytesAndUnits) {
+  Counters c;
+  EXPECT_EQ(run("float v[4]; oj_load_vector(v, b0, threadIdx.x * 4, 4);\n"
+                "oj_store(b0, threadIdx.x * 4, v[0]);\n",
+                1, 8, 1, &c),
+            "");
+  EXPECT_EQ(c.loaded, 8 * 16);
+  EXPECT_EQ(c.in_units_of_16, 8 * 16);
+  EXPECT_EQ(c.stored, 8 * 4);
+}
+
+TEST(Emulator, UnalignedVectorsAreTakenApart) {
+  Counters c;
+  EXPECT_EQ(run("float v[4]; oj_load_vector(v, b0, 1 + threadIdx.x * 4, 4);\n", 1, 8, 1, &c), "");
+  EXPECT_EQ(c.loaded, 8 * 16);
+  EXPECT_EQ(c.in_units_of_16, 0);
+}
+
+TEST(Emulator, FindsAccessesOutsideOfBuffers) {
+  const std::string wrong = run("oj_store(b0, threadIdx.x + blockIdx.x * 32, 1.0f);\n", 3, 32);
+  EXPECT_TRUE(contains(wrong, "block 2, thread (0, 0) writes outside of all buffers")) << wrong;
+  EXPECT_TRUE(contains(run("oj_load((const float*)b0, -1);\n", 1, 1), "reads outside"));
+}
+
+TEST(Emulator, FindsAccessesOutsideOfSharedMemory) {
+  const std::string wrong =
+      run("OJ_SHARED(float, l0, 8);\n oj_shared_store(l0, threadIdx.x, 1.0f);\n", 1, 9);
+  EXPECT_TRUE(contains(wrong, "thread (8, 0) writes outside of all shared memory")) << wrong;
+}
+
+constexpr const char* kExchange =
+    "OJ_SHARED(float, l0, 64);\n oj_shared_store(l0, threadIdx.x, (float)threadIdx.x);\n%s"
+    "oj_store(b0, threadIdx.x, oj_shared_load(l0, 63 - (int)threadIdx.x));\n";
+
+std::string exchange(const std::string& barrier) {
+  std::string text = kExchange;
+  return text.replace(text.find("%s"), 2, barrier);
+}
+
+TEST(Emulator, FindsMissingBarriers) {
+  EXPECT_EQ(run(exchange("oj_barrier();\n"), 2, 64), "");
+  EXPECT_TRUE(contains(run(exchange(""), 1, 64), "without a barrier between"));
+  // A barrier of each warp does not keep two of them in order.
+  EXPECT_TRUE(contains(run(exchange("oj_warp_barrier();\n"), 1, 64), "without a barrier between"));
+}
+
+TEST(Emulator, FindsDivergentBarriers) {
+  const std::string wrong = run("if (threadIdx.x < 16) oj_barrier();\n", 1, 32);
+  EXPECT_TRUE(contains(wrong, "threads take different ways")) << wrong;
+  EXPECT_TRUE(contains(run("if (threadIdx.x > 3) oj_shuffle(1.0f, 1);\n", 1, 32),
+                       "threads take different ways"));
+}
+
+TEST(Emulator, RunsAgainAfterAFault) {
+  EXPECT_NE(run("if (threadIdx.x < 16) oj_barrier();\n", 1, 32), "");
+  EXPECT_EQ(run(exchange("oj_barrier();\n"), 1, 64), "");
+}
+
+TEST(Emulator, GivesTheCompilersMessage) {
+  std::string log;
+  EXPECT_EQ(compile_unit("this is no C++", log), "");
+  EXPECT_TRUE(contains(log, "error")) << log;
+}
+
+}  // namespace
+}  // namespace ourjit::emulator
