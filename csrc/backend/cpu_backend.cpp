@@ -6,10 +6,12 @@
 #include <llvm/Support/raw_ostream.h>
 
 #include "backend/llvm_compile.h"
+#include "backend/llvm_fatal.h"
 #include "backend/llvm_host.h"
 #include "backend/llvm_loader.h"
 #include "base/error.h"
 #include "codegen/llvm_module.h"
+#include "loop/text.h"
 
 namespace ourjit {
 
@@ -22,9 +24,8 @@ class CheckedContext {
   CheckedContext() { context_.setDiagnosticHandlerCallBack(&handle, &errors_); }
   llvm::LLVMContext& operator*() { return context_; }
   /// Raises BackendError if there was an error.
-  void check(const loop::Kernel& k) const {
-    if (!errors_.empty())
-      OURJIT_RAISE(BackendError) << "LLVM failed on @" << k.name << ": " << errors_;
+  void check() const {
+    if (!errors_.empty()) throw BackendError(errors_);
   }
 
  private:
@@ -66,12 +67,11 @@ class CpuBackendImpl : public CpuBackend {
   }
 
   std::string optimized_llvm(const loop::Kernel& k) override {
-    CheckedContext context;
-    const auto machine = machines_.lease();
     std::string text;
-    llvm::raw_string_ostream out(text);
-    build(k, *context, *machine)->print(out, nullptr);
-    context.check(k);
+    checked(k, [&](llvm::LLVMContext& context, llvm::TargetMachine& machine) {
+      llvm::raw_string_ostream out(text);
+      build(k, context, machine)->print(out, nullptr);
+    });
     return text;
   }
 
@@ -81,6 +81,24 @@ class CpuBackendImpl : public CpuBackend {
   }
 
  private:
+  /// Does `work` such that each way in which LLVM may fail is a BackendError that shows the kernel.
+  /// What a fatal error leaves behind, the machine on loan too, is never used again.
+  template <class Work>
+  void checked(const loop::Kernel& k, const Work& work) {
+    try {
+      run_apart([&] {
+        CheckedContext context;
+        const auto machine = machines_.lease();
+        work(*context, *machine);
+        context.check();
+      });
+    } catch (const BackendError& e) {
+      OURJIT_RAISE(BackendError) << "LLVM failed on @" << k.name << ": " << e.what()
+                                 << "\nthe kernel:\n"
+                                 << loop::print(k, /*with_provenance=*/true);
+    }
+  }
+
   std::unique_ptr<llvm::Module> build(const loop::Kernel& k, llvm::LLVMContext& context,
                                       llvm::TargetMachine& machine) {
     auto module = build_llvm_module(k, target_, context);
@@ -89,11 +107,10 @@ class CpuBackendImpl : public CpuBackend {
   }
 
   llvm::SmallVector<char, 0> generate(const loop::Kernel& k, llvm::CodeGenFileType type) {
-    CheckedContext context;
-    const auto machine = machines_.lease();
-    const auto module = build(k, *context, *machine);
-    auto bytes = generate_code(*module, *machine, type);
-    context.check(k);
+    llvm::SmallVector<char, 0> bytes;
+    checked(k, [&](llvm::LLVMContext& context, llvm::TargetMachine& machine) {
+      bytes = generate_code(*build(k, context, machine), machine, type);
+    });
     return bytes;
   }
 

@@ -2,6 +2,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <fstream>
 #include <numeric>
 #include <sstream>
@@ -54,6 +55,47 @@ TEST(CpuBackend, RunsOnlyTheIterationsAskedFor) {
   const auto code = make_cpu_backend(detect_host())->compile(loop::parse_kernel(kSquares));
   EXPECT_EQ(run(*code, {1, 2, 3, 4, 5}, 1, 4), (std::vector<float>{0, 4, 9, 16, 0}));
   EXPECT_EQ(run(*code, {1, 2, 3, 4, 5}, 2, 2), (std::vector<float>(5)));
+}
+
+TEST(CpuBackend, LivesThroughFatalErrorsOfLlvm) {
+  // Vector maths of 512 bits uses instructions that this CPU has not, which LLVM does not survive.
+  HostCpu old = detect_host();
+  old.name = "x86-64";
+  old.features = "";
+  old.target.vector_bits = 512;
+  const auto bad = make_cpu_backend(old), good = make_cpu_backend(detect_host());
+  const loop::Kernel kernel = loop::parse_kernel(add_kernel(1));
+  for (int i = 0; i < 3; ++i) {
+    try {
+      bad->compile(kernel);
+      FAIL() << "the kernel was compiled for a CPU without its instructions";
+    } catch (const BackendError& e) {
+      const std::string what = e.what();
+      EXPECT_NE(what.find("LLVM failed on @add1: Do not know how to split"), std::string::npos)
+          << what;
+      EXPECT_NE(what.find("exp %2"), std::string::npos) << what;
+    }
+    EXPECT_THROW(bad->assembly(kernel), BackendError);
+    const auto code = good->compile(kernel);
+    const std::vector<float> b = run(*code, {1, 2, 3, 4, 5, 6, 7, 8, 9}, 0, 1);
+    for (size_t n = 0; n < b.size(); ++n)
+      EXPECT_NEAR(b[n], static_cast<float>(n) + 2, 1e-5) << "element " << n;
+  }
+  // Others that compile at the same time are not disturbed.
+  std::vector<std::thread> threads;
+  std::atomic<int> failed{0}, compiled{0};
+  for (int t = 0; t < 4; ++t)
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 4; ++i) try {
+          (t % 2 ? bad : good)->compile(loop::parse_kernel(add_kernel(10 * t + i)));
+          ++compiled;
+        } catch (const BackendError&) {
+          ++failed;
+        }
+    });
+  for (std::thread& t : threads) t.join();
+  EXPECT_EQ(failed, 8);
+  EXPECT_EQ(compiled, 8);
 }
 
 TEST(CpuBackend, CodeOutlivesItsBackend) {
