@@ -1,5 +1,6 @@
 #include "code_target.h"
 
+#include <bit>
 #include <utility>
 
 #include "backend/cpu_backend.h"
@@ -53,6 +54,13 @@ class GpuCode final : public CodeTarget {
  public:
   GpuCode(const GpuConfig& config, std::string tensors_on)
       : backend_(make_gpu_backend(config)), tensors_on_(std::move(tensors_on)) {}
+
+  LowerOptions lowering() const override { return {backend_->target().shared_bytes}; }
+  /// Two blocks for each multiprocessor.
+  int64_t parallel_rows() const override {
+    return static_cast<int64_t>(
+        std::bit_floor(2 * static_cast<uint64_t>(backend_->target().multiprocessors)));
+  }
 
   loop::Kernel schedule(loop::Kernel lowered) const override {
     return loop::schedule_gpu(std::move(lowered), backend_->target());

@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "base/options.h"
 #include "loop/loop_ir.h"
+#include "lower/lower.h"
+#include "passes/passes.h"
 #include "runtime/plan.h"
 
 namespace ourjit {
@@ -16,6 +18,10 @@ namespace ourjit {
 class CodeTarget {
  public:
   virtual ~CodeTarget() = default;
+  /// What lowering may ask of the target.
+  virtual LowerOptions lowering() const { return {}; }
+  /// Independent rows that keep the target busy: see PassContext.
+  virtual int64_t parallel_rows() const { return PassContext().parallel_rows; }
   virtual loop::Kernel schedule(loop::Kernel lowered) const = 0;
   /// Code of scheduled kernels, in their order, made on up to `threads` threads. Raises
   /// BackendError.

@@ -131,7 +131,8 @@ std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, 
     if (!s.group && (op == Op::call || op == Op::concat)) continue;
     const std::string name = kernel_name(g, s, unique.size());
     StepKernel& step = steps[i];
-    step.lowered = s.group ? lower_group(g, f, *s.group, name) : lower_barrier(g, f, s.node, name);
+    step.lowered = s.group ? lower_group(g, f, *s.group, name, target->lowering())
+                           : lower_barrier(g, f, s.node, name);
     loop::Kernel& lowered = step.lowered.kernel;
     if (options.verify) loop::verify(lowered);
     const std::string text = loop::canonical_text(lowered);
@@ -200,6 +201,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   // Graph to graph.
   PassContext context;
   context.deterministic_layout = s.options.keep_layout;
+  context.parallel_rows = s.target->parallel_rows();
   Graph g = run_passes(std::move(captured), context,
                        [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
                          if (log.wants("passes"))

@@ -1,7 +1,6 @@
 #include "unit.h"
 
 #include <dlfcn.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdlib>
@@ -96,13 +95,15 @@ std::shared_ptr<Unit> Unit::load(const void* bytes) {
   std::memcpy(&entry, p + 58, 2);
   std::memcpy(&entries, p + 60, 2);
   const size_t size = table + size_t{entry} * entries;
-  const int fd = memfd_create("ourjit-unit", 0);
+  // A name of its own: the loader would take a second file of one name for the first.
+  std::string path = (fs::temp_directory_path() / "ourjit-unit-XXXXXX").string();
+  const int fd = mkstemp(path.data());
   if (fd < 0) return nullptr;
   const bool written = write(fd, bytes, size) == static_cast<ssize_t>(size);
-  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  close(fd);
   std::shared_ptr<Unit> unit(new Unit);
   if (written) unit->handle_ = dlopen(path.c_str(), RTLD_NOW | RTLD_LOCAL);
-  close(fd);
+  unlink(path.c_str());
   if (!unit->handle_) return nullptr;
   unit->context_ = static_cast<oj_emulate_context**>(dlsym(unit->handle_, "oj_emulate"));
   return unit->context_ ? unit : nullptr;

@@ -93,6 +93,20 @@ TEST(Emulator, RunsAgainAfterAFault) {
   EXPECT_EQ(run(exchange("oj_barrier();\n"), 1, 64), "");
 }
 
+TEST(Emulator, SeveralUnitsAtOnce) {
+  const auto unit = [](const std::string& name) {
+    std::string log;
+    return Unit::load(compile_unit(std::string(cuda_prelude()) + "extern \"C\" __global__ void " +
+                                       "__launch_bounds__(1)\n" + name + "(int* oj_status) {}\n",
+                                   log)
+                          .data());
+  };
+  const auto one = unit("one"), two = unit("two");
+  EXPECT_EQ(one->kernel("one").name, "one");
+  EXPECT_EQ(two->kernel("two").name, "two");
+  EXPECT_EQ(two->kernel("one").name, "");
+}
+
 TEST(Emulator, GivesTheCompilersMessage) {
   std::string log;
   EXPECT_EQ(compile_unit("this is no C++", log), "");
