@@ -35,11 +35,14 @@ void CudaDriver::check(CUresult result, std::string_view what) const {
   const char* text = nullptr;
   functions_.cuGetErrorName(result, &name);
   functions_.cuGetErrorString(result, &text);
-  const char* message = emulator_message_ ? emulator_message_() : nullptr;
-  const bool explained = message && *message;
   OURJIT_RAISE(BackendError) << what << ": " << (text ? text : "unknown error") << " ("
-                             << (name ? name : "error") << ", " << static_cast<int>(result) << ")"
-                             << (explained ? "\n" : "") << (explained ? message : "");
+                             << (name ? name : "error") << ", " << static_cast<int>(result) << ")";
+}
+
+void CudaDriver::check_launch(CUresult result, const std::string& kernel) const {
+  if (result == CUDA_SUCCESS) return;
+  const std::string message = emulator_message_ ? emulator_message_() : "";
+  check(result, "launching kernel " + kernel + " failed" + (message.empty() ? "" : ", " + message));
 }
 
 CudaDevice::CudaDevice(std::shared_ptr<const CudaDriver> driver, int ordinal, bool synchronous)
@@ -158,7 +161,7 @@ void CudaKernel::launch(int64_t grid, void* const* pointers, const int64_t* size
   const CUresult result = driver.functions().cuLaunchKernel(
       reinterpret_cast<CUfunction>(kernel_), static_cast<unsigned>(grid), 1, 1, threads_x_,
       threads_y_, 1, 0, static_cast<CUstream>(stream), parameters.data(), nullptr);
-  if (result != CUDA_SUCCESS) driver.check(result, "launching kernel " + name_ + " failed");
+  driver.check_launch(result, name_);
 }
 
 }  // namespace ourjit

@@ -24,11 +24,13 @@ class CudaDriver {
   const cuda::DriverTable& functions() const { return functions_; }
   /// Raises BackendError "`what`: error" unless `result` is success.
   void check(cuda::CUresult result, std::string_view what) const;
+  /// The same for a launch: an emulator tells what the kernel did wrong.
+  void check_launch(cuda::CUresult result, const std::string& kernel) const;
 
  private:
   DynamicLibrary library_;
   cuda::DriverTable functions_;
-  const char* (*emulator_message_)() = nullptr;  // of an emulator: what a kernel did wrong
+  const char* (*emulator_message_)() = nullptr;  // of an emulator
 };
 
 /// One device with its primary context, which torch uses too.

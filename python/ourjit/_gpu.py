@@ -21,11 +21,11 @@ _TOOLS_ADVICE = "install it with `pip install nvidia-cuda-cuobjdump nvidia-cuda-
 
 
 def with_target(options: Mapping[str, Any] | None, inputs: Iterable[Any]) -> Mapping[str, Any] | None:
-    """The options with the target that the example inputs are on, where neither they nor the environment name one."""
-    if (options is not None and not isinstance(options, Mapping)) or "OURJIT_TARGET" in os.environ:
+    """The options with a target: theirs, that of the environment, or what the example inputs are on."""
+    if options is not None and (not isinstance(options, Mapping) or "target" in options):
         return options
-    if options is not None and "target" in options:
-        return options
+    if "OURJIT_TARGET" in os.environ:
+        return {**(options or {}), "target": os.environ["OURJIT_TARGET"]}
     for value in inputs:
         if isinstance(value, torch.Tensor) and value.device.type == "cuda":
             return {**(options or {}), "target": str(value.device)}
@@ -40,10 +40,8 @@ def only_emits(target: str) -> bool:
 def with_libraries(options: Mapping[str, Any]) -> dict[str, Any]:
     """The options with the paths of the libraries of the GPU target that are found."""
     found = dict(options)
-    for name, find in (("nvrtc", _find_nvrtc), ("emulator", _find_emulator)):
-        path = "" if found.get(name) or "OURJIT_" + name.upper() in os.environ else find()
-        if path:
-            found[name] = path
+    for name, find in (("nvrtc", find_nvrtc), ("emulator", find_emulator)):
+        found[name] = found.get(name) or find()
     return found
 
 
@@ -54,14 +52,20 @@ def _nvidia_folders(kind: str) -> Iterable[Path]:
         yield from sorted(Path(root).glob(f"*/{kind}"), reverse=True)
 
 
-def _find_nvrtc() -> str:
+def find_nvrtc() -> str:
+    """The path of the NVRTC of NVIDIA's Python packages, or empty."""
+    if given := os.environ.get("OURJIT_NVRTC"):
+        return given
     for folder in _nvidia_folders("lib"):
         for path in sorted(folder.glob("libnvrtc.so.*")):
             return str(path)
     return ""
 
 
-def _find_emulator() -> str:
+def find_emulator() -> str:
+    """The path of the emulator that the checkout's build made, or empty."""
+    if given := os.environ.get("OURJIT_EMULATOR"):
+        return given
     package = Path(__file__).resolve().parent
     for folder in (package, package.parents[1] / "build"):
         path = folder / "libourjit_emulator.so"

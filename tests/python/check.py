@@ -69,8 +69,8 @@ def run_function(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, li
         return outputs, []
     tangents = []
     for i, t in enumerate(differentiable):
-        generator = torch.Generator().manual_seed(i)
-        tangents.append(torch.randn(t.shape, generator=generator, dtype=torch.float64).to(t.dtype))
+        generator = torch.Generator("cpu").manual_seed(i)
+        tangents.append(torch.randn(t.shape, generator=generator, dtype=torch.float64, device="cpu").to(t))
     return outputs, list(torch.autograd.grad(differentiable, inputs, tangents, allow_unused=True))
 
 

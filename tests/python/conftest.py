@@ -1,12 +1,18 @@
-"""What all Python tests share: a fresh Dynamo, fresh counters, a fixed seed."""
+"""What all Python tests share: a fresh Dynamo, fresh counters, a fixed seed, and the devices to run on."""
 
 from __future__ import annotations
 
+import os
+import zlib
 from collections.abc import Iterator
 
 import ourjit
 import pytest
 import torch
+from ourjit import _gpu
+
+# One in so many tests of operators runs on the emulated device; OURJIT_TEST_EMULATED=all runs them all.
+EMULATED_SHARE = 1 if os.environ.get("OURJIT_TEST_EMULATED") == "all" else 12
 
 
 @pytest.fixture(autouse=True)
@@ -16,3 +22,30 @@ def fresh() -> Iterator[None]:
     torch.manual_seed(0)
     yield
     torch.compiler.reset()
+
+
+@pytest.fixture(params=["cpu", "emulated", "cuda"])
+def device(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """Runs a test for each device: what is compiled runs there, and new tensors are there."""
+    if request.param == "emulated":
+        monkeypatch.setenv("OURJIT_TARGET", "emulate")
+    with torch.device("cuda" if request.param == "cuda" else "cpu"):
+        yield request.param
+
+
+def _runs(item: pytest.Item) -> bool:
+    """False for tests on devices that are not here (test_gpu.py shows that), and for most emulated ones."""
+    params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
+    on = params.get("device")
+    if on == "cuda":
+        return torch.cuda.is_available()
+    if on == "emulated":
+        return zlib.crc32(item.nodeid.encode()) % EMULATED_SHARE == 0 and bool(_gpu.find_emulator())
+    return True
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    left_out = [item for item in items if not _runs(item)]
+    if left_out:
+        config.hook.pytest_deselected(items=left_out)
+        items[:] = [item for item in items if _runs(item)]

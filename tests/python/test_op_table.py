@@ -8,6 +8,8 @@ from op_cases import CASES, Case
 from torch import Tensor
 from torch._dynamo.utils import same
 
+pytestmark = pytest.mark.usefixtures("device")
+
 TOLERANCE = {torch.bfloat16: 2e-2, torch.float16: 2e-3, torch.float32: 1e-4, torch.float64: 1e-9}
 PARAMETERS = [pytest.param(c, t, id=f"{c.name}-{str(t)[6:]}") for c in CASES for t in c.dtypes]
 
@@ -23,7 +25,7 @@ def run(function: object, groups: list[list[Tensor]], gradient: bool) -> tuple[l
     if not gradient:
         return results, []
     smooth = [r for r in results if r.requires_grad]
-    weights = [torch.linspace(0.5, 1.5, r.numel(), dtype=torch.float64).reshape(r.shape).to(r.dtype) for r in smooth]
+    weights = [torch.linspace(0.5, 1.5, r.numel(), dtype=torch.float64).reshape(r.shape).to(r) for r in smooth]
     torch.autograd.backward(smooth, weights)
     return results, [x.grad for x in leaves]
 
@@ -58,7 +60,7 @@ def difference(a: Tensor, b: Tensor) -> float:
 @pytest.mark.parametrize(("case", "dtype"), PARAMETERS)
 def test_operator(case: Case, dtype: torch.dtype) -> None:
     torch._dynamo.reset()
-    groups = case.operands(dtype)
+    groups = [[x.to(torch.get_default_device()) for x in group] for group in case.operands(dtype)]
     gradient = case.gradient and dtype.is_floating_point
     compiled = torch.compile(case.apply, backend="ourjit", fullgraph=True, dynamic=False, options={"strict": True})
     expected, expected_grads = run(case.apply, groups, gradient)
@@ -85,5 +87,6 @@ UNARY_SPECIAL = [
 def test_special_values(case: Case) -> None:
     torch._dynamo.reset()
     compiled = torch.compile(case.apply, backend="ourjit", fullgraph=True, dynamic=False, options={"strict": True})
-    for a, e in zip(compiled([[SPECIAL]]), case.apply([[SPECIAL]]), strict=True):
+    x = SPECIAL.to(torch.get_default_device())
+    for a, e in zip(compiled([[x]]), case.apply([[x]]), strict=True):
         torch.testing.assert_close(a, e, equal_nan=True, rtol=1e-5, atol=1e-6)

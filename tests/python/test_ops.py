@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from check import assert_no_fallbacks, assert_same, check_function, compiled
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("device")
+
 UNARY: dict[str, Callable[[Tensor], Tensor]] = {
     name: getattr(torch, name)
     for name in (

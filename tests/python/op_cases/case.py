@@ -32,7 +32,7 @@ class Operand:
             shape = tuple(reversed(shape))
         if self.layout == "sliced":
             shape = (*shape[:-1], 2 * shape[-1])
-        unit = torch.rand(shape, generator=generator, dtype=torch.float64)
+        unit = torch.rand(shape, generator=generator, dtype=torch.float64, device="cpu")
         x = unit * (self.high - self.low) + self.low
         if self.kind == "mask":
             x = unit < 0.5
@@ -60,7 +60,7 @@ class Case:
     exact: bool = False  # results must be equal to eager's; gradients add up in any order
 
     def operands(self, dtype: torch.dtype, seed: int = 0) -> list[list[Tensor]]:
-        generator = torch.Generator().manual_seed(seed)
+        generator = torch.Generator("cpu").manual_seed(seed)
         return [[o.make(dtype, generator) for o in group] for group in self.groups]
 
     def apply(self, groups: Sequence[Sequence[Tensor]]) -> list[Tensor]:

@@ -2,10 +2,18 @@
 
 #include <gtest/gtest.h>
 
-#include <algorithm>
-#include <numeric>
+#include <dlfcn.h>
 
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <thread>
+
+#include "backend/cuda_api.h"
+#include "backend/nvrtc_check.h"
 #include "base/error.h"
+#include "codegen/kernel_check.h"
+#include "loop/text.h"
 
 namespace ourjit {
 namespace {
@@ -57,6 +65,196 @@ TEST(GpuBackend, MissingDriversSayWhatToInstall) {
     EXPECT_NE(message.find("cannot open /no/such/libcuda.so.1"), std::string::npos) << message;
     EXPECT_NE(message.find("install NVIDIA's driver"), std::string::npos) << message;
   }
+}
+
+/// A kernel @addV that adds V to n floats, 128 a block.
+loop::Kernel add_kernel(int value) {
+  return loop::parse_kernel(testing::replaced(R"(
+kernel @addV(a: in f32[n], b: out f32[n], n: index) threads(32, 1) {
+  %1: f32 = const V.0
+  parallel p in 0..floordiv(n + 127, 128) {
+    for c in p*128..min(p*128 + 128, n) threads(x, 4) {
+      %0: f32 = load a[c]
+      %2: f32 = add %0, %1
+      store b[c], %2
+    }
+  }
+})",
+                                              "V", std::to_string(value)));
+}
+
+/// The emulator, its faults cleared before and after.
+class GpuBackendTest : public ::testing::Test {
+ protected:
+  GpuBackendTest() : emulator_(dlopen(OURJIT_EMULATOR_LIBRARY, RTLD_NOW | RTLD_LOCAL)) {
+    config_.nvrtc = config_.driver = OURJIT_EMULATOR_LIBRARY;
+    config_.emulated = true;
+    config_.save_folder = ::testing::TempDir();
+  }
+  void SetUp() override {
+    ASSERT_TRUE(emulator_) << dlerror();
+    clear();
+  }
+  ~GpuBackendTest() override { clear(); }
+
+  template <class F>
+  F* function(const char* name) const {
+    return reinterpret_cast<F*>(dlsym(emulator_, name));
+  }
+  void clear() const { function<void()>("ourjit_emulator_clear")(); }
+  std::string log() const { return function<const char*()>("ourjit_emulator_log")(); }
+  /// The nth next call of `name` fails.
+  void fail(const char* name, int code, int nth = 1) const {
+    function<void(const char*, int, int)>("ourjit_emulator_fail")(name, nth, code);
+  }
+
+  /// What an addV kernel makes of 0 .. n - 1.
+  static std::vector<float> run(const GpuBackend& backend, const DeviceKernel& kernel, int64_t n) {
+    std::vector<float> a(static_cast<size_t>(n)), b(a.size());
+    std::iota(a.begin(), a.end(), 0.0f);
+    void* pointers[] = {a.data(), b.data()};
+    const DeviceScope scope(backend.device().get());
+    const std::shared_ptr<int32_t> status = backend.device()->new_status();
+    kernel.launch((n + 127) / 128, pointers, &n, status.get(), nullptr);
+    EXPECT_EQ(*status, 0);
+    return b;
+  }
+
+  static std::string error_of(const std::function<void()>& work) {
+    try {
+      work();
+    } catch (const BackendError& e) {
+      return e.what();
+    }
+    return "no error";
+  }
+
+  void* const emulator_;
+  GpuConfig config_;
+};
+
+#define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST_F(GpuBackendTest, CompilesLoadsAndLaunches) {
+  const auto backend = make_gpu_backend(config_);
+  EXPECT_TRUE(backend->device()->synchronous());
+  EXPECT_TRUE(backend->architecture().starts_with("sm_"));
+  std::vector<loop::Kernel> kernels;
+  for (int i = 0; i < 20; ++i) kernels.push_back(add_kernel(i));
+  std::vector<const loop::Kernel*> pointers;
+  for (const loop::Kernel& k : kernels) pointers.push_back(&k);
+  const auto loaded = backend->compile(pointers, 2);
+  ASSERT_EQ(loaded.size(), 20u);
+  for (const size_t i : {0u, 7u, 19u}) {
+    const std::vector<float> b = run(*backend, *loaded[i], 1001);
+    EXPECT_EQ(b[0], static_cast<float>(i));
+    EXPECT_EQ(b[1000], static_cast<float>(1000 + i));
+  }
+  const std::string calls = log();
+  size_t units = 0;
+  for (size_t at = calls.find("nvrtcCompileProgram"); at != std::string::npos;
+       at = calls.find("nvrtcCompileProgram", at + 1))
+    ++units;
+  EXPECT_EQ(units, 2u);
+  EXPECT_CONTAINS(calls, "\"grid\": [8, 1, 1]");
+  EXPECT_CONTAINS(calls, "\"block\": [32, 1, 1]");
+}
+
+TEST_F(GpuBackendTest, KernelsOutliveTheirBackendAndEachOther) {
+  auto backend = make_gpu_backend(config_);
+  const loop::Kernel one = add_kernel(1), two = add_kernel(2);
+  const auto first = backend->compile({&one}, 1)[0];
+  auto second = backend->compile({&two}, 1)[0];
+  EXPECT_EQ(run(*backend, *second, 3)[2], 4);
+  second.reset();
+  const auto other = make_gpu_backend(config_);
+  backend.reset();
+  EXPECT_EQ(run(*other, *first, 3)[2], 3);
+}
+
+TEST_F(GpuBackendTest, LaunchesFromThreadsWithoutAContext) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = add_kernel(5);
+  const auto loaded = backend->compile({&k}, 1)[0];
+  std::vector<float> b;
+  std::thread([&] { b = run(*backend, *loaded, 200); }).join();
+  EXPECT_EQ(b[199], 204);
+}
+
+TEST_F(GpuBackendTest, AnEmptyGridIsNoLaunchAndAHugeOneIsRefused) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = add_kernel(5);
+  const auto loaded = backend->compile({&k}, 1)[0];
+  clear();
+  EXPECT_TRUE(run(*backend, *loaded, 0).empty());
+  const int64_t grid = int64_t{1} << 31, n = 0;
+  void* pointers[] = {nullptr, nullptr};
+  const std::string error = error_of([&] { loaded->launch(grid, pointers, &n, nullptr, nullptr); });
+  EXPECT_CONTAINS(error, "kernel add5 would need 2147483648 blocks");
+  EXPECT_EQ(log().find("cuLaunchKernel"), std::string::npos);
+}
+
+TEST_F(GpuBackendTest, FaultsOfTheDriverAreNamedAndTheNextCallWorks) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = add_kernel(3);
+  const auto compile = [&] { return backend->compile({&k}, 1)[0]; };
+
+  fail("cuLibraryLoadData", cuda::CUDA_ERROR_INVALID_IMAGE);
+  EXPECT_CONTAINS(error_of(compile), "cannot load add3: ");
+  fail("cuLibraryLoadData", cuda::CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_CONTAINS(error_of(compile), "cannot load add3: ");
+  fail("cuLibraryGetKernel", cuda::CUDA_ERROR_NOT_FOUND);
+  EXPECT_CONTAINS(error_of(compile), "cannot find kernel add3 in its library");
+  const auto loaded = compile();
+
+  fail("cuLaunchKernel", cuda::CUDA_ERROR_LAUNCH_FAILED);
+  EXPECT_CONTAINS(error_of([&] { run(*backend, *loaded, 10); }), "launching kernel add3 failed");
+  fail("cuMemHostAlloc", cuda::CUDA_ERROR_OUT_OF_MEMORY);
+  const auto fresh = make_gpu_backend(config_);
+  EXPECT_CONTAINS(error_of([&] { run(*fresh, *loaded, 10); }),
+                  "no memory for the status of kernels");
+  fail("cuCtxSetCurrent", cuda::CUDA_ERROR_INVALID_CONTEXT);
+  std::string error;
+  std::thread([&] { error = error_of([&] { run(*backend, *loaded, 10); }); }).join();
+  EXPECT_TRUE(error == "no error" || error.starts_with("the GPU cannot be made current")) << error;
+  clear();
+  EXPECT_EQ(run(*backend, *loaded, 10)[9], 12);
+}
+
+TEST_F(GpuBackendTest, FaultsAtStartAreNamed) {
+  fail("cuInit", cuda::CUDA_ERROR_NO_DEVICE);
+  EXPECT_CONTAINS(error_of([&] { make_gpu_backend(config_); }), "the CUDA driver does not start");
+  fail("cuDevicePrimaryCtxRetain", cuda::CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_CONTAINS(error_of([&] { make_gpu_backend(config_); }), "the GPU has no context");
+  config_.ordinal = 7;
+  EXPECT_CONTAINS(error_of([&] { make_gpu_backend(config_); }), "there is no GPU 7");
+}
+
+TEST_F(GpuBackendTest, FaultsOfNvrtcNameTheKernels) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = add_kernel(4), other = add_kernel(6);
+  fail("nvrtcCompileProgram", cuda::NVRTC_ERROR_COMPILATION);
+  const std::string error = error_of([&] { backend->compile({&k, &other}, 1); });
+  EXPECT_CONTAINS(error, "NVRTC failed on add4_and_1_more for " + backend->architecture());
+  EXPECT_CONTAINS(error, "the source is in " + config_.save_folder);
+  fail("nvrtcCreateProgram", cuda::NVRTC_ERROR_OUT_OF_MEMORY);
+  EXPECT_CONTAINS(error_of([&] { backend->compile({&k}, 1); }), "NVRTC failed on add4");
+  EXPECT_EQ(run(*backend, *backend->compile({&k}, 1)[0], 4)[3], 7);
+}
+
+TEST_F(GpuBackendTest, EmitsWithoutADriver) {
+  OURJIT_NEEDS_NVRTC(nvrtc);
+  GpuConfig config;
+  config.nvrtc = testing::nvrtc_path();
+  for (const char* architecture : {"sm_80", "sm_90", "sm_100"}) {
+    config.architecture = architecture;
+    const auto backend = make_gpu_backend(config);
+    EXPECT_FALSE(backend->device());
+    const std::string source = backend->source(add_kernel(1));
+    EXPECT_EQ(backend->compile_cubin(source).substr(1, 3), "ELF");
+    EXPECT_CONTAINS(backend->compile_ptx(source), std::string(".target ") + architecture);
+  }
+  EXPECT_FALSE(nvrtc.version().empty());
 }
 
 }  // namespace

@@ -1,0 +1,182 @@
+"""The GPU target: code for architectures on any machine, programs on the emulated device, and clear errors."""
+
+from __future__ import annotations
+
+import copy
+import subprocess
+import sys
+from pathlib import Path
+
+import ourjit
+import pytest
+import torch
+import torch.nn.functional as F
+from check import check_model
+from models import CASES
+from ourjit import _C, _gpu
+from torch import Tensor
+
+ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
+needs_nvrtc = pytest.mark.skipif(not _gpu.find_nvrtc(), reason="NVRTC is not installed (nvidia-cuda-nvrtc)")
+needs_cuobjdump = pytest.mark.skipif(
+    not (_gpu.tool("cuobjdump") and _gpu.tool("nvdisasm")), reason="cuobjdump and nvdisasm are not installed"
+)
+needs_emulator = pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built")
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
+def test_a_gpu_is_here() -> None:
+    f = torch.compile(lambda x: x.sin() + 1, backend="ourjit", options={"strict": True})
+    x = torch.randn(1000, device="cuda")
+    torch.testing.assert_close(f(x), x.sin() + 1)
+
+
+def pointwise(x: Tensor, y: Tensor) -> Tensor:
+    return F.gelu(x * y + 1, approximate="tanh").sigmoid() * x
+
+
+def rows(x: Tensor, y: Tensor) -> Tensor:
+    return F.layer_norm(x * y, (x.shape[-1],)).softmax(dim=-1)
+
+
+def columns(x: Tensor, y: Tensor) -> Tensor:
+    return (x * y).sum(dim=0)
+
+
+def transposed(x: Tensor, y: Tensor) -> Tensor:
+    return (x.t() + 1).contiguous() * y.t().contiguous()
+
+
+def gathered(x: Tensor, y: Tensor) -> Tensor:
+    return F.embedding((y.abs() * 3).long() % x.shape[0], x)
+
+
+FORMS = (pointwise, rows, columns, transposed, gathered)
+
+
+def kernels(target: str, dtype: torch.dtype = torch.float32) -> list[ourjit.Kernel]:
+    x, y = (torch.randn(64, 1024, dtype=dtype, requires_grad=True) for _ in range(2))
+    return [k for fn in FORMS[:4] for k in ourjit.emit(fn, x, y, target=target)]
+
+
+@pytest.mark.parametrize("fn", FORMS, ids=lambda fn: fn.__name__)
+def test_text_needs_nothing_installed(fn: object) -> None:
+    x = torch.randn(40, 96, requires_grad=True)
+    emitted = ourjit.emit(fn, x, torch.randn(40, 96), target="sm_90")  # type: ignore[arg-type]
+    assert any("test_gpu.py:" in line for line in emitted[0].provenance)
+    for kernel in emitted:
+        assert 'extern "C" __global__ void __launch_bounds__' in kernel.source
+        assert kernel.name in kernel.source and "oj_" in kernel.source
+        assert "threads(" in kernel.loop_ir
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16], ids=lambda t: str(t)[6:])
+def test_binaries(architecture: str, dtype: torch.dtype) -> None:
+    for kernel in kernels(architecture, dtype):
+        assert kernel.binary()[:4] == b"\x7fELF"
+
+
+@needs_nvrtc
+@needs_cuobjdump
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_canonical_kernels_spill_nothing(architecture: str) -> None:
+    for kernel in kernels(architecture):
+        resources = kernel.resources()
+        assert resources["stack_bytes"] == 0, kernel.name
+        assert 0 < resources["registers"] <= 64, (kernel.name, resources)
+        assert resources["shared_bytes"] <= 48 * 1024
+        assert 32 <= resources["threads"][0] * resources["threads"][1] <= 1024
+
+
+@needs_nvrtc
+@needs_cuobjdump
+def test_contiguous_kernels_load_128_bits_at_once() -> None:
+    x = torch.randn(64, 1024)
+    (kernel,) = ourjit.emit(pointwise, x, x, target="sm_90")
+    sass = kernel.assembly()
+    assert "Function : " + kernel.name in sass and "LDG.E.128" in sass and "STG.E.128" in sass
+
+
+def test_emitting_leaves_results_to_eager() -> None:
+    x = torch.randn(8, 8)
+    seen = []
+
+    def f(x: Tensor) -> Tensor:
+        y = x.exp() + 1
+        seen.append(y.shape)
+        return y
+
+    assert len(ourjit.emit(f, x, target="sm_80")) == 1
+    assert ourjit.stats()["graphs"] == 0  # emitting counts apart
+
+
+def test_bad_targets_and_missing_libraries_are_named(tmp_path: Path) -> None:
+    x = torch.ones(4)
+    cases = [
+        ({"target": "gpu"}, "option 'target' must be cpu, cuda"),
+        ({"target": "cuda:x"}, "option 'target' must be"),
+        ({"target": "emulate", "emulator": str(tmp_path / "none.so")}, "cannot open .*none.so"),
+    ]
+    if not torch.cuda.is_available():
+        cases.append(({"target": "cuda"}, "cannot open libcuda.so.1|the CUDA driver does not start|there is no GPU"))
+    for options, message in cases:
+        with pytest.raises(RuntimeError, match=message):
+            torch.compile(lambda x: x + 1, backend="ourjit", options=options)(x)
+    kernel = ourjit.emit(lambda x: x + 1, x, target="sm_90")[0]
+    broken = _C.Compiler({"target": "sm_90", "nvrtc": str(tmp_path / "libnvrtc.so.13")})
+    assert broken.options()["target"] == "sm_90" and kernel.source
+
+
+@needs_nvrtc
+def test_texts_of_all_stages_are_dumped(tmp_path: Path) -> None:
+    code = (
+        "import torch, ourjit; from ourjit.backend import session; "
+        f"s = session({{'target': 'sm_90', 'dump': {str(tmp_path)!r}}}); "
+        "torch.compile(lambda x: x.sin() * 2, backend=lambda m, i: s.capture(m, i))(torch.ones(50))"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=300)
+    names = [path.name for path in tmp_path.rglob("*")]
+    assert any(name.endswith(".cu") for name in names)
+    if _gpu.tool("cuobjdump") and _gpu.tool("nvdisasm"):
+        (sass,) = tmp_path.rglob("*.sass")
+        assert "Function : " in sass.read_text()
+
+
+@needs_emulator
+@pytest.mark.parametrize("name", ["mlp", "char_gpt"])
+def test_models_train_on_the_emulated_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OURJIT_TARGET", "emulate")
+    case = CASES[name]
+    check_model(case.build(0.0), case.batch(1), steps=3)
+
+
+@needs_emulator
+@pytest.mark.parametrize("fn", FORMS, ids=lambda fn: fn.__name__)
+def test_forms_on_the_emulated_device(fn: object) -> None:
+    options = {"target": "emulate", "strict": True}
+    for shape in ((7, 33), (64, 128), (3, 2000)):
+        x, y = (torch.randn(shape, requires_grad=True) for _ in range(2))
+        a, b = copy.deepcopy((x, y))
+        expected = fn(x, y)  # type: ignore[operator]
+        torch.compiler.reset()
+        got = torch.compile(fn, backend="ourjit", options=options)(a, b)  # type: ignore[call-overload]
+        torch.testing.assert_close(got, expected, rtol=1e-4, atol=1e-4)
+        expected.sin().sum().backward()
+        got.sin().sum().backward()
+        torch.testing.assert_close(a.grad, x.grad, rtol=1e-3, atol=1e-3)
+
+
+@needs_emulator
+def test_errors_of_emulated_kernels_are_raised_by_the_call() -> None:
+    options = {"target": "emulate", "strict": True}
+    f = torch.compile(lambda x, i: x[i] * 2, backend="ourjit", options=options)
+    x = torch.arange(5.0)
+    with pytest.raises(IndexError):
+        f(x, torch.tensor([1, 9]))
+    assert f(x, torch.tensor([1, 4])).tolist() == [2, 8]
+    g = torch.compile(lambda a, b: a // b, backend="ourjit", options=options)
+    with pytest.raises(RuntimeError, match="ZeroDivisionError"):
+        g(torch.tensor([4, 6]), torch.tensor([2, 0]))
+    assert g(torch.tensor([4, 6]), torch.tensor([2, 3])).tolist() == [2, 2]
