@@ -4,6 +4,7 @@
 #include <boost/context/fiber.hpp>
 #include <cstring>
 #include <exception>
+#include <list>
 #include <map>
 #include <memory>
 #include <unordered_map>
@@ -50,6 +51,40 @@ struct Range {
   }
 };
 
+/// The sectors that were used last.
+class Cache {
+ public:
+  static constexpr uint64_t kSector = 32;
+
+  /// Uses the sectors of an access; bytes of those that were not there.
+  int64_t use(const void* p, int bytes, int64_t capacity) {
+    int64_t missing = 0;
+    const auto begin = reinterpret_cast<uintptr_t>(p);
+    for (uint64_t s = begin / kSector; s * kSector < begin + static_cast<unsigned>(bytes); ++s) {
+      if (const auto it = where_.find(s); it != where_.end()) {
+        order_.splice(order_.begin(), order_, it->second);
+        continue;
+      }
+      missing += kSector;
+      order_.push_front(s);
+      where_[s] = order_.begin();
+      if (static_cast<int64_t>(order_.size() * kSector) > capacity) {
+        where_.erase(order_.back());
+        order_.pop_back();
+      }
+    }
+    return missing;
+  }
+  void clear() {
+    order_.clear();
+    where_.clear();
+  }
+
+ private:
+  std::list<uint64_t> order_;  // the latest first
+  std::unordered_map<uint64_t, std::list<uint64_t>::iterator> where_;
+};
+
 /// Who met an element of shared memory since which barriers.
 struct Shadow {
   int64_t writer = -1, reader = -1;
@@ -88,6 +123,7 @@ class Machine {
     dim_ = block;
     counters_ = &counters;
     buffers_.clear();
+    cache_.clear();
     *slot = &context_;
     const size_t n = static_cast<size_t>(block.x) * block.y * block.z;
     while (threads_.size() < n) add_thread();
@@ -126,6 +162,8 @@ class Machine {
       fault("an access of " + std::to_string(bytes) + " bytes is not aligned");
     (writes ? counters_->stored : counters_->loaded) += bytes;
     if (bytes == 16) counters_->in_units_of_16 += bytes;
+    if (!writes && counters_->cache_bytes > 0)
+      counters_->fetched += cache_.use(p, bytes, counters_->cache_bytes);
   }
   void shared_access(const void* p, int bytes, bool writes);
   void wait(Wait w);
@@ -151,6 +189,7 @@ class Machine {
   oj_emulate_context context_{};
   std::vector<std::unique_ptr<Thread>> threads_;
   std::vector<Range> buffers_, shared_;
+  Cache cache_;
   std::unordered_map<const void*, Shadow> shadows_;
   std::vector<int64_t> warp_epochs_;
   int64_t epoch_ = 0;

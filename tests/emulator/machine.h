@@ -20,6 +20,8 @@ struct Counters {
   int64_t loaded = 0, stored = 0;  // bytes
   int64_t in_units_of_16 = 0;      // bytes of those moved 16 at a time
   int64_t barriers = 0;            // each counted once a block
+  int64_t cache_bytes = 0;         // set to count what passes a cache of that size, shared by all
+  int64_t fetched = 0;             // bytes of sectors that it lacked when they were loaded
 };
 
 /// A kernel of integers and pointers only: `parameters` holds their 8 bytes each.

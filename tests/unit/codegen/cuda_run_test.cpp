@@ -88,7 +88,8 @@ std::vector<Case> cases(const std::string& file) {
 
 /// Runs the kernel on the emulated device; the text of a fault, or none.
 std::string emulate(const emulator::Unit& unit, const loop::Kernel& k,
-                    std::vector<std::vector<std::byte>>& memory, int& status) {
+                    std::vector<std::vector<std::byte>>& memory, int& status,
+                    emulator::Counters& counters) {
   const emulator::Unit::Kernel kernel = unit.kernel(k.name);
   if (kernel.name.empty()) return "no kernel " + k.name;
   std::vector<uint64_t> parameters;
@@ -98,7 +99,6 @@ std::string emulate(const emulator::Unit& unit, const loop::Kernel& k,
   if (parameters.size() != kernel.parameters) return "wrong number of parameters";
   const Sym extent = at_sizes(loop::parallel_extent(k, k.sizes));
   if (extent.value() == 0) return "";
-  emulator::Counters counters;
   return emulator::launch(
       unit.context(), kernel.code, parameters, {static_cast<unsigned>(extent.value())},
       {static_cast<unsigned>(k.threads_x), static_cast<unsigned>(k.threads_y)}, counters);
@@ -126,7 +126,8 @@ void check(const std::string& file) {
       const loop::Status status =
           loop::interpret(c.before, pointers, std::vector<int64_t>(c.before.sizes.size(), kSize));
       int code = 0;
-      ASSERT_EQ(emulate(*unit, c.scheduled, got, code), "");
+      emulator::Counters counters;
+      ASSERT_EQ(emulate(*unit, c.scheduled, got, code, counters), "");
       EXPECT_EQ(code, static_cast<int>(status));
       for (size_t b = 0; b < expected.size(); ++b) {
         const DType t = c.before.buffers[b].dtype;
@@ -140,6 +141,85 @@ void check(const std::string& file) {
       }
     }
   }
+}
+
+/// The kernel moves each byte of its buffers once, but for 2 %, past a cache that is too small for
+/// a row; `vectors`: all of it in 16 bytes at a time.
+void expect_each_byte_once(const std::string& text, bool vectors) {
+  SCOPED_TRACE(text);
+  loop::Kernel k = loop::parse_kernel(text);
+  loop::GpuTarget target;
+  target.multiprocessors = 1;
+  k = loop::schedule_gpu(k, target);
+  SCOPED_TRACE(loop::print(k));
+  std::string log;
+  const std::string binary = emulator::compile_unit(emit_cuda_unit({&k}), log);
+  ASSERT_FALSE(binary.empty()) << log;
+  const auto unit = emulator::Unit::load(binary.data());
+  auto memory = memory_of(k);
+  int status = 0;
+  emulator::Counters counters;
+  counters.cache_bytes = 16 * 1024;
+  ASSERT_EQ(emulate(*unit, k, memory, status, counters), "");
+  int64_t least_read = 0, least_written = 0;
+  for (size_t b = 0; b < memory.size(); ++b)
+    (k.buffers[b].access == loop::Access::In ? least_read : least_written) +=
+        static_cast<int64_t>(memory[b].size());
+  EXPECT_LE(static_cast<double>(counters.fetched), 1.02 * static_cast<double>(least_read) + 64);
+  EXPECT_LE(static_cast<double>(counters.stored), 1.02 * static_cast<double>(least_written));
+  if (vectors) EXPECT_EQ(counters.in_units_of_16, counters.loaded + counters.stored);
+}
+
+/// A norm with or without weights.
+std::string layer_norm(int64_t rows, int64_t columns, bool weights) {
+  const std::string n = std::to_string(rows * columns), c = std::to_string(columns);
+  return "kernel @k(b0: in f32[" + n + "], " + (weights ? "b1: in f32[" + c + "], " : "") +
+         "b2: out f32[" + n + "]) {\n %9: f32 = const 0.001\n parallel p in 0.." +
+         std::to_string(rows) + " {\n %1 = for c in 0.." + c +
+         " reduce sum f32 {\n %0: f32 = load b0[p*" + c +
+         " + c]\n yield %0\n }\n %2: f32 = mul %1, %9\n %5 = for d in 0.." + c +
+         " reduce sum f32 {\n %3: f32 = load b0[p*" + c +
+         " + d]\n %4: f32 = sub %3, %2\n %10: f32 = mul %4, %4\n yield %10\n }\n for e in 0.." + c +
+         " {\n %6: f32 = load b0[p*" + c + " + e]\n" +
+         (weights ? " %7: f32 = load b1[e]\n" : " %7: f32 = neg %6\n") +
+         " %8: f32 = mul %6, %7\n %11: f32 = mul %8, %5\n store "
+         "b2[p*" +
+         c + " + e], %11\n }\n }\n}\n";
+}
+
+TEST(CudaRun, RowsMoveEachByteOnce) {
+  expect_each_byte_once(layer_norm(64, 128, true), true);
+  expect_each_byte_once(layer_norm(64, 1024, true), true);
+  expect_each_byte_once(layer_norm(8, 8192, false), true);
+}
+
+TEST(CudaRun, PointwiseKernelsMoveEachByteOnce) {
+  for (const std::string t : {"f32", "bf16", "f64", "i64"})
+    expect_each_byte_once(
+        "kernel @k(b0: in " + t + "[32768], b1: in " + t + "[32768], b2: out " + t +
+            "[32768]) {\n parallel p in 0..8 {\n for c in p*4096..p*4096 + 4096 {\n" + " %0: " + t +
+            " = load b0[c]\n %1: " + t + " = load b1[c]\n" +
+            (t == "bf16" ? std::string(" %3: f32 = cast %0\n %4: f32 = cast %1\n"
+                                       " %5: f32 = mul %3, %4\n %2: bf16 = cast %5\n")
+                         : " %2: " + t + " = mul %0, %1\n") +
+            " store b2[c], %2\n }\n }\n}\n",
+        true);
+}
+
+TEST(CudaRun, BackwardOfNormsMovesEachByteOnce) {
+  // dy * w reduced over a row; dw added up over the rows of a chunk.
+  expect_each_byte_once(
+      "kernel @k(b0: in f32[65536], b1: in f32[65536], b2: in f32[128], b3: out f32[65536], "
+      "b4: out f32[1024]) {\n %0: f32 = const 0.0\n parallel p in 0..8 {\n for z in 0..128 {\n"
+      " store b4[p*128 + z], %0\n }\n for r in p*64..p*64 + 64 {\n"
+      " %5 = for c in 0..128 reduce sum f32 {\n %1: f32 = load b0[r*128 + c]\n"
+      " %2: f32 = load b2[c]\n %3: f32 = mul %1, %2\n %4: f32 = load b1[r*128 + c]\n"
+      " %6: f32 = mul %3, %4\n yield %6\n }\n for d in 0..128 {\n"
+      " %7: f32 = load b0[r*128 + d]\n %8: f32 = load b1[r*128 + d]\n %9: f32 = mul %8, %5\n"
+      " %10: f32 = sub %7, %9\n store b3[r*128 + d], %10\n %11: f32 = load b4[p*128 + d]\n"
+      " %12: f32 = mul %7, %8\n %13: f32 = add %11, %12\n store b4[p*128 + d], %13\n }\n }\n "
+      "}\n}\n",
+      true);
 }
 
 TEST(CudaRun, KernelsOfOperators) { check("schedule/gpu_compare.ojt"); }
