@@ -11,7 +11,8 @@
 namespace ourjit::cuda {
 namespace {
 
-constexpr int64_t kMostUnrolled = 8;  // iterations of a thread
+constexpr int64_t kMostUnrolled = 8;      // iterations of a thread
+constexpr int64_t kMostOperations = 128;  // in all of them, where nothing asks for unrolling
 
 bool is_arg(const loop::Reduction& r) {
   return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
@@ -26,6 +27,14 @@ bool meets(const std::vector<loop::Node>& body) {
              (f && loop::is_thread_loop(*f) && !f->reductions.empty());
   });
   return found;
+}
+
+/// Operations of one lane.
+int64_t operations(const loop::For& f) {
+  int64_t n = 0;
+  loop::for_each_node(f.body,
+                      [&](const loop::Node& x) { n += !std::holds_alternative<loop::Const>(x.v); });
+  return n;
 }
 
 /// The most iterations that `f` can have: its length, or what its end is limited to.
@@ -84,7 +93,9 @@ void KernelEmitter::thread_loop(const loop::For& f) {
     if (trips == 1) {
       out_.line("{");
     } else {
-      out_.line("OJ_UNROLL");
+      // Slots name registers, which takes unrolled loops.
+      const bool unroll = !f.slot.empty() || trips * f.width * operations(f) <= kMostOperations;
+      out_.line(unroll ? "OJ_UNROLL" : "OJ_ROLLED");
       out_.line("for (int " + k + " = 0; " + k + " < " + std::to_string(trips) + "; ++" + k +
                 ") {");
     }

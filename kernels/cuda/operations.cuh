@@ -253,7 +253,9 @@ OJ_FUNCTION T oj_rand_uniform(oj_i64 seed, oj_i64 index) {
 template <class T>
 OJ_FUNCTION T oj_rand_normal(oj_i64 seed, oj_i64 index) {
   const oj_philox w = oj_philox_words(seed, index);
-  if (sizeof(T) == 4)
-    return (T)oj_box_muller(((w.x >> 8) + 1) * 0x1p-24, (w.y >> 8) * 0x1p-24);
+  if (sizeof(T) == 4) {
+    const float u1 = (float)((w.x >> 8) + 1) * 0x1p-24f, u2 = (float)(w.y >> 8) * 0x1p-24f;
+    return (T)(sqrtf(-2 * logf(u1)) * cospif(2 * u2));
+  }
   return (T)oj_box_muller((oj_bits53(w.x, w.y) + 1) * 0x1p-53, oj_bits53(w.z, w.w) * 0x1p-53);
 }

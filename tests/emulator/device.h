@@ -70,6 +70,9 @@ inline unsigned short oj_emulate_float_to_half(float x) {
   return bits;
 }
 
+/// cos(pi x), which C lacks.
+inline float cospif(float x) { return (float)cos(3.14159265358979323846 * (double)x); }
+
 /// The inverse of erf, which C lacks: Winitzki's approximation and Newton steps.
 inline double erfinv(double x) {
   if (x != x || fabs(x) > 1) return nan("");

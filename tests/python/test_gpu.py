@@ -145,7 +145,7 @@ def test_texts_of_all_stages_are_dumped(tmp_path: Path) -> None:
 
 
 @needs_emulator
-@pytest.mark.parametrize("name", ["mlp", "char_gpt"])
+@pytest.mark.parametrize("name", list(CASES))
 def test_models_train_on_the_emulated_device(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURJIT_TARGET", "emulate")
     case = CASES[name]

@@ -1,0 +1,101 @@
+"""Times NVRTC on the kernels of the models of tests/python/models.py; no GPU is needed.
+
+For each model: kernels of its forward and backward, milliseconds a kernel in batches of 32 and alone (median and
+slowest), and seconds for all of them on one thread, NVRTC opened but cold for these kernels.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ctypes
+import statistics
+import sys
+import time
+from pathlib import Path
+
+import ourjit
+import torch
+from ourjit import _gpu
+from rich.console import Console
+from rich.table import Table
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
+from models import CASES
+
+BATCH = 32
+
+
+class Nvrtc:
+    """NVRTC itself, with the options that ourjit gives it."""
+
+    def __init__(self, architecture: str) -> None:
+        path = Path(_gpu.find_nvrtc())
+        if not path.is_file():
+            sys.exit("NVRTC is not installed: pip install nvidia-cuda-nvrtc==13.0.88")
+        for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
+            ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
+        self.library = ctypes.CDLL(str(path))
+        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}")
+        self.options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
+
+    def milliseconds(self, text: str) -> float:
+        """The time to compile `text` to a cubin. Raises RuntimeError if NVRTC refuses it."""
+        program = ctypes.c_void_p()
+        self.library.nvrtcCreateProgram(ctypes.byref(program), text.encode(), b"unit.cu", 0, None, None)
+        start = time.perf_counter()
+        code = self.library.nvrtcCompileProgram(program, len(self.options), self.options)
+        elapsed = time.perf_counter() - start
+        self.library.nvrtcDestroyProgram(ctypes.byref(program))
+        if code != 0:
+            raise RuntimeError(f"NVRTC failed with code {code}")
+        return elapsed * 1e3
+
+
+def kernels_of(model: str, architecture: str) -> tuple[str, list[str]]:
+    """The prelude, and the text of each kernel of a model's forward and backward without it."""
+    torch.compiler.reset()
+    case = CASES[model]
+    net, batch = case.build(0.1 if case.has_dropout else 0.0), case.batch(1)
+    sources = [kernel.source for kernel in ourjit.emit(net, *batch, target=architecture)]
+    # The kernel begins with comments, and the prelude ends with an empty line.
+    begin = sources[0].rindex("\n\n", 0, sources[0].index('extern "C" __global__'))
+    prelude = sources[0][:begin]
+    # Names repeat between graphs.
+    texts = []
+    for number, source in enumerate(sources):
+        head, rest = source[len(prelude) :].split("__launch_bounds__", 1)
+        bounds, rest = rest.split("\n", 1)
+        texts.append(f"{head}__launch_bounds__{bounds}\nu{number}_{rest}")
+    return prelude, texts
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("models", nargs="*", metavar="model", help="of: " + ", ".join(CASES))
+    parser.add_argument("--arch", default="sm_90", help="architecture (default sm_90)")
+    given = parser.parse_args()
+    if unknown := set(given.models) - set(CASES):
+        parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join(CASES)}")
+    nvrtc = Nvrtc(given.arch)
+    nvrtc.milliseconds('extern "C" __global__ void warm_up() {}')
+    table = Table(
+        "model", "kernels", f"in batches of {BATCH}, ms", "alone, ms", "slowest, ms", "all, s", title=given.arch
+    )
+    for model in given.models or CASES:
+        prelude, texts = kernels_of(model, given.arch)
+        batches = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
+        together = [nvrtc.milliseconds(prelude + "\n".join(batch)) for batch in batches]
+        alone = [nvrtc.milliseconds(prelude + text) for text in texts]
+        table.add_row(
+            model,
+            str(len(texts)),
+            f"{sum(together) / len(texts):.1f}",
+            f"{statistics.median(alone):.1f}",
+            f"{max(alone):.1f}",
+            f"{sum(together) / 1e3:.2f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
