@@ -9,10 +9,20 @@
 #define OJ_SEEN_SHARED(p, bytes, writes)
 #endif
 
+// How a value lies in memory: of a bool, any byte but 0 is true, since programs view bytes as bool.
+template <class T>
+struct oj_stored {
+  typedef T type;
+};
+template <>
+struct oj_stored<bool> {
+  typedef unsigned char type;
+};
+
 template <class T>
 OJ_FUNCTION T oj_load(const T* p, oj_i64 i) {
   OJ_SEEN(p + i, sizeof(T), false);
-  return p[i];
+  return (T)((const typename oj_stored<T>::type*)p)[i];
 }
 
 template <class T>
@@ -23,7 +33,7 @@ OJ_FUNCTION void oj_store(T* p, oj_i64 i, T v) {
 
 template <class T>
 OJ_FUNCTION void oj_accumulate(T* p, oj_i64 i, T v) {
-  oj_store(p, i, (T)(oj_load((const T*)p, i) + v));
+  oj_store(p, i, oj_add(oj_load((const T*)p, i), v));
 }
 
 // Memory units of 16, 8, 4 and 2 bytes.
@@ -55,7 +65,7 @@ OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, int active) {
   if (active >= N && ((oj_u64)from & (kUnit - 1)) == 0) {
     union {
       oj_unit<kUnit> unit[kBytes / kUnit];
-      T element[N];
+      typename oj_stored<T>::type element[N];
     } u;
     OJ_UNROLL
     for (int k = 0; k < kBytes / kUnit; ++k) {
@@ -63,7 +73,7 @@ OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, int active) {
       u.unit[k] = ((const oj_unit<kUnit>*)from)[k];
     }
     OJ_UNROLL
-    for (int l = 0; l < N; ++l) out[l] = u.element[l];
+    for (int l = 0; l < N; ++l) out[l] = (T)u.element[l];
     return;
   }
   OJ_UNROLL
@@ -110,7 +120,7 @@ OJ_FUNCTION void oj_shared_store(T* p, int i, T v) {
 }
 template <class T>
 OJ_FUNCTION void oj_shared_accumulate(T* p, int i, T v) {
-  oj_shared_store(p, i, (T)(oj_shared_load((const T*)p, i) + v));
+  oj_shared_store(p, i, oj_add(oj_shared_load((const T*)p, i), v));
 }
 
 OJ_FUNCTION void oj_barrier() {

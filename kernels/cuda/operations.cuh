@@ -85,23 +85,23 @@ OJ_FUNCTION T oj_bitwise_not(T a) {
 }
 OJ_FUNCTION bool oj_bitwise_not(bool a) { return !a; }
 
-// --- extremes: a NaN operand is the result; fmin and fmax prefer the number ---
+// --- extremes: a NaN operand is the result; fmin and fmax prefer the number; of equals, a ---
 
 template <class T>
 OJ_FUNCTION T oj_minimum(T a, T b) {
-  return a != a || a < b ? a : b;
+  return a != a || a <= b ? a : b;
 }
 template <class T>
 OJ_FUNCTION T oj_maximum(T a, T b) {
-  return a != a || a > b ? a : b;
+  return a != a || a >= b ? a : b;
 }
 template <class T>
 OJ_FUNCTION T oj_fmin(T a, T b) {
-  return b != b || a < b ? a : b;
+  return b != b || a <= b ? a : b;
 }
 template <class T>
 OJ_FUNCTION T oj_fmax(T a, T b) {
-  return b != b || a > b ? a : b;
+  return b != b || a >= b ? a : b;
 }
 
 // --- division: a zero divisor gives what 1 gives, and the kernel reports it ---
@@ -179,7 +179,8 @@ OJ_FUNCTION T oj_shr(T a, T b) {
   if (b < (T)0 || b > most) return (T)-1 < (T)0 ? (T)(a >> most) : (T)0;
   return (T)(a >> b);
 }
-OJ_FUNCTION bool oj_shl(bool a, bool b) { return a && !b; }
+// A bool has eight bits, any of which makes it true.
+OJ_FUNCTION bool oj_shl(bool a, bool) { return a; }
 OJ_FUNCTION bool oj_shr(bool a, bool b) { return a && !b; }
 
 // --- functions ---

@@ -107,6 +107,26 @@ TEST(Emulator, SeveralUnitsAtOnce) {
   EXPECT_EQ(two->kernel("one").name, "");
 }
 
+TEST(Emulator, AnyByteButZeroIsTrue) {
+  // Bytes 0 to 3 of b0, viewed as bool, alone and as a vector.
+  EXPECT_EQ(run("unsigned char* bytes = (unsigned char*)b0;\n bytes[0] = 0; bytes[1] = 1;\n"
+                "bytes[2] = 2; bytes[3] = 255;\n bool v[4];\n"
+                "oj_load_vector(v, (const bool*)b0, 0, 4);\n"
+                "const int all = v[0] + 2 * v[1] + 4 * v[2] + 8 * v[3];\n"
+                "const bool alone = oj_load((const bool*)b0, 3);\n"
+                "if (all != 14 || (int)alone != 1) oj_load((const float*)b0, -1);\n",
+                1, 1),
+            "");
+}
+
+TEST(Emulator, AccumulatingWraps) {
+  EXPECT_EQ(run("signed char* c = (signed char*)b0;\n c[0] = 127;\n"
+                "oj_accumulate(c, 0, (signed char)1);\n"
+                "if (c[0] != -128) oj_load((const float*)b0, -1);\n",
+                1, 1),
+            "");
+}
+
 TEST(Emulator, GivesTheCompilersMessage) {
   std::string log;
   EXPECT_EQ(compile_unit("this is no C++", log), "");
