@@ -146,6 +146,12 @@ class RegisterKeeper {
                        [&](const std::string& v) { return index.mentions(v); });
   }
 
+  /// True if a thread meets the same elements in all iterations of the loops around.
+  bool stays(const Use& u) const {
+    const For& f = *sites_[u.site].loop;
+    return !mentions_loop(u.index) && !mentions_loop(f.begin) && !mentions_loop(f.end);
+  }
+
   static bool has_store(const std::vector<Use>& uses) {
     return std::any_of(uses.begin(), uses.end(), [](const Use& u) { return u.is_store; });
   }
@@ -213,7 +219,7 @@ class RegisterKeeper {
       const auto it = memories_.find(l.name);
       if (it == memories_.end() || it->second.elsewhere) continue;
       const std::vector<Use>& uses = it->second.uses;
-      if (!one_key(l.name, uses) || mentions_loop(uses[0].index)) continue;
+      if (!one_key(l.name, uses) || !stays(uses[0])) continue;
       const int64_t size = slots(*sites_[uses[0].site].loop);
       if (!take(l.dtype, size)) continue;
       for (const Use& u : uses) redirect(u, l.name);
@@ -235,7 +241,7 @@ class RegisterKeeper {
         if (m.elsewhere || !one_key(memory, m.uses)) continue;
       }
       for (const Use& u : m.uses)
-        if (!mentions_loop(u.index)) groups[key(memory, u)].push_back(u);
+        if (stays(u)) groups[key(memory, u)].push_back(u);
     }
     for (const auto& [key, uses] : groups) {
       const std::string& memory = std::get<0>(key);

@@ -59,6 +59,9 @@ std::optional<Nest> nest_of(const Kernel& k) {
     if (!flat(n.inner)) return std::nullopt;
   }
   if (n.inner.begin.mentions(n.outer.var) || n.inner.end.mentions(n.outer.var)) return std::nullopt;
+  // The grid counts the tiles of both loops alike for all iterations around them.
+  for (const Sym& s : {n.outer.begin, n.outer.end, n.inner.begin, n.inner.end})
+    if (n.around && s.mentions(n.around->var)) return std::nullopt;
   return n;
 }
 
