@@ -4,7 +4,7 @@ import ourjit
 import torch
 
 ERROR = "UserError"
-MESSAGE = "cannot emit for target 'tpu': the targets are 'cpu'"
+MESSAGE = "option 'target' must be cpu, cuda, cuda:N, emulate or an architecture such as sm_90, not 'tpu'"
 
 
 def run() -> None:
