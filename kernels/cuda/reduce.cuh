@@ -32,23 +32,25 @@ struct oj_indexed {
   oj_i64 index;
 };
 
-// Of equal elements the first one wins; a NaN wins over numbers.
+// b if it wins over a, where `beats` says so of two numbers: of equal elements the first one wins, a
+// NaN wins over numbers.
+template <class T>
+OJ_FUNCTION oj_indexed<T> oj_winner(oj_indexed<T> a, oj_indexed<T> b, bool beats) {
+  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+  const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
+  const bool better = equal ? b.index < a.index : b_nan || (!a_nan && beats);
+  return better ? b : a;
+}
 struct oj_argmax {
   template <class T>
   __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
-    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
-    const bool better = equal ? b.index < a.index : b_nan || (!a_nan && b.value > a.value);
-    return better ? b : a;
+    return oj_winner(a, b, b.value > a.value);
   }
 };
 struct oj_argmin {
   template <class T>
   __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
-    const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-    const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
-    const bool better = equal ? b.index < a.index : b_nan || (!a_nan && b.value < a.value);
-    return better ? b : a;
+    return oj_winner(a, b, b.value < a.value);
   }
 };
 

@@ -167,7 +167,9 @@ void expect_each_byte_once(const std::string& text, bool vectors) {
         static_cast<int64_t>(memory[b].size());
   EXPECT_LE(static_cast<double>(counters.fetched), 1.02 * static_cast<double>(least_read) + 64);
   EXPECT_LE(static_cast<double>(counters.stored), 1.02 * static_cast<double>(least_written));
-  if (vectors) EXPECT_EQ(counters.in_units_of_16, counters.loaded + counters.stored);
+  if (vectors) {
+    EXPECT_EQ(counters.in_units_of_16, counters.loaded + counters.stored);
+  }
 }
 
 /// A norm with or without weights.

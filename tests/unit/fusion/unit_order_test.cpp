@@ -75,7 +75,9 @@ TEST(UnitOrder, AnswersAsASearchDoes) {
     }
     for (const int a : live)
       for (const int b : live)
-        if (a != b) ASSERT_EQ(order.is_after(a, b), wanted.reaches(a, b)) << "seed " << seed;
+        if (a != b) {
+          ASSERT_EQ(order.is_after(a, b), wanted.reaches(a, b)) << "seed " << seed;
+        }
   }
   EXPECT_GT(merged, 500);
   EXPECT_GT(refused, 100);
