@@ -101,12 +101,33 @@ int64_t Sym::value() const {
   return constant_;
 }
 
-std::optional<std::string> Sym::as_symbol() const {
-  if (constant_ != 0 || terms().size() != 1) return std::nullopt;
+/// The atom if this is exactly one, else null.
+const SymAtom* Sym::as_atom() const {
+  if (constant_ != 0 || terms().size() != 1) return nullptr;
   const SymTerm& t = terms()[0];
-  if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Symbol)
-    return std::nullopt;
-  return t.atoms[0]->name;
+  return t.coefficient == 1 && t.atoms.size() == 1 ? t.atoms[0].get() : nullptr;
+}
+
+std::optional<std::string> Sym::as_symbol() const {
+  const SymAtom* a = as_atom();
+  if (!a || a->kind != SymAtomKind::Symbol) return std::nullopt;
+  return a->name;
+}
+
+std::optional<std::pair<Sym, Sym>> Sym::as_min() const {
+  const SymAtom* a = as_atom();
+  if (!a || a->kind != SymAtomKind::Min) return std::nullopt;
+  return std::pair(a->a, a->b);
+}
+
+bool nonnegative(const Sym& x) {
+  if (x.constant() < 0) return false;
+  for (const SymTerm& t : x.terms()) {
+    if (t.coefficient < 0) return false;
+    for (const auto& f : t.atoms)
+      if (f->kind != SymAtomKind::Symbol && !(nonnegative(f->a) && nonnegative(f->b))) return false;
+  }
+  return true;
 }
 
 const std::vector<SymTerm>& Sym::terms() const {

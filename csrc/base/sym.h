@@ -47,6 +47,8 @@ class Sym {
   int64_t value() const;
   /// The name if this is exactly one symbol.
   std::optional<std::string> as_symbol() const;
+  /// The operands if this is exactly one minimum.
+  std::optional<std::pair<Sym, Sym>> as_min() const;
 
   friend Sym operator+(const Sym& a, const Sym& b);
   friend Sym operator-(const Sym& a, const Sym& b);
@@ -84,6 +86,7 @@ class Sym {
   size_t hash() const;
 
  private:
+  const SymAtom* as_atom() const;
   friend int compare(const Sym& a, const Sym& b);
   friend Sym make_op(SymAtomKind kind, const Sym& a, const Sym& b);
   friend Sym from_terms(std::vector<SymTerm> terms, int64_t constant);
@@ -115,6 +118,8 @@ std::optional<Sym> exact_div(const Sym& a, const Sym& b);
 /// {q, r} with a = q * b + r, where q has every term of `a` that b divides exactly; for a numeric b
 /// the constant of r is in [0, b).
 std::pair<Sym, Sym> split_by(const Sym& a, const Sym& b);
+/// True if no term of `x` can be negative when its symbols are not.
+bool nonnegative(const Sym& x);
 /// Product of all.
 Sym product(const std::vector<Sym>& xs);
 /// Total order used by Sym::operator<.

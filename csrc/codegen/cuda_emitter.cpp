@@ -189,11 +189,10 @@ void KernelEmitter::compute(const loop::Compute& c) {
 }
 
 std::string KernelEmitter::element(const std::string& memory, const std::string& at) const {
-  for (const loop::Local& l : k_.locals)
-    if (l.name == memory)
-      return l.space == loop::Space::Task ? "oj_shared_load(" + memory + ", " + at + ")"
-                                          : memory + "[" + at + "]";
-  return "oj_load(" + memory + ", " + at + ")";
+  const loop::Local* local = loop::find_local(k_, memory);
+  if (!local) return "oj_load(" + memory + ", " + at + ")";
+  return local->space == loop::Space::Task ? "oj_shared_load(" + memory + ", " + at + ")"
+                                           : memory + "[" + at + "]";
 }
 
 void KernelEmitter::load(const loop::Load& l) {
@@ -206,9 +205,8 @@ void KernelEmitter::load(const loop::Load& l) {
             false);
     return;
   }
-  bool of_thread = false;
-  for (const loop::Local& local : k_.locals)
-    of_thread |= local.name == l.buffer && local.space == loop::Space::Thread;
+  const loop::Local* local = loop::find_local(k_, l.buffer);
+  const bool of_thread = local && local->space == loop::Space::Thread;
   // Registers may be read where there is no iteration.
   const std::string c =
       of_thread && l.mask == loop::kNone ? "" : condition(l.mask, varies(l.result));
@@ -219,9 +217,7 @@ void KernelEmitter::load(const loop::Load& l) {
 void KernelEmitter::store(const loop::Store& s) {
   const bool varying =
       varies(s.index) || varies(s.value) || (s.mask != loop::kNone && varies(s.mask));
-  const loop::Local* local = nullptr;
-  for (const loop::Local& l : k_.locals)
-    if (l.name == s.buffer) local = &l;
+  const loop::Local* local = loop::find_local(k_, s.buffer);
   const bool of_thread = local && local->space == loop::Space::Thread;
   // Of threads that do the same, the first one stores.
   std::string first;

@@ -13,16 +13,6 @@ namespace {
 constexpr double kLargest = 2147483647.0 - 65536;  // room for a step of a loop beyond its end
 constexpr double kUnknown = std::numeric_limits<double>::infinity();
 
-/// True if no term of `x` can be negative; symbols never are.
-bool nonnegative(const Sym& x) {
-  if (x.constant() < 0) return false;
-  return std::all_of(x.terms().begin(), x.terms().end(), [](const SymTerm& t) {
-    return t.coefficient >= 0 && std::all_of(t.atoms.begin(), t.atoms.end(), [](const auto& a) {
-             return a->kind == SymAtomKind::Symbol || (nonnegative(a->a) && nonnegative(a->b));
-           });
-  });
-}
-
 std::string c_atom(const SymAtom& f, const SymbolName& name) {
   if (f.kind == SymAtomKind::Symbol) return name(f.name);
   const std::string a = c_index(f.a, name), b = c_index(f.b, name);
@@ -54,19 +44,12 @@ class Magnitudes {
  private:
   void walk(const std::vector<loop::Node>& body) {
     for (const loop::Node& n : body) {
-      loop::Node copy = n;
+      loop::for_each_sym(n, [&](const Sym& s) { look(s); });
       if (const auto* f = std::get_if<loop::For>(&n.v)) {
-        look(f->begin);
-        look(f->end);
         symbols_[f->var] = magnitude(f->end);
         if (!f->slot.empty()) symbols_[f->slot] = magnitude(f->end);
         walk(f->body);
-        continue;
       }
-      loop::map_syms(copy, [&](const Sym& s) {
-        look(s);
-        return s;
-      });
       if (const auto* b = std::get_if<loop::Bind>(&n.v)) symbols_[b->symbol] = magnitude(b->extent);
     }
   }

@@ -6,6 +6,7 @@
 #include "codegen/cuda_index.h"
 #include "codegen/cuda_kernel.h"
 #include "codegen/cuda_ops.h"
+#include "loop/simplify.h"
 #include "loop/visit.h"
 
 namespace ourjit::cuda {
@@ -37,19 +38,6 @@ int64_t operations(const loop::For& f) {
   return n;
 }
 
-/// The most iterations that `f` can have: its length, or what its end is limited to.
-std::optional<int64_t> most_iterations(const loop::For& f) {
-  const Sym length = f.end - f.begin;
-  if (length.is_const()) return length.value();
-  if (f.end.constant() != 0 || f.end.terms().size() != 1) return std::nullopt;
-  const SymTerm& t = f.end.terms()[0];
-  if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
-    return std::nullopt;
-  for (const Sym& limit : {t.atoms[0]->a - f.begin, t.atoms[0]->b - f.begin})
-    if (limit.is_const()) return limit.value();
-  return std::nullopt;
-}
-
 }  // namespace
 
 int KernelEmitter::threads(const loop::For& f) const {
@@ -61,11 +49,7 @@ void KernelEmitter::mark_varying(const std::vector<loop::Node>& body) {
   for (const loop::Node& n : body) {
     bool varying = false;
     for (const loop::ValueId v : loop::operands(n)) varying |= varying_values_.contains(v);
-    loop::Node copy = n;
-    loop::map_syms(copy, [&](const Sym& s) {
-      varying |= varies(s);
-      return s;
-    });
+    loop::for_each_sym(n, [&](const Sym& s) { varying |= varies(s); });
     if (!varying) continue;
     for (const loop::ValueId v : loop::results(n)) varying_values_.insert(v);
     if (const auto* b = std::get_if<loop::Bind>(&n.v)) varying_symbols_.insert(b->symbol);
@@ -77,7 +61,7 @@ void KernelEmitter::thread_loop(const loop::For& f) {
                             << " is in one whose threads take several lanes";
   const std::string thread = f.kind == loop::LoopKind::ThreadX ? "threadIdx.x" : "threadIdx.y";
   const int64_t step = int64_t{threads(f)} * f.width;
-  const std::optional<int64_t> most = most_iterations(f);
+  const std::optional<int64_t> most = loop::most_iterations(f);
   const int64_t trips = most ? (*most + step - 1) / step : 0;
   const bool exact = most && *most % step == 0 && f.end - f.begin == Sym(*most);
   const std::string own = thread + (f.width > 1 ? " * " + std::to_string(f.width) : "");

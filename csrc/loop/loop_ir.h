@@ -193,6 +193,8 @@ Overloaded(Ts...) -> Overloaded<Ts...>;
 
 /// dtype of what a buffer or local named `name` holds; raises InternalError if there is none.
 DType memory_dtype(const Kernel& k, std::string_view name);
+/// The local named `name`; null if there is none.
+const Local* find_local(const Kernel& k, std::string_view name);
 bool is_local(const Kernel& k, std::string_view name);
 
 }  // namespace ourjit::loop

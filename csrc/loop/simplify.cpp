@@ -5,17 +5,6 @@
 namespace ourjit::loop {
 namespace {
 
-/// True if no term of `x` can be negative when its symbols are not.
-bool nonnegative(const Sym& x) {
-  if (x.constant() < 0) return false;
-  for (const SymTerm& t : x.terms()) {
-    if (t.coefficient < 0) return false;
-    for (const auto& f : t.atoms)
-      if (f->kind != SymAtomKind::Symbol && !(nonnegative(f->a) && nonnegative(f->b))) return false;
-  }
-  return true;
-}
-
 bool mentions_variable(const Sym& x, const SymBounds& bounds) {
   for (const std::string& name : x.symbols())
     if (bounds.extent(name)) return true;
@@ -45,11 +34,7 @@ void simplify_block(std::vector<Node>& body, SymBounds bounds) {
   for (Node& n : body) {
     map_syms(n, [&](const Sym& s) { return bounds.simplify(s); });
     if (const Bind* b = std::get_if<Bind>(&n.v)) bounds.set_extent(b->symbol, b->extent);
-    if (For* f = std::get_if<For>(&n.v)) {
-      SymBounds inside = bounds;
-      if (const auto extent = variable_extent(*f, bounds)) inside.set_extent(f->var, *extent);
-      simplify_block(f->body, std::move(inside));
-    }
+    if (For* f = std::get_if<For>(&n.v)) simplify_block(f->body, bounds_in(*f, bounds));
   }
 }
 
@@ -72,6 +57,18 @@ std::optional<Sym> greatest(const Sym& x, const SymBounds& bounds) {
 std::optional<Sym> variable_extent(const For& f, const SymBounds& bounds) {
   if (!nonnegative(f.begin)) return std::nullopt;
   return greatest(f.end, bounds);
+}
+
+SymBounds bounds_in(const For& f, SymBounds around) {
+  if (const auto extent = variable_extent(f, around)) around.set_extent(f.var, *extent);
+  return around;
+}
+
+std::optional<int64_t> most_iterations(const For& f) {
+  const auto ends = f.end.as_min().value_or(std::pair(f.end, f.end));
+  for (const Sym& length : {ends.first - f.begin, ends.second - f.begin})
+    if (length.is_const()) return length.value();
+  return std::nullopt;
 }
 
 void simplify_indices(Kernel& k) { simplify_block(k.body, {}); }

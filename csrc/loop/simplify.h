@@ -11,6 +11,12 @@ namespace ourjit::loop {
 /// may start below zero.
 std::optional<Sym> variable_extent(const For& f, const SymBounds& bounds);
 
+/// `around`, which knows the variables around the loop, and what the loop says about its own.
+SymBounds bounds_in(const For& f, SymBounds around);
+
+/// The most iterations that `f` can have, if its length or what limits its end is a number.
+std::optional<int64_t> most_iterations(const For& f);
+
 /// Rewrites floordiv and mod that the loops' bounds decide, in all indices, bounds and extents.
 void simplify_indices(Kernel& k);
 

@@ -64,6 +64,23 @@ bool is_pure(const Node& n) {
          !std::holds_alternative<For>(n.v);
 }
 
+void for_each_sym(const Node& n, const std::function<void(const Sym&)>& f) {
+  std::visit(Overloaded{
+                 [](const Const&) {},
+                 [&](const Index& i) { f(i.expr); },
+                 [](const Compute&) {},
+                 [&](const Load& l) { f(l.index); },
+                 [&](const Store& s) { f(s.index); },
+                 [&](const Bind& b) { f(b.extent); },
+                 [](const Barrier&) {},
+                 [&](const For& loop) {
+                   f(loop.begin);
+                   f(loop.end);
+                 },
+             },
+             n.v);
+}
+
 void map_syms(Node& n, const std::function<Sym(const Sym&)>& f) {
   std::visit(Overloaded{
                  [](Const&) {},

@@ -21,6 +21,8 @@ std::vector<ValueId> results(const Node& n);
 /// True if the node only defines values and symbols: it is no store, barrier or loop.
 bool is_pure(const Node& n);
 
+/// Calls `f` on every index, bound and extent in `n` itself (not in a loop's body).
+void for_each_sym(const Node& n, const std::function<void(const Sym&)>& f);
 /// Rewrites every index, bound and extent in `n` itself (not in a loop's body) by `f`.
 void map_syms(Node& n, const std::function<Sym(const Sym&)>& f);
 /// The same for `body` and everything in it.

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "loop/visit.h"
 
 namespace ourjit {
 
@@ -161,26 +162,13 @@ namespace {
 
 void collect_symbols(const std::vector<loop::Node>& body, std::set<std::string>& used,
                      std::set<std::string>& defined) {
-  const auto use = [&](const Sym& s) {
-    for (const std::string& name : s.symbols()) used.insert(name);
-  };
-  for (const loop::Node& n : body)
-    std::visit(
-        loop::Overloaded{[&](const loop::Const&) {}, [&](const loop::Index& x) { use(x.expr); },
-                         [&](const loop::Compute&) {}, [&](const loop::Load& x) { use(x.index); },
-                         [&](const loop::Store& x) { use(x.index); },
-                         [&](const loop::Bind& x) {
-                           use(x.extent);
-                           defined.insert(x.symbol);
-                         },
-                         [](const loop::Barrier&) {},
-                         [&](const loop::For& x) {
-                           use(x.begin);
-                           use(x.end);
-                           defined.insert(x.var);
-                           collect_symbols(x.body, used, defined);
-                         }},
-        n.v);
+  loop::for_each_node(body, [&](const loop::Node& n) {
+    loop::for_each_sym(n, [&](const Sym& s) {
+      for (const std::string& name : s.symbols()) used.insert(name);
+    });
+    if (const auto* b = std::get_if<loop::Bind>(&n.v)) defined.insert(b->symbol);
+    if (const auto* f = std::get_if<loop::For>(&n.v)) defined.insert(f->var);
+  });
 }
 
 }  // namespace

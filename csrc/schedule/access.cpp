@@ -172,7 +172,7 @@ void add_bounds(const std::vector<Node>& body, SymBounds& bounds) {
   for (const Node& n : body) {
     if (const Bind* b = std::get_if<Bind>(&n.v)) bounds.set_extent(b->symbol, b->extent);
     if (const For* f = std::get_if<For>(&n.v)) {
-      if (const auto extent = variable_extent(*f, bounds)) bounds.set_extent(f->var, *extent);
+      bounds = bounds_in(*f, std::move(bounds));
       add_bounds(f->body, bounds);
     }
   }
@@ -229,8 +229,7 @@ Step step_of(const Sym& index, const Varying& v) {
 bool can_vectorize(const For& f, const SymBounds& around, const std::set<std::string>& own) {
   const Varying v = varying_in(f);
   if (!inner_loops_fit(f.body, v)) return false;
-  SymBounds bounds = around;
-  if (const auto extent = variable_extent(f, around)) bounds.set_extent(f.var, *extent);
+  SymBounds bounds = bounds_in(f, around);
   add_bounds(f.body, bounds);
   const std::set<std::string> inner = inner_symbols(f);
   for (const auto& [name, a] : collect_accesses(f.body)) {

@@ -46,14 +46,14 @@ class BarrierInserter {
     std::vector<Node> out;
     for (Node& n : body) {
       For* f = std::get_if<For>(&n.v);
-      if (f && (f->kind == LoopKind::Parallel || holds_rows(*f))) {
-        block(f->body, inside(*f, bounds));
+      if (f && (f->kind == LoopKind::Parallel || f->kind == LoopKind::ThreadY)) {
+        block(f->body, bounds_in(*f, bounds));
         pending_.clear();
       } else if (f && !is_thread_loop(*f)) {
         around_.push_back({loops_++, *f});
         // The second time, what the iteration before left behind is pending.
-        block(f->body, inside(*f, bounds));
-        block(f->body, inside(*f, bounds));
+        block(f->body, bounds_in(*f, bounds));
+        block(f->body, bounds_in(*f, bounds));
         around_.pop_back();
       } else if (std::optional<Item> item = item_of(n)) {
         const bool wait = std::any_of(pending_.begin(), pending_.end(), [&](const Item& earlier) {
@@ -70,14 +70,6 @@ class BarrierInserter {
       out.push_back(std::move(n));
     }
     body = std::move(out);
-  }
-
-  /// A loop of axis y in which the block-level statements of one row stand.
-  static bool holds_rows(const For& f) { return f.kind == LoopKind::ThreadY; }
-
-  static SymBounds inside(const For& f, SymBounds bounds) {
-    if (const auto extent = variable_extent(f, bounds)) bounds.set_extent(f.var, *extent);
-    return bounds;
   }
 
   std::optional<Item> item_of(const Node& n) const {

@@ -97,13 +97,11 @@ class Scheduler {
 
   /// Vectorizes `f` or the best loops in it.
   void choose(For& f, const SymBounds& bounds) {
-    const std::optional<Sym> extent = variable_extent(f, bounds);
     const std::set<std::string> own = shared_locals(k_, f);
     std::optional<For> vector, turned;
     if (f.kind == LoopKind::Serial && copies_fit(f, own) && can_vectorize(f, bounds, own))
       vector = vectorized(f);
-    SymBounds inside = bounds;
-    if (extent) inside.set_extent(f.var, *extent);
+    const SymBounds inside = bounds_in(f, bounds);
     if (vector && own.empty()) turned = turned_reduction(f, inside);
     choose_in(f.body, inside);
     const double serial = loop_cycles(f, values_);
@@ -184,10 +182,8 @@ class Scheduler {
     if (n < width_ || !copies_fit(f, own) || !can_vectorize(f, {}, own)) return false;
     const double lanes = loop_cycles(vectorized(f), values_) / n;
     For inside = f;
-    SymBounds bounds;
-    if (const auto extent = variable_extent(f, bounds)) bounds.set_extent(f.var, *extent);
     const Kernel before = k_;
-    choose_in(inside.body, bounds);
+    choose_in(inside.body, bounds_in(f, {}));
     k_ = before;
     if (kClearly * lanes > block_cycles(inside.body, values_)) return false;
     int64_t block = 4 * width_;

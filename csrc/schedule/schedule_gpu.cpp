@@ -2,6 +2,7 @@
 #include <cmath>
 #include <limits>
 #include <map>
+#include <utility>
 
 #include "base/error.h"
 #include "loop/simplify.h"
@@ -66,7 +67,7 @@ class GpuScheduler {
     values_ = guesses(k_);
     k_.threads_x = k_.threads_y = 1;
     For* p = parallel_loop(k_);
-    if (p && cost_of_iterations(*p) <= nests_cost(p->body, inside(*p, {}), kOnceARow))
+    if (p && cost_of_iterations(*p) <= nests_cost(p->body, bounds_in(*p, {}), kOnceARow))
       deal_out_iterations(*p);
     else
       deal_out_rows(p);
@@ -76,11 +77,6 @@ class GpuScheduler {
   }
 
  private:
-  SymBounds inside(const For& f, SymBounds bounds) const {
-    if (const auto extent = variable_extent(f, bounds)) bounds.set_extent(f.var, *extent);
-    return bounds;
-  }
-
   // --- parallel loops over blocks of a loop ---
 
   /// `parallel p { for c in p*B..min(n, p*B + B) {..} }` becomes `parallel c in 0..n {..}`.
@@ -93,15 +89,12 @@ class GpuScheduler {
     const std::optional<Sym> n = unblocked_end(p, *f);
     if (!n) return;
     bool mentioned = false;
-    const auto look = [&](Node& x) {
-      map_syms(x, [&](const Sym& s) {
-        mentioned |= s.mentions(p.var);
-        return s;
-      });
+    const auto look = [&](const Node& x) {
+      for_each_sym(x, [&](const Sym& s) { mentioned |= s.mentions(p.var); });
     };
     for (size_t i = 0; i + 1 < p.body.size(); ++i) look(p.body[i]);
-    for_each_node(f->body, look);
-    if (mentioned || !can_vectorize(*f, inside(p, {}), shared_locals(k_, *f))) return;
+    for_each_node(std::as_const(f->body), look);
+    if (mentioned || !can_vectorize(*f, bounds_in(p, {}), shared_locals(k_, *f))) return;
     For flat = p;
     flat.var = f->var;
     flat.end = *n;
@@ -119,13 +112,9 @@ class GpuScheduler {
       return std::nullopt;
     const Sym next = f.begin + block->first;
     if (f.end == next) return p.end * block->first;
-    if (f.end.constant() != 0 || f.end.terms().size() != 1) return std::nullopt;
-    const SymTerm& t = f.end.terms()[0];
-    if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
-      return std::nullopt;
-    for (const auto& [a, b] :
-         {std::pair(t.atoms[0]->a, t.atoms[0]->b), std::pair(t.atoms[0]->b, t.atoms[0]->a)})
-      if (a == next && !b.mentions(p.var)) return b;
+    if (const auto ends = f.end.as_min())
+      for (const auto& [a, b] : {*ends, std::pair(ends->second, ends->first)})
+        if (a == next && !b.mentions(p.var)) return b;
     return std::nullopt;
   }
 
@@ -152,6 +141,12 @@ class GpuScheduler {
            can_vectorize(f, bounds, own);
   }
 
+  std::set<std::string> all_locals() const {
+    std::set<std::string> names;
+    for (const Local& l : k_.locals) names.insert(l.name);
+    return names;
+  }
+
   int64_t local_bytes(const std::set<std::string>& names) const {
     int64_t bytes = 0;
     for (const Local& l : k_.locals)
@@ -161,9 +156,7 @@ class GpuScheduler {
 
   /// Each thread takes whole iterations of the parallel loop.
   double cost_of_iterations(const For& p) const {
-    std::set<std::string> locals;
-    for (const Local& l : k_.locals) locals.insert(l.name);
-    if (local_bytes(locals) > kThreadLocalBytes) return kNever;
+    if (local_bytes(all_locals()) > kThreadLocalBytes) return kNever;
     if (!holds_loop(p.body)) return 0;
     const double n = trips(p, values_), wanted = kWarp * kBlocksWanted * target_.multiprocessors;
     const double idle = reduces_columns(p) ? kColumnRows : 1;
@@ -189,7 +182,7 @@ class GpuScheduler {
   }
 
   double around_cost(const For& f, const SymBounds& bounds) const {
-    return trips(f, values_) * nests_cost(f.body, inside(f, bounds), kAlike);
+    return trips(f, values_) * nests_cost(f.body, bounds_in(f, bounds), kAlike);
   }
 
   /// Chooses loops for axis x in `body`.
@@ -197,12 +190,12 @@ class GpuScheduler {
     for (Node& n : body) {
       For* f = std::get_if<For>(&n.v);
       if (!f) continue;
-      if (dealt_cost(*f, bounds) <= around_cost(*f, bounds) && can_deal_out(*f, bounds)) {
+      if (dealt_cost(*f, bounds) <= around_cost(*f, bounds)) {
         make_private(shared_locals(k_, *f));
         f->width = width_of(*f, single_row);
         f->kind = LoopKind::ThreadX;
       } else {
-        deal_out_nests(f->body, inside(*f, bounds), single_row);
+        deal_out_nests(f->body, bounds_in(*f, bounds), single_row);
       }
     }
   }
@@ -254,9 +247,7 @@ class GpuScheduler {
   }
 
   void deal_out_iterations(For& p) {
-    std::set<std::string> locals;
-    for (const Local& l : k_.locals) locals.insert(l.name);
-    make_private(locals);
+    make_private(all_locals());
     const bool columns = reduces_columns(p);
     k_.threads_x = columns ? kColumns : kBlockThreads;
     k_.threads_y = columns ? kColumnRows : 1;
@@ -279,7 +270,7 @@ class GpuScheduler {
     const double rows = !p ? 1 : known ? trips(*p, values_) : kNever;
     const bool single_row = !p || (p->end - p->begin).is_const(1);
     std::vector<Node>& body = p ? p->body : k_.body;
-    deal_out_nests(body, p ? inside(*p, {}) : SymBounds(), single_row);
+    deal_out_nests(body, p ? bounds_in(*p, {}) : SymBounds(), single_row);
     equalize_widths(body);
     choose_threads(body, rows, p ? p->var : "");
     keep_in_registers(k_);

@@ -23,11 +23,9 @@ For wrap(Kernel& k, For outer, For inner) {
 /// s / m if that is exact; minima divide piece by piece.
 std::optional<Sym> divided(const Sym& s, int64_t m) {
   if (const auto q = exact_div(s, m)) return q;
-  if (s.constant() != 0 || s.terms().size() != 1) return std::nullopt;
-  const SymTerm& t = s.terms()[0];
-  if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
-    return std::nullopt;
-  const auto a = divided(t.atoms[0]->a, m), b = divided(t.atoms[0]->b, m);
+  const auto operands = s.as_min();
+  if (!operands) return std::nullopt;
+  const auto a = divided(operands->first, m), b = divided(operands->second, m);
   if (!a || !b) return std::nullopt;
   return min(*a, *b);
 }

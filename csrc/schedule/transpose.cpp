@@ -62,8 +62,7 @@ class Transposer {
         continue;
       }
       for (For& part : distributed(std::move(*f), bounds)) {
-        SymBounds inside = bounds;
-        if (const auto extent = variable_extent(part, bounds)) inside.set_extent(part.var, *extent);
+        const SymBounds inside = bounds_in(part, bounds);
         if (wants_tiles(part, bounds, inside))
           tile(part);
         else
@@ -123,16 +122,8 @@ class Transposer {
 
   /// True if the loop has no more than n iterations whatever the symbols are.
   static bool at_most(const For& f, int64_t n) {
-    const auto within = [&](const Sym& end) {
-      const Sym length = end - f.begin;
-      return length.is_const() && length.value() <= n;
-    };
-    if (within(f.end)) return true;
-    if (f.end.constant() != 0 || f.end.terms().size() != 1) return false;
-    const SymTerm& t = f.end.terms()[0];
-    if (t.coefficient != 1 || t.atoms.size() != 1 || t.atoms[0]->kind != SymAtomKind::Min)
-      return false;
-    return within(t.atoms[0]->a) || within(t.atoms[0]->b);
+    const auto most = most_iterations(f);
+    return most && *most <= n;
   }
 
   Kernel& k_;
