@@ -17,29 +17,26 @@ struct Place {
 
 class PlanBuilder {
  public:
-  PlanBuilder(const Graph& g, const Fusion& f,
+  PlanBuilder(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
               const std::function<bool(const std::string&)>& writes_into_results)
       : g_(g),
         f_(f),
+        kernels_(kernels),
         writes_into_results_(writes_into_results),
+        root_(g, f, kernels.in_place),
         places_(g.values.size()),
         tensor_of_(g.values.size(), -1),
         leaves_(g.values.size(), false) {
     plan_.name = g.name;
   }
 
-  Plan run(const std::vector<StepKernel>& steps) {
-    find_joins();
+  Plan run() {
+    find_homes();
     mark_leaving();
     add_inputs();
     mark_written();
-    for (size_t i = 0; i < f_.steps.size(); ++i) {
-      const FusedStep& s = f_.steps[i];
-      if (steps[i].kernel >= 0)
-        launch(steps[i]);
-      else if (!s.group && g_.node(s.node).op == Op::call)
-        call(g_.node(s.node));
-    }
+    for (const PlannedStep& s : kernels_.steps)
+      s.kernel >= 0 ? launch(s) : call(g_.node(f_.steps[s.steps.front()].node));
     for (const GraphOutput& o : g_.outputs)
       plan_.outputs.push_back(o.value >= 0 ? PlanOutput{tensor(o.value), {}}
                                            : PlanOutput{-1, o.number});
@@ -49,40 +46,25 @@ class PlanBuilder {
  private:
   const Value& value(ValueId v) const { return g_.values[static_cast<size_t>(v)]; }
 
-  /// Copies that are made right in a concat's memory.
-  void find_joins() {
-    for (const Node& n : g_.nodes) {
-      if (n.op != Op::concat || node_kind(g_, value(n.results[0]).def) != NodeKind::Barrier)
-        continue;
+  /// Values that are made right in the memory of a concat or of an input.
+  void find_homes() {
+    for (const auto& [v, input] : kernels_.in_place) homes_[v] = {input, 0};
+    for (const FusedStep& s : f_.steps) {
+      if (s.group || g_.node(s.node).op != Op::concat) continue;
+      const Node& n = g_.node(s.node);
       const auto dim = static_cast<size_t>(int_attr(n, "dim"));
       Sym at = 0;
       for (const ValueId o : n.operands) {
-        joined_[o] = {n.results[0], at * g_.type(n.results[0]).strides[dim]};
+        homes_[o] = {n.results[0], at * g_.type(n.results[0]).strides[dim]};
         at += g_.type(o).sizes[dim];
       }
-    }
-  }
-
-  /// The value whose memory `v` is in.
-  ValueId root(ValueId v) const {
-    for (;;) {
-      if (const auto j = joined_.find(v); j != joined_.end()) {
-        v = j->second.first;
-        continue;
-      }
-      const Node* n = g_.def(v);
-      if (!n) return v;
-      const bool inside = op_category(n->op) == OpCategory::View ||
-                          op_category(n->op) == OpCategory::Scatter || n->op == Op::copy_to;
-      if (!inside) return v;
-      v = n->operands[0];
     }
   }
 
   /// Memory that graph outputs are in leaves the call.
   void mark_leaving() {
     for (const GraphOutput& o : g_.outputs)
-      if (o.value >= 0) leaves_[static_cast<size_t>(root(o.value))] = true;
+      if (o.value >= 0) leaves_[static_cast<size_t>(root_(o.value))] = true;
   }
 
   /// Inputs that copy_to or a mutating call (its name ends in _) writes to.
@@ -95,7 +77,7 @@ class PlanBuilder {
         writes = end != std::string::npos && end > 0 && target[end - 1] == '_';
       }
       if (!writes || n.operands.empty()) continue;
-      const ValueId memory = root(n.operands[0]);
+      const ValueId memory = root_(n.operands[0]);
       for (size_t i = 0; i < g_.inputs.size(); ++i)
         if (g_.inputs[i].value == memory) plan_.inputs[i].written = true;
     }
@@ -145,11 +127,11 @@ class PlanBuilder {
     Place& p = places_[static_cast<size_t>(v)];
     if (p.buffer >= 0) return p;
     const TensorType& t = g_.type(v);
-    const auto join = joined_.find(v);
+    const auto home = homes_.find(v);
     const Node* n = g_.def(v);
-    if (join != joined_.end()) {
-      const Place whole = place(join->second.first);
-      p = {whole.buffer, whole.offset + join->second.second, whole.strides};
+    if (home != homes_.end()) {
+      const Place whole = place(home->second.first);
+      p = {whole.buffer, whole.offset + home->second.second, whole.strides};
     } else if (n && (op_category(n->op) == OpCategory::Scatter || n->op == Op::copy_to)) {
       p = place(n->operands[0]);
     } else if (n && op_category(n->op) == OpCategory::View) {
@@ -211,13 +193,17 @@ class PlanBuilder {
     return t = static_cast<int>(plan_.tensors.size()) - 1;
   }
 
-  void launch(const StepKernel& s) {
+  void launch(const PlannedStep& s) {
     LaunchStep step;
     step.kernel = s.kernel;
-    for (const ValueId v : s.lowered.buffers) step.tensors.push_back(tensor(v));
-    for (const std::string& name : s.lowered.kernel.sizes) step.sizes.push_back(Sym::symbol(name));
-    step.extent = s.lowered.extent;
     step.cost_ns = s.cost_ns;
+    for (const size_t i : s.steps) {
+      const LoweredKernel& lowered = kernels_.lowered[i];
+      LaunchRow& row = step.rows.emplace_back();
+      for (const ValueId v : lowered.buffers) row.tensors.push_back(tensor(v));
+      row.sizes = lowered.sizes;
+      row.extent = lowered.extent;
+    }
     plan_.steps.emplace_back(std::move(step));
   }
 
@@ -244,12 +230,14 @@ class PlanBuilder {
 
   const Graph& g_;
   const Fusion& f_;
+  const PlannedKernels& kernels_;
   const std::function<bool(const std::string&)>& writes_into_results_;
+  const MemoryRoots root_;
   Plan plan_;
   std::vector<Place> places_;
   std::vector<int> tensor_of_;
   std::vector<bool> leaves_;
-  std::map<ValueId, std::pair<ValueId, Sym>> joined_;
+  std::map<ValueId, std::pair<ValueId, Sym>> homes_;  // whose memory, and the offset in it
 };
 
 }  // namespace
@@ -273,9 +261,25 @@ CallArg to_call_arg(const Arg& a, const std::function<int(int operand)>& tensor)
   return std::visit(Convert{tensor}, a.v);
 }
 
-Plan build_plan(const Graph& g, const Fusion& f, const std::vector<StepKernel>& steps,
+PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions& options) {
+  PlannedKernels out;
+  out.lowered.resize(f.steps.size());
+  for (size_t i = 0; i < f.steps.size(); ++i) {
+    const FusedStep& s = f.steps[i];
+    const Op op = s.group ? Op::reduce : g.node(s.node).op;
+    if (!s.group && (op == Op::call || op == Op::concat)) continue;
+    out.lowered[i] =
+        s.group ? lower_group(g, f, *s.group, "k", options) : lower_barrier(g, f, s.node, "k");
+  }
+  out.in_place = write_in_place(g, f, out.lowered);
+  for (Batch& batch : batch_steps(g, f, out.in_place, out.lowered))
+    out.steps.push_back({std::move(batch)});
+  return out;
+}
+
+Plan build_plan(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
                 const std::function<bool(const std::string&)>& writes_into_results) {
-  return PlanBuilder(g, f, writes_into_results).run(steps);
+  return PlanBuilder(g, f, kernels, writes_into_results).run();
 }
 
 }  // namespace ourjit

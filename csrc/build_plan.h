@@ -8,25 +8,38 @@
 
 #include "fusion/group.h"
 #include "graph/graph.h"
+#include "lower/batches.h"
+#include "lower/in_place.h"
 #include "lower/lower.h"
 #include "runtime/plan.h"
 
 namespace ourjit {
 
-/// The kernel that a step of the fusion launches.
-struct StepKernel {
-  int kernel = -1;  // index into Plan::kernels; -1 for calls and joined memory
-  LoweredKernel lowered;
-  double cost_ns = 0;
+/// What the plan launches or calls next.
+struct PlannedStep {
+  Batch steps;         // of the fusion
+  int kernel = -1;     // index into Plan::kernels; -1 for a call
+  double cost_ns = 0;  // of one iteration of the kernel's parallel loop
 };
+
+/// A graph cut into kernels.
+struct PlannedKernels {
+  std::vector<LoweredKernel> lowered;  // one for each step of the fusion; empty for other steps
+  InPlace in_place;
+  std::vector<PlannedStep> steps;
+};
+
+/// Lowers each step that is a kernel, writes in place where that can be, and finds what is launched
+/// together; `kernel` of the steps stays -1.
+PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions& options = {});
 
 /// An argument of a call as plans state it; `tensor` gives the number by which the call knows its
 /// i-th operand.
 CallArg to_call_arg(const Arg& a, const std::function<int(int operand)>& tensor);
 
-/// Builds the plan of `g` (plan.kernels stays empty). `steps` has one entry for each of f.steps;
-/// `writes_into_results` tells whether a call's target has a genuine .out overload.
-Plan build_plan(const Graph& g, const Fusion& f, const std::vector<StepKernel>& steps,
+/// Builds the plan of `g` (plan.kernels stays empty). `writes_into_results` tells whether a call's
+/// target has a genuine .out overload.
+Plan build_plan(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
                 const std::function<bool(const std::string&)>& writes_into_results);
 
 }  // namespace ourjit

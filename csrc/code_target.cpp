@@ -8,6 +8,7 @@
 #include "base/error.h"
 #include "base/parallel.h"
 #include "codegen/cuda_emitter.h"
+#include "codegen/cuda_table.h"
 #include "schedule/schedule.h"
 
 namespace ourjit {
@@ -60,6 +61,10 @@ class GpuCode final : public CodeTarget {
   int64_t parallel_rows() const override {
     return static_cast<int64_t>(
         std::bit_floor(2 * static_cast<uint64_t>(backend_->target().multiprocessors)));
+  }
+
+  int table_rows(const loop::Kernel& k, size_t rows) const override {
+    return cuda_table_rows(k, rows, backend_->target().parameter_bytes);
   }
 
   loop::Kernel schedule(loop::Kernel lowered) const override {

@@ -22,6 +22,8 @@ class CodeTarget {
   virtual LowerOptions lowering() const { return {}; }
   /// Independent rows that keep the target busy: see PassContext.
   virtual int64_t parallel_rows() const { return PassContext().parallel_rows; }
+  /// Loop::Kernel::table_rows for a kernel that is launched over `rows` sets of arguments.
+  virtual int table_rows(const loop::Kernel&, size_t /*rows*/) const { return 0; }
   virtual loop::Kernel schedule(loop::Kernel lowered) const = 0;
   /// Code of scheduled kernels, in their order, made on up to `threads` threads. Raises
   /// BackendError.

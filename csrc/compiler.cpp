@@ -87,8 +87,8 @@ struct Compiler::State {
   std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
-  std::vector<StepKernel> lower(const Graph& g, const Fusion& f, StageLog& log, CompiledGraph& out,
-                                std::vector<Unique>& unique);
+  void schedule(const Graph& g, const Fusion& f, PlannedKernels& planned, StageLog& log,
+                CompiledGraph& out, std::vector<Unique>& unique);
   void find_loaded(std::vector<Unique>& unique);
   void compile_missing(std::vector<Unique>& unique);
 };
@@ -120,43 +120,39 @@ void Compiler::reset() {
   state_->kernels.clear();
 }
 
-/// Groups to scheduled kernels; equal ones share an entry of `unique`.
-std::vector<StepKernel> Compiler::State::lower(const Graph& g, const Fusion& f, StageLog& log,
-                                               CompiledGraph& out, std::vector<Unique>& unique) {
-  std::vector<StepKernel> steps(f.steps.size());
+/// Schedules the kernels; equal ones share an entry of `unique`.
+void Compiler::State::schedule(const Graph& g, const Fusion& f, PlannedKernels& planned,
+                               StageLog& log, CompiledGraph& out, std::vector<Unique>& unique) {
   std::unordered_map<std::string, int> number;
-  for (size_t i = 0; i < f.steps.size(); ++i) {
-    const FusedStep& s = f.steps[i];
-    const Op op = s.group ? Op::reduce : g.node(s.node).op;
-    if (!s.group && (op == Op::call || op == Op::concat)) continue;
-    const std::string name = kernel_name(g, s, unique.size());
-    StepKernel& step = steps[i];
-    step.lowered = s.group ? lower_group(g, f, *s.group, name, target->lowering())
-                           : lower_barrier(g, f, s.node, name);
-    loop::Kernel& lowered = step.lowered.kernel;
+  for (PlannedStep& step : planned.steps) {
+    const FusedStep& s = f.steps[step.steps.front()];
+    loop::Kernel& lowered = planned.lowered[step.steps.front()].kernel;
+    if (lowered.body.empty()) continue;
+    if (step.steps.size() > 1) lowered.table_rows = target->table_rows(lowered, step.steps.size());
     if (options.verify) loop::verify(lowered);
     const std::string text = loop::canonical_text(lowered);
     auto [at, is_new] = number.emplace(text, static_cast<int>(unique.size()));
     step.kernel = at->second;
     if (is_new) {
+      lowered.name = kernel_name(g, s, unique.size());
       KernelReport report;
       report.provenance = lowered.provenance;
       report.lowered = loop::print(lowered);
-      if (log.wants("loop")) log.write("loop", name + ".loop", report.lowered);
+      if (log.wants("loop")) log.write("loop", lowered.name + ".loop", report.lowered);
       report.kernel = target->schedule(lowered);
       if (options.verify) loop::verify(report.kernel);
       if (log.wants("schedule"))
-        log.write("schedule", name + ".scheduled", loop::print(report.kernel));
+        log.write("schedule", lowered.name + ".scheduled", loop::print(report.kernel));
       unique.push_back({report.kernel, text, nullptr});
       out.kernels.push_back(std::move(report));
     }
-    const KernelReport& report = out.kernels[static_cast<size_t>(step.kernel)];
-    ++out.kernels[static_cast<size_t>(step.kernel)].launches;
+    KernelReport& report = out.kernels[static_cast<size_t>(step.kernel)];
+    ++report.launches;
     step.cost_ns = loop::iteration_cost_ns(report.kernel);
     // Scheduling may put many iterations into one.
-    step.lowered.extent = loop::parallel_extent(report.kernel, step.lowered.kernel.sizes);
+    for (const size_t i : step.steps)
+      planned.lowered[i].extent = loop::parallel_extent(report.kernel, planned.lowered[i].sizes);
   }
-  return steps;
 }
 
 void Compiler::State::find_loaded(std::vector<Unique>& unique) {
@@ -224,7 +220,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   if (log.wants("fusion")) log.write("fusion", "groups.txt", out->groups);
   const double fused = now();
   std::vector<Unique> unique;
-  std::vector<StepKernel> steps = s.lower(g, fusion, log, *out, unique);
+  PlannedKernels planned = plan_kernels(g, fusion, s.target->lowering());
+  s.schedule(g, fusion, planned, log, *out, unique);
   const double lowered = now();
   s.find_loaded(unique);
   s.compile_missing(unique);
@@ -237,7 +234,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   for (const Unique& u : unique) s.target->log(u.kernel, log);
 
   // Everything to a plan.
-  out->plan = build_plan(g, fusion, steps, [&](const std::string& target) {
+  out->plan = build_plan(g, fusion, planned, [&](const std::string& target) {
     return s.calls->writes_into_results(target);
   });
   for (const Unique& u : unique)

@@ -2,10 +2,13 @@
 
 #include <absl/container/inlined_vector.h>
 
+#include <algorithm>
+#include <cstring>
 #include <limits>
 #include <utility>
 
 #include "base/error.h"
+#include "codegen/cuda_table.h"
 
 namespace ourjit {
 
@@ -27,6 +30,7 @@ CudaDriver::CudaDriver(const std::string& library) : library_(library, kAdvice) 
 #undef X
   emulator_message_ = reinterpret_cast<const char* (*)()>(library_.find("ourjit_emulator_message"));
   check(functions_.cuInit(0), "the CUDA driver does not start");
+  check(functions_.cuDriverGetVersion(&version_), "the CUDA driver does not tell its version");
 }
 
 void CudaDriver::check(CUresult result, std::string_view what) const {
@@ -127,14 +131,13 @@ CUkernel CudaLibrary::kernel(const std::string& name) const {
 }
 
 CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name,
-                       int threads_x, int threads_y, size_t pointers, size_t sizes)
+                       int threads_x, int threads_y, size_t table_rows)
     : library_(std::move(library)),
       name_(name),
       kernel_(library_->kernel(name)),
       threads_x_(static_cast<unsigned>(threads_x)),
       threads_y_(static_cast<unsigned>(threads_y)),
-      pointers_(pointers),
-      sizes_(sizes) {
+      table_rows_(table_rows) {
   const CudaDevice& device = library_->device();
   int most = 0;
   device.driver().check(
@@ -146,21 +149,68 @@ CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::st
                                << " threads, and the GPU can give it only " << most;
 }
 
-void CudaKernel::launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
-                        void* stream) const {
-  if (grid <= 0) return;
+void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream) const {
+  if (table.starts[table.rows] <= 0) return;
+  if (table_rows_ == 0) {
+    OURJIT_CHECK(table.rows == 1) << "kernel " << name_ << " takes one row of arguments";
+    return launch_row(table, status, stream);
+  }
+  const auto most = static_cast<int64_t>(table_rows_);
+  for (int64_t begin = 0; begin < table.rows; begin += most)
+    launch_rows(table, begin, std::min(table.rows, begin + most), status, stream);
+}
+
+void CudaKernel::launch_row(const LaunchTable& table, int32_t* status, void* stream) const {
+  absl::InlinedVector<void*, 48> parameters;
+  for (int64_t i = 0; i < table.row_pointers; ++i)
+    parameters.push_back(const_cast<void**>(table.pointers + i));
+  for (int64_t i = 0; i < table.row_sizes; ++i)
+    parameters.push_back(const_cast<int64_t*>(table.sizes + i));
+  parameters.push_back(&status);
+  enqueue(table.starts[1], parameters.data(), stream);
+}
+
+/// The driver copies the parameters before it returns, so one buffer for each thread serves all.
+void CudaKernel::launch_rows(const LaunchTable& table, int64_t begin, int64_t end, int32_t* status,
+                             void* stream) const {
+  const int64_t blocks = table.starts[end] - table.starts[begin];
+  if (blocks == 0) return;
+  check_grid(blocks);
+  const auto pointers = static_cast<size_t>(table.row_pointers),
+             sizes = static_cast<size_t>(table.row_sizes);
+  const CudaTable layout = cuda_table(table_rows_, pointers, sizes);
+  thread_local std::vector<char> bytes;
+  bytes.resize(std::max(bytes.size(), layout.bytes()));
+  const auto rows = static_cast<int32_t>(end - begin);
+  std::memcpy(bytes.data(), &rows, sizeof rows);
+  for (int64_t r = begin; r <= end; ++r) {
+    const auto first = static_cast<int32_t>(table.starts[r] - table.starts[begin]);
+    const auto at = static_cast<size_t>(r - begin);
+    std::memcpy(bytes.data() + layout.first + at * sizeof first, &first, sizeof first);
+    if (r == end) break;
+    char* row = bytes.data() + layout.begin + at * layout.row;
+    std::memcpy(row, table.pointers + r * table.row_pointers, pointers * sizeof(void*));
+    if (sizes > 0)
+      std::memcpy(row + pointers * sizeof(void*), table.sizes + r * table.row_sizes,
+                  sizes * sizeof(int64_t));
+  }
+  void* parameters[] = {bytes.data(), &status};
+  enqueue(blocks, parameters, stream);
+}
+
+void CudaKernel::check_grid(int64_t grid) const {
   if (grid > std::numeric_limits<int32_t>::max())
     OURJIT_RAISE(BackendError) << "kernel " << name_ << " would need " << grid
                                << " blocks, and a launch has at most 2147483647: use smaller "
                                   "tensors";
-  absl::InlinedVector<void*, 48> parameters;
-  for (size_t i = 0; i < pointers_; ++i) parameters.push_back(const_cast<void**>(pointers + i));
-  for (size_t i = 0; i < sizes_; ++i) parameters.push_back(const_cast<int64_t*>(sizes + i));
-  parameters.push_back(&status);
+}
+
+void CudaKernel::enqueue(int64_t grid, void** parameters, void* stream) const {
+  check_grid(grid);
   const CudaDriver& driver = library_->device().driver();
   const CUresult result = driver.functions().cuLaunchKernel(
       reinterpret_cast<CUfunction>(kernel_), static_cast<unsigned>(grid), 1, 1, threads_x_,
-      threads_y_, 1, 0, static_cast<CUstream>(stream), parameters.data(), nullptr);
+      threads_y_, 1, 0, static_cast<CUstream>(stream), parameters, nullptr);
   driver.check_launch(result, name_);
 }
 

@@ -22,6 +22,8 @@ class CudaDriver {
   explicit CudaDriver(const std::string& library);
 
   const cuda::DriverTable& functions() const { return functions_; }
+  /// The CUDA version it supports, as 13000 for 13.0.
+  int version() const { return version_; }
   /// Raises BackendError "`what`: error" unless `result` is success.
   void check(cuda::CUresult result, std::string_view what) const;
   /// The same for a launch: an emulator tells what the kernel did wrong.
@@ -30,6 +32,7 @@ class CudaDriver {
  private:
   DynamicLibrary library_;
   cuda::DriverTable functions_;
+  int version_ = 0;
   const char* (*emulator_message_)() = nullptr;  // of an emulator
 };
 
@@ -87,16 +90,21 @@ class CudaLibrary {
 class CudaKernel final : public DeviceKernel {
  public:
   CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name, int threads_x,
-             int threads_y, size_t pointers, size_t sizes);
-  void launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
-              void* stream) const override;
+             int threads_y, size_t table_rows);
+  void launch(const LaunchTable& table, int32_t* status, void* stream) const override;
 
  private:
+  void launch_row(const LaunchTable& table, int32_t* status, void* stream) const;
+  void launch_rows(const LaunchTable& table, int64_t begin, int64_t end, int32_t* status,
+                   void* stream) const;
+  void check_grid(int64_t grid) const;
+  void enqueue(int64_t grid, void** parameters, void* stream) const;
+
   const std::shared_ptr<const CudaLibrary> library_;
   const std::string name_;
   const cuda::CUkernel kernel_;
   const unsigned threads_x_, threads_y_;
-  const size_t pointers_, sizes_;
+  const size_t table_rows_;  // 0: no table kernel
 };
 
 }  // namespace ourjit

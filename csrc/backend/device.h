@@ -4,17 +4,19 @@
 #include <cstdint>
 #include <memory>
 
+#include "codegen/kernel_abi.h"
+
 namespace ourjit {
 
 /// A loaded kernel; its code lives as long as the object.
 class DeviceKernel {
  public:
   virtual ~DeviceKernel() = default;
-  /// Enqueues `grid` blocks on `stream` (null: the default one). `pointers` and `sizes` are the
-  /// values of the kernel's buffer and size parameters; its first error goes to *status. A grid of
-  /// 0 launches nothing. The device must be current on this thread. Raises BackendError.
-  virtual void launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
-                      void* stream) const = 0;
+  /// Enqueues a block for each iteration of the table on `stream` (null: the default one). The
+  /// kernel's first error goes to *status. Without iterations nothing is launched. Only table
+  /// kernels take more than one row. The device must be current on this thread. Raises
+  /// BackendError.
+  virtual void launch(const LaunchTable& table, int32_t* status, void* stream) const = 0;
 };
 
 /// A GPU or its emulation.

@@ -45,6 +45,7 @@ class GpuBackendImpl final : public GpuBackend {
   loop::GpuTarget target() const override {
     loop::GpuTarget t;
     if (device_) t.multiprocessors = device_->multiprocessors();
+    if (device_ && device_->driver().version() < 12010) t.parameter_bytes = 4096;
     return t;
   }
 
@@ -90,7 +91,7 @@ class GpuBackendImpl final : public GpuBackend {
     const auto library = std::make_shared<const CudaLibrary>(device_, code.image, name);
     for (const loop::Kernel* k : unit)
       kernels.push_back(std::make_shared<CudaKernel>(library, k->name, k->threads_x, k->threads_y,
-                                                     k->buffers.size(), k->sizes.size()));
+                                                     static_cast<size_t>(k->table_rows)));
     return kernels;
   }
 

@@ -32,7 +32,8 @@ std::string KernelEmitter::run() {
   out_.indent();
   if (const loop::For* p = loop::parallel_loop(k_)) {
     out_.line("const oj_index " + p->var + " = " +
-              (p->begin.is_const(0) ? "" : index(p->begin) + " + ") + "blockIdx.x;");
+              (p->begin.is_const(0) ? "" : index(p->begin) + " + ") +
+              (k_.table_rows ? "oj_block;" : "blockIdx.x;"));
   }
   for (const loop::Node& n : k_.body) {
     const auto* f = std::get_if<loop::For>(&n.v);
@@ -52,14 +53,34 @@ std::string KernelEmitter::run() {
 }
 
 void KernelEmitter::parameters() {
-  std::string text;
+  std::vector<std::pair<std::string, std::string>> list;  // type and name
   for (const loop::Buffer& b : k_.buffers)
-    text += std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "* " +
-            b.name + ", ";
-  for (const std::string& s : k_.sizes) text += "oj_i64 " + s + ", ";
-  out_.line("extern \"C\" __global__ void __launch_bounds__(" +
-            std::to_string(k_.threads_x * k_.threads_y) + ")");
-  out_.line(k_.name + "(" + text + "int* oj_status) {");
+    list.emplace_back(
+        std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "*", b.name);
+  for (const std::string& s : k_.sizes) list.emplace_back("oj_i64", s);
+  const std::string head = "extern \"C\" __global__ void __launch_bounds__(" +
+                           std::to_string(k_.threads_x * k_.threads_y) + ")";
+  if (!k_.table_rows) {
+    std::string text;
+    for (const auto& [type, name] : list) text += type + " " + name + ", ";
+    out_.line(head);
+    out_.line(k_.name + "(" + text + "int* oj_status) {");
+    return;
+  }
+  // The layout is that of codegen/cuda_table.h.
+  const std::string rows = std::to_string(k_.table_rows), row = k_.name + "_row";
+  out_.line("struct " + row + " {");
+  for (const auto& [type, name] : list) out_.line("  " + type + " " + name + ";");
+  out_.line("};");
+  out_.line(head);
+  out_.line(k_.name + "(const __grid_constant__ oj_table<" + row + ", " + rows +
+            "> OJ_BY_VALUE oj_rows, int* oj_status) {");
+  out_.indent();
+  out_.line("const int oj_row = oj_find_row(oj_rows, (int)blockIdx.x);");
+  out_.line("const int oj_block = (int)blockIdx.x - oj_rows.first[oj_row];");
+  for (const auto& [type, name] : list)
+    out_.line(type + " const " + name + " = oj_rows.row[oj_row]." + name + ";");
+  out_.dedent();
 }
 
 void KernelEmitter::locals() {

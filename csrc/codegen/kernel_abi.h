@@ -16,6 +16,16 @@ struct KernelArgs {
   int32_t* status;
 };
 
+/// Arguments of a launch, row by row.
+struct LaunchTable {
+  int64_t rows;
+  const int64_t* starts;  // of each row, its first iteration among those of all; then their number
+  void* const* pointers;  // row_pointers for each row: the values of the buffer parameters
+  int64_t row_pointers;
+  const int64_t* sizes;  // row_sizes for each row: the values of the size parameters
+  int64_t row_sizes;
+};
+
 using KernelFunction = void (*)(const KernelArgs*);
 
 }  // namespace ourjit

@@ -20,6 +20,10 @@
 // other places in a later one needs a barrier between the two, and so does memory that is written
 // again after having been read.
 //
+// A table kernel is launched over a table of arguments: each row has its own buffers and sizes, and
+// as many iterations of the parallel loop (blocks) as these ask for. Blocks of different rows are
+// as iterations of a parallel loop.
+//
 //   kernel @k(b0: in f32[262144], b1: out f32[s0*128], s0: index) {
 //     local l0: f32[128]
 //     parallel r in 0..s0 {
@@ -173,6 +177,7 @@ struct Kernel {
   std::vector<DType> types;  // of each ValueId
   std::vector<Node> body;
   int threads_x = 0, threads_y = 0;  // GPU: threads of a block; 0 for CPUs and before scheduling
+  int table_rows = 0;  // GPU: rows of arguments a launch can take; 0: not a table kernel
   std::vector<std::string>
       provenance;  // graph nodes and Python lines it came from; not part of its text's meaning
 };

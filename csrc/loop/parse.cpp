@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMaxDepth = 100;
 constexpr int64_t kMaxValues = 1 << 20;
+constexpr int64_t kMaxTableRows = 4096;
 
 /// Recursive descent over the text that print() writes; comments are skipped.
 class KernelParser {
@@ -32,6 +33,13 @@ class KernelParser {
       k_.threads_x = threads();
       in_.expect(",");
       k_.threads_y = threads();
+      in_.expect(")");
+    }
+    if (in_.eat("table")) {
+      in_.expect("(");
+      const int64_t rows = in_.integer();
+      if (rows < 1 || rows > kMaxTableRows) in_.fail("a table has 1 to 4096 rows");
+      k_.table_rows = static_cast<int>(rows);
       in_.expect(")");
     }
     in_.expect("{");

@@ -39,7 +39,9 @@ class Printer {
     const std::string threads = has_threads(k_) ? "threads(" + std::to_string(k_.threads_x) + ", " +
                                                       std::to_string(k_.threads_y) + ") "
                                                 : "";
-    out_.line("kernel @" + (canonical_ ? "k" : k_.name) + "(" + header + ") " + threads + "{");
+    const std::string table = k_.table_rows ? "table(" + std::to_string(k_.table_rows) + ") " : "";
+    out_.line("kernel @" + (canonical_ ? "k" : k_.name) + "(" + header + ") " + threads + table +
+              "{");
     out_.indent();
     for (const Local& l : k_.locals)
       out_.line((l.space == Space::Thread ? "thread local " : "local ") +

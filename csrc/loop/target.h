@@ -16,6 +16,7 @@ struct Target {
 struct GpuTarget {
   int multiprocessors = 132;
   int64_t shared_bytes = 48 * 1024;  // of a block, without asking for more
+  int64_t parameter_bytes = 32764;   // of a launch, from CUDA 12.1 on; 4096 before
 };
 
 }  // namespace ourjit::loop

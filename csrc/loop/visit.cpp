@@ -112,15 +112,21 @@ For* parallel_loop(Kernel& k) {
   return const_cast<For*>(parallel_loop(static_cast<const Kernel&>(k)));
 }
 
-Sym parallel_extent(const Kernel& k, const std::vector<std::string>& sizes) {
+Sym parallel_extent(const Kernel& k, const std::vector<Sym>& sizes) {
   const For* f = parallel_loop(k);
   if (!f) return 1;
   OURJIT_CHECK(sizes.size() == k.sizes.size()) << "@" << k.name << " takes other sizes";
   return (f->end - f->begin).substitute([&](std::string_view name) -> std::optional<Sym> {
     for (size_t i = 0; i < sizes.size(); ++i)
-      if (k.sizes[i] == name) return Sym::symbol(sizes[i]);
+      if (k.sizes[i] == name) return sizes[i];
     return std::nullopt;
   });
+}
+
+std::vector<Sym> size_symbols(const Kernel& k) {
+  std::vector<Sym> out;
+  for (const std::string& name : k.sizes) out.push_back(Sym::symbol(name));
+  return out;
 }
 
 std::string fresh_name(const Kernel& k, const std::string& base) {

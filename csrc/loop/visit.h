@@ -32,9 +32,12 @@ void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f);
 const For* parallel_loop(const Kernel& k);
 For* parallel_loop(Kernel& k);
 
-/// Iterations of the parallel loop (1 without one) in terms of `sizes`, which name the values of
-/// the kernel's size parameters in order.
-Sym parallel_extent(const Kernel& k, const std::vector<std::string>& sizes);
+/// Iterations of the parallel loop (1 without one), given the values of the kernel's size
+/// parameters in order.
+Sym parallel_extent(const Kernel& k, const std::vector<Sym>& sizes);
+
+/// The kernel's size parameters as expressions, in order.
+std::vector<Sym> size_symbols(const Kernel& k);
 
 /// A name that starts with `base` and that no size, loop variable, bound symbol or memory has.
 std::string fresh_name(const Kernel& k, const std::string& base);

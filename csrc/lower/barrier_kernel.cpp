@@ -2,6 +2,7 @@
 #include <algorithm>
 
 #include "base/error.h"
+#include "loop/visit.h"
 #include "lower/evaluate.h"
 #include "lower/lower.h"
 
@@ -30,7 +31,9 @@ class BarrierLowering {
       default:
         OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
     }
-    return {b_.take(), e_.buffers(), extent_};
+    loop::Kernel k = b_.take();
+    std::vector<Sym> sizes = loop::size_symbols(k);
+    return {std::move(k), e_.buffers(), extent_, std::move(sizes)};
   }
 
  private:

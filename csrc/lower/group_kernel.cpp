@@ -3,15 +3,16 @@
 #include <functional>
 
 #include "base/error.h"
+#include "loop/visit.h"
 #include "lower/domain.h"
 #include "lower/evaluate.h"
+#include "lower/flat_loop.h"
 #include "lower/lower.h"
 #include "lower/stages.h"
 
 namespace ourjit {
 namespace {
 
-constexpr int64_t kFlatBlock = 4096;  // elements of a one-dimensional kernel per parallel iteration
 constexpr int64_t kColumnBlock =
     64;  // kept columns per parallel iteration where rows are reduced from outside
 constexpr int64_t kLongRow = 32768;  // longer rows are summed in blocks, for accuracy
@@ -41,7 +42,9 @@ class GroupLowering {
       lower_rows();
     else
       lower_pointwise();
-    return {b_.take(), e_.buffers(), extent_};
+    loop::Kernel k = b_.take();
+    std::vector<Sym> sizes = loop::size_symbols(k);
+    return {std::move(k), e_.buffers(), extent_, std::move(sizes)};
   }
 
  private:
@@ -85,16 +88,10 @@ class GroupLowering {
 
   /// Opens a parallel loop over blocks of `l` and a serial one within a block.
   void open_blocked(const LoopDims& l, int64_t block, const std::string& var) {
-    const Sym n = l.extent, p = Sym::symbol("p");
-    const bool single = n.is_const() && n.value() <= block;
-    extent_ = single ? Sym(1) : ceildiv(n, block);
-    open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
-    const bool whole = exact_div(n, block).has_value();
-    if (single)
-      open(loop::LoopKind::Serial, var, 0, n, n);
-    else
-      open(loop::LoopKind::Serial, var, p * block,
-           whole ? p * block + block : min(n, p * block + block), n);
+    const BlockedLoop b = blocked_loop(l.extent, block, Sym::symbol("p"));
+    extent_ = b.blocks;
+    open(loop::LoopKind::Parallel, "p", 0, b.blocks, b.blocks);
+    open(loop::LoopKind::Serial, var, b.begin, b.end, l.extent);
     decode(l, Sym::symbol(var));
   }
 

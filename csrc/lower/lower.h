@@ -15,6 +15,7 @@ struct LoweredKernel {
   loop::Kernel kernel;
   std::vector<ValueId> buffers;  // graph value whose first element each buffer parameter points to
   Sym extent;                    // iterations of the parallel loop
+  std::vector<Sym> sizes;        // values of the kernel's size parameters
 };
 
 /// What a target can do for a row program.

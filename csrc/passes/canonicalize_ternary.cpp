@@ -38,6 +38,12 @@ void addc(AtenCall& c) {
   c.done(c.expr(0, t) + apply(c.op, y, c.expr(2, t)));
 }
 
+/// a * b + c. Both steps round, as in the operator's own definition for eager.
+void multiply_add(AtenCall& c) {
+  const DType t = c.out().dtype;
+  c.done(c.expr(0, t) * c.expr(1, t) + c.expr(2, t));
+}
+
 /// ATen's form, exact at both ends: near `end` it counts from there.
 void lerp(AtenCall& c) {
   const DType t = c.out().dtype;
@@ -71,6 +77,7 @@ std::vector<AtenRule> ternary_rules() {
       {"aten.clamp_max.Tensor", clamp_one, S::minimum},
       {"aten.addcmul.default", addc, S::mul},
       {"aten.addcdiv.default", addc, S::div},
+      {"prims.fma.default", multiply_add},
       {"aten.lerp.Scalar", lerp},
       {"aten.lerp.Tensor", lerp},
   };

@@ -12,19 +12,29 @@ namespace {
 
 struct Launch {
   KernelFunction function;
-  KernelArgs args;
+  LaunchTable table;
   std::atomic<int32_t> status{0};
 };
+
+/// Runs the iterations begin .. end - 1 of all rows together.
+void run_rows(KernelFunction function, const LaunchTable& t, int64_t begin, int64_t end,
+              int32_t* status) {
+  int64_t row = std::upper_bound(t.starts + 1, t.starts + t.rows, begin) - (t.starts + 1);
+  for (; begin < end; ++row) {
+    const int64_t first = t.starts[row], stop = std::min(end, t.starts[row + 1]);
+    if (begin >= stop) continue;
+    const KernelArgs args{t.pointers + row * t.row_pointers, t.sizes + row * t.row_sizes,
+                          begin - first, stop - first, status};
+    function(&args);
+    begin = stop;
+  }
+}
 
 /// Every task has a status of its own: the threads must not write to one place.
 void run_task(void* context, int64_t begin, int64_t end) {
   auto& launch = *static_cast<Launch*>(context);
   int32_t status = 0;
-  KernelArgs args = launch.args;
-  args.begin = begin;
-  args.end = end;
-  args.status = &status;
-  launch.function(&args);
+  run_rows(launch.function, launch.table, begin, end, &status);
   if (status != 0) launch.status.store(status, std::memory_order_relaxed);
 }
 
@@ -40,25 +50,31 @@ void run_task(void* context, int64_t begin, int64_t end) {
   OURJIT_RAISE(InternalError) << "a kernel ended with unknown status " << status;
 }
 
-void fill_arguments(const PlanInstance& instance, const InstanceStep& step, Frame& frame) {
+LaunchTable fill_arguments(const PlanInstance& instance, const InstanceStep& step, Frame& frame) {
   void** arguments = frame.arguments.data();
   const int* tensors = instance.pointer_tensors.data() + step.pointers.first;
   for (int i = 0; i < step.pointers.count; ++i) {
     const InstanceTensor& t = instance.tensors[static_cast<size_t>(tensors[i])];
     arguments[i] = static_cast<char*>(frame.buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset;
   }
+  const int rows = step.starts.count - 1;
+  return {rows,
+          instance.starts.data() + step.starts.first,
+          arguments,
+          step.pointers.count / rows,
+          instance.sizes.data() + step.sizes.first,
+          step.sizes.count / rows};
 }
 
 void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
-  fill_arguments(instance, step, frame);
+  const LaunchTable table = fill_arguments(instance, step, frame);
+  const int64_t extent = table.starts[table.rows];
   int32_t status = 0;
-  const KernelArgs args{frame.arguments.data(), instance.sizes.data() + step.sizes.first, 0,
-                        step.extent, &status};
   if (step.grain == 0) {
-    step.function(&args);
+    run_rows(step.function, table, 0, extent, &status);
   } else {
-    Launch shared{step.function, args};
-    host.parallel_for(step.extent, step.grain, run_task, &shared);
+    Launch shared{step.function, table};
+    host.parallel_for(extent, step.grain, run_task, &shared);
     status = shared.status.load(std::memory_order_relaxed);
   }
   if (status != 0) raise(status);
@@ -66,9 +82,7 @@ void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame
 
 void launch_on_device(const PlanInstance& instance, const InstanceStep& step, Frame& frame,
                       void* stream) {
-  fill_arguments(instance, step, frame);
-  step.device->launch(step.extent, frame.arguments.data(), instance.sizes.data() + step.sizes.first,
-                      frame.device_status.get(), stream);
+  step.device->launch(fill_arguments(instance, step, frame), frame.device_status.get(), stream);
 }
 
 /// Raises what kernels on a device have reported so far.
@@ -120,7 +134,7 @@ void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host) {
       acquire(instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
     if (profiles) host.begin_step(static_cast<int>(i));
     if (step.function) {
-      if (step.extent > 0) launch(instance, step, frame, host);
+      launch(instance, step, frame, host);
     } else if (step.device) {
       launch_on_device(instance, step, frame, stream);
     } else {

@@ -80,6 +80,23 @@ struct Instantiation {
       out.temp_offsets.push_back(plan.buffers[b].kind == BufferKind::Temp ? layout.offsets[b] : -1);
   }
 
+  void arguments(const LaunchStep& launch, InstanceStep& step) {
+    step.starts.first = static_cast<int>(out.starts.size());
+    step.pointers.first = static_cast<int>(out.pointer_tensors.size());
+    step.sizes.first = static_cast<int>(out.sizes.size());
+    int64_t extent = 0;
+    for (const LaunchRow& row : launch.rows) {
+      out.starts.push_back(extent);
+      extent += std::max<int64_t>(0, out.eval(row.extent));
+      step.pointers.count += append(out.pointer_tensors, row.tensors).count;
+      step.sizes.count += append(out.sizes, eval(row.sizes)).count;
+    }
+    out.starts.push_back(extent);
+    step.starts.count = static_cast<int>(launch.rows.size()) + 1;
+    step.grain = grain_of(extent, launch.cost_ns);
+    out.kernel_ns += static_cast<double>(extent) * launch.cost_ns;
+  }
+
   void steps(const std::vector<BufferLife>& lives) {
     const std::vector<bool> is_returned = returned();
     std::vector<std::vector<int>> acquire(plan.steps.size()), release(plan.steps.size());
@@ -109,11 +126,7 @@ struct Instantiation {
         step.device = kernel.code.device;
         OURJIT_CHECK(step.function || (step.device && plan.device))
             << "kernel " << kernel.name << " has no code";
-        step.extent = out.eval(launch->extent);
-        step.grain = grain_of(step.extent, launch->cost_ns);
-        step.pointers = append(out.pointer_tensors, launch->tensors);
-        step.sizes = append(out.sizes, eval(launch->sizes));
-        out.kernel_ns += static_cast<double>(step.extent) * launch->cost_ns;
+        arguments(*launch, step);
       } else {
         out.has_calls = true;
       }

@@ -35,9 +35,9 @@ struct Range {
 struct InstanceStep {
   KernelFunction function = nullptr;     // a kernel on the host,
   const DeviceKernel* device = nullptr;  // or on a device; neither: a library call
-  int64_t extent = 0;                    // 0: nothing to do
   int64_t grain = 0;                     // iterations of a task; 0: all on the calling thread
-  Range pointers, sizes;                 // kernel arguments
+  Range starts;                          // of each row, its first iteration among all; and the end
+  Range pointers, sizes;                 // kernel arguments, row by row
   Range acquire, release;                // buffers to allocate before, and to drop after
 };
 
@@ -53,6 +53,7 @@ struct PlanInstance {
   bool has_calls = false;
 
   std::vector<InstanceStep> steps;
+  std::vector<int64_t> starts;
   std::vector<int> pointer_tensors;  // kernel arguments, as indices into tensors
   std::vector<int64_t> sizes;
   std::vector<int> acquire, release;            // Output buffers; Input and CallResult buffers

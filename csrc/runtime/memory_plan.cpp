@@ -20,9 +20,13 @@ bool overlap(const BufferLife& a, const BufferLife& b) {
 }  // namespace
 
 std::vector<int> step_tensors(const PlanStep& s) {
-  if (const auto* launch = std::get_if<LaunchStep>(&s)) return launch->tensors;
-  const auto& call = std::get<CallStep>(s);
   std::vector<int> tensors;
+  if (const auto* launch = std::get_if<LaunchStep>(&s)) {
+    for (const LaunchRow& r : launch->rows)
+      tensors.insert(tensors.end(), r.tensors.begin(), r.tensors.end());
+    return tensors;
+  }
+  const auto& call = std::get<CallStep>(s);
   for (const CallArg& a : call.args) collect(a, tensors);
   for (int t : call.results)
     if (t >= 0) tensors.push_back(t);

@@ -65,10 +65,14 @@ std::string show(const PlanBuffer& b) {
 }
 
 std::string show(const Plan& p, const LaunchStep& s) {
-  std::string text = "launch " + p.kernels[static_cast<size_t>(s.kernel)].name + "(";
-  text += names("t", s.tensors);
-  for (size_t i = 0; i < s.sizes.size(); ++i) text += (i ? ", " : "; ") + s.sizes[i].str();
-  return text + ") over " + s.extent.str();
+  std::string text = "launch " + p.kernels[static_cast<size_t>(s.kernel)].name;
+  if (s.rows.size() > 1) text += " of " + std::to_string(s.rows.size()) + " rows";
+  for (const LaunchRow& r : s.rows) {
+    text += (s.rows.size() > 1 ? "\n    (" : "(") + names("t", r.tensors);
+    for (size_t i = 0; i < r.sizes.size(); ++i) text += (i ? ", " : "; ") + r.sizes[i].str();
+    text += ") over " + r.extent.str();
+  }
+  return text;
 }
 
 std::string show(const Plan&, const CallStep& s) {

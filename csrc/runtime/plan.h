@@ -40,13 +40,18 @@ struct PlanTensor {
   Sym offset;
 };
 
-/// Runs a compiled kernel over 0 .. extent - 1 of its parallel loop.
-struct LaunchStep {
-  int kernel;  // index into Plan::kernels
+/// Arguments of a kernel, run over 0 .. extent - 1 of its parallel loop.
+struct LaunchRow {
   std::vector<int>
       tensors;  // PlanTensor of each buffer parameter (its first element is what is passed)
   std::vector<Sym> sizes;  // values of the kernel's size parameters
   Sym extent;
+};
+
+/// Runs a compiled kernel over a table of arguments; the rows are independent of each other.
+struct LaunchStep {
+  int kernel;  // index into Plan::kernels
+  std::vector<LaunchRow> rows;
   double cost_ns;  // estimated work of one iteration; decides how many iterations make a task
 };
 

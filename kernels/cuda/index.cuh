@@ -27,3 +27,31 @@ OJ_FUNCTION int oj_lanes(T left) {
 }
 
 OJ_FUNCTION oj_i64 oj_wrap(oj_i64 i, oj_i64 extent) { return i < 0 ? i + extent : i; }
+
+// The arguments of a kernel that is launched over many sets of them. Blocks first[r] to
+// first[r + 1] - 1 are row r's.
+template <class Row, int N>
+struct oj_table {
+  int rows;
+  int first[N + 1];
+  Row row[N];
+};
+// The row of a block.
+template <class Row, int N>
+OJ_FUNCTION int oj_find_row(const oj_table<Row, N>& table, int block) {
+  int low = 0, high = table.rows;
+  while (high - low > 1) {
+    const int middle = (low + high) / 2;
+    if (table.first[middle] <= block)
+      low = middle;
+    else
+      high = middle;
+  }
+  return low;
+}
+// A parameter of a kernel that is a struct: its address, where the emulator is the caller.
+#ifdef OJ_EMULATE
+#define OJ_BY_VALUE &
+#else
+#define OJ_BY_VALUE
+#endif

@@ -25,6 +25,7 @@ struct oj_emulate_context {
 #define __device__
 #define __forceinline__ inline
 #define __launch_bounds__(n)
+#define __grid_constant__
 #define __align__(n) alignas(n)
 
 extern "C" __attribute__((visibility("default"))) oj_emulate_context* oj_emulate = nullptr;

@@ -229,7 +229,11 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
   std::string list;
   for (size_t i = 0; i < k->parameters; ++i) {
     uint64_t v = 0;
-    std::memcpy(&v, parameters[i], sizeof v);
+    // A struct goes to the kernel by its address, which holds as long as the call.
+    if (i == 0 && k->table)
+      v = reinterpret_cast<uintptr_t>(parameters[i]);
+    else
+      std::memcpy(&v, parameters[i], sizeof v);
     values.push_back(v);
     list += (i ? ", " : "") + std::to_string(v);
   }

@@ -122,7 +122,6 @@ class Machine {
     parameters_ = parameters;
     dim_ = block;
     counters_ = &counters;
-    buffers_.clear();
     cache_.clear();
     *slot = &context_;
     const size_t n = static_cast<size_t>(block.x) * block.y * block.z;
@@ -278,6 +277,7 @@ unsigned Machine::shuffle(unsigned value, int mask) {
 }
 
 void Machine::run_block(size_t n) {
+  buffers_.clear();  // each row of a table has its own
   shared_.clear();
   shadows_.clear();
   warp_epochs_.assign((n + kWarp - 1) / kWarp, 0);

@@ -29,7 +29,8 @@ std::string compiler() {
   return "";
 }
 
-/// Declares the number of parameters of each kernel to the loader: "oj_parameters_<name>".
+/// Declares the number of parameters of each kernel to the loader as "oj_parameters_<name>", and
+/// with "oj_table_<name>" whether the first one is a table (kernels/cuda/index.cuh).
 std::string parameter_counts(const std::string& text) {
   std::string out;
   static const std::regex head(R"(__global__[^(]*\([^)]*\)\s*(\w+)\(([^)]*)\))");
@@ -38,8 +39,14 @@ std::string parameter_counts(const std::string& text) {
     const std::string list = (*it)[2];
     const bool none = list.find_first_not_of(" \n") == std::string::npos;
     const auto commas = static_cast<size_t>(std::count(list.begin(), list.end(), ','));
-    out += "extern \"C\" __attribute__((visibility(\"default\"))) const unsigned oj_parameters_" +
-           (*it)[1].str() + " = " + std::to_string(none ? 0 : commas + 1) + ";\n";
+    const bool table = list.find("__grid_constant__") != std::string::npos;
+    const std::string head =
+        "extern \"C\" __attribute__((visibility(\"default\"))) const unsigned ";
+    out += head + "oj_parameters_" + (*it)[1].str() + " = " +
+           std::to_string(table  ? 2
+                          : none ? 0
+                                 : commas + 1) +
+           ";\n" + head + "oj_table_" + (*it)[1].str() + " = " + std::to_string(table) + ";\n";
   }
   return out;
 }
@@ -116,8 +123,10 @@ Unit::~Unit() {
 Unit::Kernel Unit::kernel(const std::string& name) const {
   void* code = dlsym(handle_, name.c_str());
   const void* count = dlsym(handle_, ("oj_parameters_" + name).c_str());
-  if (!code || !count) return {};
-  return {name, reinterpret_cast<KernelCode>(code), *static_cast<const unsigned*>(count), nullptr};
+  const void* table = dlsym(handle_, ("oj_table_" + name).c_str());
+  if (!code || !count || !table) return {};
+  return {name, reinterpret_cast<KernelCode>(code), *static_cast<const unsigned*>(count),
+          *static_cast<const unsigned*>(table) != 0, nullptr};
 }
 
 }  // namespace ourjit::emulator

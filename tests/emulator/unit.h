@@ -27,6 +27,7 @@ class Unit {
     std::string name;
     KernelCode code = nullptr;
     size_t parameters = 0;
+    bool table = false;  // the first parameter is a struct
     std::shared_ptr<Unit> unit;
   };
   /// Empty name if there is none called so.

@@ -99,6 +99,21 @@ def test_contiguous_kernels_load_128_bits_at_once() -> None:
     assert "Function : " + kernel.name in sass and "LDG.E.128" in sass and "STG.E.128" in sass
 
 
+@needs_nvrtc
+@needs_cuobjdump
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_tables_of_tensors_are_read_where_they_lie(architecture: str) -> None:
+    def update(xs: list[Tensor], ys: list[Tensor]) -> None:
+        for x, y in zip(xs, ys, strict=True):
+            x.mul_(0.5).add_(y)
+
+    xs, ys = ([torch.randn(10 + i) for i in range(300)] for _ in range(2))
+    (kernel,) = ourjit.emit(update, xs, ys, target=architecture)
+    assert "oj_table<" in kernel.source and ", 512>" in kernel.source
+    resources = kernel.resources()
+    assert resources["stack_bytes"] == 0 and resources["registers"] <= 40
+
+
 def test_emitting_leaves_results_to_eager() -> None:
     x = torch.randn(8, 8)
     seen = []

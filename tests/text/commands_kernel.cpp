@@ -1,6 +1,9 @@
 #include <charconv>
+#include <map>
+#include <string>
 
 #include "base/error.h"
+#include "build_plan.h"
 #include "codegen/cuda_emitter.h"
 #include "codegen/llvm_emitter.h"
 #include "commands.h"
@@ -95,6 +98,31 @@ std::string lower_command(std::string_view, std::string_view body) {
   return out;
 }
 
+/// Kernels before scheduling, and the plan that launches them.
+std::string plan_command(std::string_view, std::string_view body) {
+  const Graph g = prepared(body);
+  const Fusion f = fuse(g);
+  PlannedKernels planned = plan_kernels(g, f);
+  std::map<std::string, int> number;
+  std::vector<PlanKernel> kernels;
+  std::string out;
+  for (PlannedStep& step : planned.steps) {
+    loop::Kernel& k = planned.lowered[step.steps.front()].kernel;
+    if (k.body.empty()) continue;
+    loop::verify(k);
+    const auto [at, is_new] =
+        number.emplace(loop::canonical_text(k), static_cast<int>(number.size()));
+    step.kernel = at->second;
+    if (!is_new) continue;
+    k.name = "k" + std::to_string(step.kernel);
+    kernels.push_back({k.name, {}});
+    out += loop::print(k);
+  }
+  Plan plan = build_plan(g, f, planned, [](const std::string&) { return false; });
+  plan.kernels = std::move(kernels);
+  return out + print(plan);
+}
+
 }  // namespace
 
 std::vector<Command> kernel_commands() {
@@ -111,6 +139,7 @@ std::vector<Command> kernel_commands() {
       {"emit cuda", emit_cuda},
       {"fuse", fuse_command},
       {"lower", lower_command},
+      {"plan", plan_command},
   };
   // clang-format on
 }

@@ -115,7 +115,8 @@ class GpuBackendTest : public ::testing::Test {
     void* pointers[] = {a.data(), b.data()};
     const DeviceScope scope(backend.device().get());
     const std::shared_ptr<int32_t> status = backend.device()->new_status();
-    kernel.launch((n + 127) / 128, pointers, &n, status.get(), nullptr);
+    const int64_t starts[] = {0, (n + 127) / 128};
+    kernel.launch({1, starts, pointers, 2, &n, 1}, status.get(), nullptr);
     EXPECT_EQ(*status, 0);
     return b;
   }
@@ -160,6 +161,33 @@ TEST_F(GpuBackendTest, CompilesLoadsAndLaunches) {
   EXPECT_CONTAINS(calls, "\"block\": [32, 1, 1]");
 }
 
+TEST_F(GpuBackendTest, ATableIsLaunchedInPartsThatFitItsParameter) {
+  const auto backend = make_gpu_backend(config_);
+  loop::Kernel k = add_kernel(2);
+  k.table_rows = 4;
+  const auto loaded = backend->compile({&k}, 1)[0];
+  const std::vector<int64_t> lengths{5, 0, 300, 128, 1, 0, 0, 129, 64, 1000, 7};
+  std::vector<std::vector<float>> a, b;
+  std::vector<void*> pointers;
+  std::vector<int64_t> starts{0};
+  for (const int64_t n : lengths) {
+    a.emplace_back(static_cast<size_t>(n), static_cast<float>(n));
+    b.emplace_back(static_cast<size_t>(n));
+    pointers.insert(pointers.end(), {a.back().data(), b.back().data()});
+    starts.push_back(starts.back() + (n + 127) / 128);
+  }
+  clear();
+  const DeviceScope scope(backend->device().get());
+  const std::shared_ptr<int32_t> status = backend->device()->new_status();
+  loaded->launch({11, starts.data(), pointers.data(), 2, lengths.data(), 1}, status.get(), nullptr);
+  for (size_t i = 0; i < lengths.size(); ++i)
+    for (const float x : b[i]) ASSERT_EQ(x, static_cast<float>(lengths[i]) + 2) << i;
+  const std::string calls = log();
+  EXPECT_CONTAINS(calls, "\"grid\": [5, 1, 1]");   // rows 0 to 3
+  EXPECT_CONTAINS(calls, "\"grid\": [3, 1, 1]");   // 4 to 7
+  EXPECT_CONTAINS(calls, "\"grid\": [10, 1, 1]");  // 8 to 10
+}
+
 TEST_F(GpuBackendTest, KernelsOutliveTheirBackendAndEachOther) {
   auto backend = make_gpu_backend(config_);
   const loop::Kernel one = add_kernel(1), two = add_kernel(2);
@@ -189,7 +217,9 @@ TEST_F(GpuBackendTest, AnEmptyGridIsNoLaunchAndAHugeOneIsRefused) {
   EXPECT_TRUE(run(*backend, *loaded, 0).empty());
   const int64_t grid = int64_t{1} << 31, n = 0;
   void* pointers[] = {nullptr, nullptr};
-  const std::string error = error_of([&] { loaded->launch(grid, pointers, &n, nullptr, nullptr); });
+  const int64_t starts[] = {0, grid};
+  const LaunchTable table{1, starts, pointers, 2, &n, 1};
+  const std::string error = error_of([&] { loaded->launch(table, nullptr, nullptr); });
   EXPECT_CONTAINS(error, "kernel add5 would need 2147483648 blocks");
   EXPECT_EQ(log().find("cuLaunchKernel"), std::string::npos);
 }

@@ -97,7 +97,7 @@ std::string emulate(const emulator::Unit& unit, const loop::Kernel& k,
   for (size_t i = 0; i < k.sizes.size(); ++i) parameters.push_back(kSize);
   parameters.push_back(reinterpret_cast<uintptr_t>(&status));
   if (parameters.size() != kernel.parameters) return "wrong number of parameters";
-  const Sym extent = at_sizes(loop::parallel_extent(k, k.sizes));
+  const Sym extent = at_sizes(loop::parallel_extent(k, loop::size_symbols(k)));
   if (extent.value() == 0) return "";
   return emulator::launch(
       unit.context(), kernel.code, parameters, {static_cast<unsigned>(extent.value())},

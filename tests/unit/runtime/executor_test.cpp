@@ -64,7 +64,7 @@ Plan chain(int n, double cost_ns = 1.0) {
     p.tensors.push_back({i, DType::f32, {s0}, {1}, 0});
   }
   p.kernels = {{"add_one", {add_one, nullptr, nullptr}}};
-  for (int i = 0; i < n; ++i) p.steps.push_back(LaunchStep{0, {i, i + 1}, {}, s0, cost_ns});
+  for (int i = 0; i < n; ++i) p.steps.push_back(LaunchStep{0, {{{i, i + 1}, {}, s0}}, cost_ns});
   p.outputs = {{n, std::nullopt}, {-1, s0 + Sym(1)}};
   return p;
 }
@@ -105,10 +105,52 @@ TEST(Executor, MuchWorkGoesParallelAndLittleDoesNot) {
   }
 }
 
+/// One launch over a row for each of `sizes`, each with its own input and output.
+Plan table(const std::vector<int64_t>& sizes, double cost_ns) {
+  Plan p;
+  p.name = "table";
+  p.kernels = {{"add_one", {add_one, nullptr, nullptr}}};
+  LaunchStep step{0, {}, cost_ns};
+  for (size_t i = 0; i < sizes.size(); ++i) {
+    const int t = static_cast<int>(p.tensors.size());
+    p.inputs.push_back({false, DType::f32, {sizes[i]}, {1}, "x" + std::to_string(i)});
+    p.buffers.push_back({BufferKind::Input, static_cast<int>(i), sizes[i] * 4, "x"});
+    p.buffers.push_back({BufferKind::Output, -1, sizes[i] * 4, "y"});
+    p.tensors.push_back({t, DType::f32, {sizes[i]}, {1}, 0});
+    p.tensors.push_back({t + 1, DType::f32, {sizes[i]}, {1}, 0});
+    step.rows.push_back({{t, t + 1}, {}, sizes[i]});
+    p.outputs.push_back({t + 1, std::nullopt});
+  }
+  p.steps.push_back(std::move(step));
+  return p;
+}
+
+TEST(Executor, ALaunchRunsAllRowsOfItsTable) {
+  ArenaPool arenas;
+  const std::vector<int64_t> sizes{3, 0, 70000, 1, 0, 0, 5000, 128};
+  for (const double cost : {0.001, 100.0}) {  // on one thread, and on several
+    const Plan p = table(sizes, cost);
+    const auto instance = instantiate(p, {});
+    std::vector<std::vector<float>> x;
+    Frame frame(*instance);
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      x.emplace_back(static_cast<size_t>(sizes[i]), static_cast<float>(i));
+      frame.buffers[2 * i] = x.back().data();
+    }
+    TestHost host;
+    run(*instance, frame, arenas, host);
+    EXPECT_EQ(host.parallel_loops, cost > 1);
+    for (size_t i = 0; i < sizes.size(); ++i) {
+      const auto* y = static_cast<const float*>(frame.buffers[2 * i + 1]);
+      for (int64_t k = 0; k < sizes[i]; ++k) ASSERT_EQ(y[k], static_cast<float>(i) + 1) << i;
+    }
+  }
+}
+
 TEST(Executor, TensorsMayStartInsideABuffer) {
   Plan p = chain(1);
   p.tensors[0].offset = 3;
-  p.steps[0] = LaunchStep{0, {0, 1}, {}, Sym::symbol("s0") - Sym(3), 1.0};
+  p.steps[0] = LaunchStep{0, {{{0, 1}, {}, Sym::symbol("s0") - Sym(3)}}, 1.0};
   const auto instance = instantiate(p, {8});
   std::vector<float> x = {0, 1, 2, 3, 4, 5, 6, 7};
   ArenaPool arenas;
@@ -280,13 +322,12 @@ class TestDevice : public Device, public std::enable_shared_from_this<TestDevice
 /// Adds 1 to `sizes[0]` floats; reports an index error if one of them is negative.
 struct AddOneOnDevice : DeviceKernel {
   explicit AddOneOnDevice(TestDevice& device) : device(device) {}
-  void launch(int64_t grid, void* const* pointers, const int64_t* sizes, int32_t* status,
-              void* stream) const override {
-    grids.push_back(grid);
+  void launch(const LaunchTable& t, int32_t* status, void* stream) const override {
+    grids.push_back(t.starts[t.rows]);
     streams.push_back(stream);
-    const auto* x = static_cast<const float*>(pointers[0]);
-    auto* y = static_cast<float*>(pointers[1]);
-    const int64_t n = sizes[0];
+    const auto* x = static_cast<const float*>(t.pointers[0]);
+    auto* y = static_cast<float*>(t.pointers[1]);
+    const int64_t n = t.sizes[0];
     device.launch([=] {
       for (int64_t i = 0; i < n; ++i) {
         if (x[i] < 0) *status = 1;
@@ -309,7 +350,7 @@ Plan device_chain(int n, const std::shared_ptr<TestDevice>& device,
   Plan p = chain(n);
   p.device = device;
   p.kernels = {{"add_one", {nullptr, kernel.get(), kernel}}};
-  for (PlanStep& s : p.steps) std::get<LaunchStep>(s).sizes = {Sym::symbol("s0")};
+  for (PlanStep& s : p.steps) std::get<LaunchStep>(s).rows[0].sizes = {Sym::symbol("s0")};
   return p;
 }
 

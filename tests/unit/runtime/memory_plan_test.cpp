@@ -92,8 +92,8 @@ TEST(BufferLives, SpanFirstToLastTouchAlsoThroughViewsAndCalls) {
                {1, DType::f32, {4, 4}, {4, 1}, 0},
                {2, DType::f32, {16}, {1}, 0}};
   p.kernels = {{"k", {nullptr, nullptr, nullptr}}};
-  p.steps.push_back(LaunchStep{0, {0, 1}, {}, 1, 1.0});
-  p.steps.push_back(LaunchStep{0, {0, 3}, {}, 1, 1.0});
+  p.steps.push_back(LaunchStep{0, {{{0, 1}, {}, 1}}, 1.0});
+  p.steps.push_back(LaunchStep{0, {{{0, 3}, {}, 1}}, 1.0});
   // A view of buffer 1 inside a list argument.
   p.steps.push_back(CallStep{
       "aten.cat.default", {CallArg{std::vector<CallArg>{{CallTensor{2}}}}}, {3}, true, ""});

@@ -212,8 +212,8 @@ TEST(Schedule, ShortRowsAreLanes) {
         expect_same(short_rows("s0", columns, keep), {rows});
     const Kernel k = schedule(parse_kernel(short_rows("s0", 2, keep)));
     EXPECT_EQ(vector_loops(short_rows("s0", 2, keep)), 1) << print(k);
-    EXPECT_NE(parallel_extent(k, k.sizes), Sym::symbol("s0"));
-    EXPECT_TRUE(parallel_extent(k, {"n"}).mentions("n"));
+    EXPECT_NE(parallel_extent(k, size_symbols(k)), Sym::symbol("s0"));
+    EXPECT_TRUE(parallel_extent(k, {Sym::symbol("n")}).mentions("n"));
   }
 }
 
