@@ -56,16 +56,12 @@ def kernels_of(model: str, architecture: str) -> tuple[str, list[str]]:
     torch.compiler.reset()
     case = CASES[model]
     net, batch = case.build(0.1 if case.has_dropout else 0.0), case.batch(1)
-    sources = [kernel.source for kernel in ourjit.emit(net, *batch, target=architecture)]
+    kernels = ourjit.emit(net, *batch, target=architecture)
     # The kernel begins with comments, and the prelude ends with an empty line.
-    begin = sources[0].rindex("\n\n", 0, sources[0].index('extern "C" __global__'))
-    prelude = sources[0][:begin]
+    first = kernels[0].source
+    prelude = first[: first.rindex("\n\n", 0, first.index('extern "C" __global__'))]
     # Names repeat between graphs.
-    texts = []
-    for number, source in enumerate(sources):
-        head, rest = source[len(prelude) :].split("__launch_bounds__", 1)
-        bounds, rest = rest.split("\n", 1)
-        texts.append(f"{head}__launch_bounds__{bounds}\nu{number}_{rest}")
+    texts = [k.source[len(prelude) :].replace(k.name, f"u{number}_{k.name}") for number, k in enumerate(kernels)]
     return prelude, texts
 
 

@@ -179,7 +179,10 @@ void KernelEmitter::define(loop::ValueId id, const std::string& expression) {
 void KernelEmitter::statement(const loop::Node& n) {
   std::visit(loop::Overloaded{
                  [&](const loop::Const& c) { define(c.result, c_constant(c.dtype, c.bits)); },
-                 [&](const loop::Index& i) { define(i.result, "(oj_i64)(" + index(i.expr) + ")"); },
+                 [&](const loop::Index& i) {
+                   indices_.insert_or_assign(i.result, i.expr);
+                   define(i.result, "(oj_i64)(" + index(i.expr) + ")");
+                 },
                  [&](const loop::Compute& c) { compute(c); },
                  [&](const loop::Load& l) { load(l); },
                  [&](const loop::Store& s) { store(s); },
@@ -206,7 +209,25 @@ void KernelEmitter::compute(const loop::Compute& c) {
                 ") oj_fail(oj_status, " + code(KernelStatus::ZeroDivisionError) + ");",
             varying);
   }
+  if (shares_random_blocks(c)) {
+    perform("oj_" + std::string(scalar_op_info(c.op).name) + "_vector(v" +
+                std::to_string(c.result) + ", " + args[0] + ", " +
+                first_index(indices_.at(c.args[1])) + ");",
+            false);
+    return;
+  }
   define(c.result, c_compute(c.op, operand, c.dtype, args));
+}
+
+bool KernelEmitter::shares_random_blocks(const loop::Compute& c) const {
+  const bool uniform = c.op == ScalarOp::rand_uniform;
+  if ((!uniform && c.op != ScalarOp::rand_normal) || !varies(c.result) || varies(c.args[0]))
+    return false;
+  const auto i = indices_.find(c.args[1]);
+  const int share = (uniform ? 4 : 2) / (c.dtype == DType::f64 ? 2 : 1);  // base/philox.h
+  if (i == indices_.end() || lanes_ % share != 0 || !steps_by_one(i->second)) return false;
+  const Sym first = wide_->begin + i->second.linear_in(wide_->var)->second;
+  return exact_div(first, share).has_value();
 }
 
 std::string KernelEmitter::element(const std::string& memory, const std::string& at) const {

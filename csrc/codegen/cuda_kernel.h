@@ -40,6 +40,8 @@ class KernelEmitter {
   void perform(const std::string& text, bool varying);
   /// Ends the loop over lanes that is being written, if there is one.
   void end_lanes();
+  /// True if the random numbers of the lanes come from whole blocks (kernels/cuda/operations.cuh).
+  bool shares_random_blocks(const loop::Compute& c) const;
   std::string element(const std::string& memory, const std::string& at) const;
 
   // cuda_threads.cpp
@@ -79,6 +81,7 @@ class KernelEmitter {
   bool in_lane_loop_ = false;
   std::set<loop::ValueId> varying_values_;
   std::set<std::string> varying_symbols_;
+  std::map<loop::ValueId, Sym> indices_;  // that values are of
   int64_t scratch_bytes_ = 0;
 };
 

@@ -60,13 +60,15 @@ OURJIT_KERNEL OJ_ALWAYS_INLINE F oj_atan2_f32(F y, F x) {
   return oj::through_double<oj_atan2_f64>(y, x);
 }
 
-OURJIT_KERNEL F oj_rand_uniform_f32(long seed, I64 index_lo, I64 index_hi) {
+OURJIT_KERNEL OJ_ALWAYS_INLINE F oj_rand_uniform_f32(long seed, I64 index_lo, I64 index_hi) {
   return oj::uniform(seed, index_lo, index_hi);
 }
 
-OURJIT_KERNEL D oj_rand_uniform_f64(long seed, I64 index) { return oj::uniform(seed, index); }
+OURJIT_KERNEL OJ_ALWAYS_INLINE D oj_rand_uniform_f64(long seed, I64 index) {
+  return oj::uniform(seed, index);
+}
 
-OURJIT_KERNEL F oj_rand_normal_f32(long seed, I64 index_lo, I64 index_hi) {
+OURJIT_KERNEL OJ_ALWAYS_INLINE F oj_rand_normal_f32(long seed, I64 index_lo, I64 index_hi) {
   return oj::normal(seed, index_lo, index_hi);
 }
 

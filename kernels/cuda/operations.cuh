@@ -225,8 +225,12 @@ OJ_FUNCTION float oj_digamma(float x) { return (float)oj_digamma((double)x); }
 struct oj_philox {
   unsigned x, y, z, w;
 };
-OJ_FUNCTION oj_philox oj_philox_words(oj_i64 seed, oj_i64 index) {
-  oj_philox c = {(unsigned)index, (unsigned)((oj_u64)index >> 32), 0, 0};
+struct oj_philox_words {
+  unsigned first, second;
+};
+// Neighbouring elements take words of one block, which is then computed once.
+OJ_FUNCTION oj_philox oj_philox_block(oj_i64 seed, oj_u64 block) {
+  oj_philox c = {(unsigned)block, (unsigned)(block >> 32), 0, 0};
   unsigned k0 = (unsigned)seed, k1 = (unsigned)((oj_u64)seed >> 32);
   OJ_UNROLL
   for (int round = 0; round < 10; ++round) {
@@ -238,6 +242,14 @@ OJ_FUNCTION oj_philox oj_philox_words(oj_i64 seed, oj_i64 index) {
   }
   return c;
 }
+OJ_FUNCTION unsigned oj_philox_word(oj_i64 seed, oj_i64 index) {
+  const oj_philox b = oj_philox_block(seed, (oj_u64)index >> 2);
+  return index & 2 ? (index & 1 ? b.w : b.z) : (index & 1 ? b.y : b.x);
+}
+OJ_FUNCTION oj_philox_words oj_philox_pair(oj_i64 seed, oj_i64 index) {
+  const oj_philox b = oj_philox_block(seed, (oj_u64)index >> 1);
+  return index & 1 ? oj_philox_words{b.z, b.w} : oj_philox_words{b.x, b.y};
+}
 OJ_FUNCTION double oj_bits53(unsigned high, unsigned low) {
   return (double)(((oj_u64)high << 32 | low) >> 11);
 }
@@ -245,18 +257,59 @@ OJ_FUNCTION double oj_box_muller(double u1, double u2) {
   return sqrt(-2 * log(u1)) * cos(6.28318530717958647693 * u2);
 }
 
+OJ_FUNCTION float oj_normal_of(unsigned first, unsigned second) {
+  const float u1 = (float)((first >> 8) + 1) * 0x1p-24f, u2 = (float)(second >> 8) * 0x1p-24f;
+  return sqrtf(-2 * logf(u1)) * cospif(2 * u2);
+}
+
 template <class T>
 OJ_FUNCTION T oj_rand_uniform(oj_i64 seed, oj_i64 index) {
-  const oj_philox w = oj_philox_words(seed, index);
-  if (sizeof(T) == 4) return (T)((float)(w.x >> 8) * 0x1p-24f);
-  return (T)(oj_bits53(w.x, w.y) * 0x1p-53);
+  if (sizeof(T) == 4) return (T)((float)(oj_philox_word(seed, index) >> 8) * 0x1p-24f);
+  const oj_philox_words w = oj_philox_pair(seed, index);
+  return (T)(oj_bits53(w.first, w.second) * 0x1p-53);
 }
 template <class T>
 OJ_FUNCTION T oj_rand_normal(oj_i64 seed, oj_i64 index) {
-  const oj_philox w = oj_philox_words(seed, index);
   if (sizeof(T) == 4) {
-    const float u1 = (float)((w.x >> 8) + 1) * 0x1p-24f, u2 = (float)(w.y >> 8) * 0x1p-24f;
-    return (T)(sqrtf(-2 * logf(u1)) * cospif(2 * u2));
+    const oj_philox_words w = oj_philox_pair(seed, index);
+    return (T)oj_normal_of(w.first, w.second);
   }
-  return (T)oj_box_muller((oj_bits53(w.x, w.y) + 1) * 0x1p-53, oj_bits53(w.z, w.w) * 0x1p-53);
+  const oj_philox b = oj_philox_block(seed, (oj_u64)index);
+  return (T)oj_box_muller((oj_bits53(b.x, b.y) + 1) * 0x1p-53, oj_bits53(b.z, b.w) * 0x1p-53);
+}
+
+// Elements first .. first + N - 1, where `first` is a multiple of how many share a block.
+template <int N>
+OJ_FUNCTION void oj_rand_uniform_vector(float (&out)[N], oj_i64 seed, oj_i64 first) {
+  OJ_UNROLL
+  for (int k = 0; k < N / 4; ++k) {
+    const oj_philox b = oj_philox_block(seed, ((oj_u64)first >> 2) + k);
+    out[4 * k] = (float)(b.x >> 8) * 0x1p-24f;
+    out[4 * k + 1] = (float)(b.y >> 8) * 0x1p-24f;
+    out[4 * k + 2] = (float)(b.z >> 8) * 0x1p-24f;
+    out[4 * k + 3] = (float)(b.w >> 8) * 0x1p-24f;
+  }
+}
+template <int N>
+OJ_FUNCTION void oj_rand_uniform_vector(double (&out)[N], oj_i64 seed, oj_i64 first) {
+  OJ_UNROLL
+  for (int k = 0; k < N / 2; ++k) {
+    const oj_philox b = oj_philox_block(seed, ((oj_u64)first >> 1) + k);
+    out[2 * k] = oj_bits53(b.x, b.y) * 0x1p-53;
+    out[2 * k + 1] = oj_bits53(b.z, b.w) * 0x1p-53;
+  }
+}
+template <int N>
+OJ_FUNCTION void oj_rand_normal_vector(float (&out)[N], oj_i64 seed, oj_i64 first) {
+  OJ_UNROLL
+  for (int k = 0; k < N / 2; ++k) {
+    const oj_philox b = oj_philox_block(seed, ((oj_u64)first >> 1) + k);
+    out[2 * k] = oj_normal_of(b.x, b.y);
+    out[2 * k + 1] = oj_normal_of(b.z, b.w);
+  }
+}
+template <int N>
+OJ_FUNCTION void oj_rand_normal_vector(double (&out)[N], oj_i64 seed, oj_i64 first) {
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) out[l] = oj_rand_normal<double>(seed, first + l);
 }

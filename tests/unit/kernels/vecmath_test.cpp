@@ -320,13 +320,15 @@ const VecmathRandom& random_named(const VecmathTable& table, const std::string& 
 
 constexpr long kSeeds[] = {0, 1, -1, 0x123456789abcdef0};
 
-/// Consecutive indices, indices around 2^32, and any others.
+/// Runs of neighbours that begin anywhere in a block, across 2^32 and with steps in them, and any
+/// others.
 std::vector<long> random_indices() {
   std::vector<long> indices;
+  for (const long start : {0L, 1L, 2L, 3L, (1L << 32) - 512, (1L << 32) - 509})
+    for (long i = 0; i < 1024; ++i) indices.push_back(start + i);
+  for (long i = 0; i < 1024; ++i) indices.push_back(i + (i / 10) * 6);
   std::mt19937_64 random(3);
-  for (long i = 0; i < 20000; ++i) {
-    indices.insert(indices.end(), {i, (1L << 32) - 500 + i, static_cast<long>(random())});
-  }
+  for (long i = 0; i < 20000; ++i) indices.push_back(static_cast<long>(random()));
   pad(indices);
   return indices;
 }
