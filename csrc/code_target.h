@@ -45,6 +45,12 @@ class CodeTarget {
   virtual std::string tensors_on() const { return "cpu"; }
 };
 
+/// False in builds without LLVM, which compile for GPUs only.
+bool has_cpu_target();
+
+/// The host. Raises BackendError in builds without LLVM.
+std::unique_ptr<CodeTarget> make_cpu_code(const Options& options);
+
 /// The target that the options name. Raises BackendError if a library or a device is missing.
 std::unique_ptr<CodeTarget> make_code_target(const Options& options);
 

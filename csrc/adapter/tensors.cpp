@@ -7,8 +7,7 @@
 #include <pthread.h>
 
 #include <mutex>
-
-#include "absl/container/flat_hash_map.h"
+#include <unordered_map>
 
 namespace ourjit {
 
@@ -90,7 +89,7 @@ class SwitchingAllocator final : public c10::Allocator {
 
   c10::Allocator* const other_;
   std::mutex mutex_;
-  absl::flat_hash_map<void*, BlockCache::Block*> blocks_;
+  std::unordered_map<void*, BlockCache::Block*> blocks_;
 };
 
 void lock_all() {

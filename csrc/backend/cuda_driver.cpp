@@ -1,11 +1,10 @@
 #include "backend/cuda_driver.h"
 
-#include <absl/container/inlined_vector.h>
-
 #include <algorithm>
 #include <cstring>
 #include <limits>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 #include "codegen/cuda_table.h"
@@ -161,7 +160,8 @@ void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream)
 }
 
 void CudaKernel::launch_row(const LaunchTable& table, int32_t* status, void* stream) const {
-  absl::InlinedVector<void*, 48> parameters;
+  std::vector<void*> parameters;
+  parameters.reserve(static_cast<size_t>(table.row_pointers + table.row_sizes + 1));
   for (int64_t i = 0; i < table.row_pointers; ++i)
     parameters.push_back(const_cast<void**>(table.pointers + i));
   for (int64_t i = 0; i < table.row_sizes; ++i)

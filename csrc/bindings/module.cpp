@@ -13,6 +13,7 @@
 #include "bindings/errors.h"
 #include "bindings/fx_import.h"
 #include "bindings/py_executable.h"
+#include "code_target.h"
 #include "graph/text.h"
 #include "graph/verify.h"
 #include "passes/passes.h"
@@ -149,6 +150,7 @@ PYBIND11_MODULE(_C, m) {
   const auto executable_type = py::reinterpret_steal<py::object>(make_executable_type());
   if (!executable_type) throw py::error_already_set();
   m.attr("Executable") = executable_type;
+  m.attr("HAS_CPU_TARGET") = has_cpu_target();
   m.def("option_table", option_rows);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")

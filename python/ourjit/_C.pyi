@@ -17,6 +17,8 @@ class BackendError(RuntimeError):
 class InternalError(RuntimeError):
     """A bug of ourjit."""
 
+HAS_CPU_TARGET: bool  # False in a build without LLVM
+
 def option_table() -> list[tuple[str, str, Any, str, bool, str]]:
     """(name, type, default, environment variable, affects_code, help) of each option."""
 

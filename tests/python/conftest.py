@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import ourjit
 import pytest
 import torch
-from ourjit import _gpu
+from ourjit import _C, _gpu
 
 # One in so many tests of operators runs on the emulated device; OURJIT_TEST_EMULATED=all runs them all.
 EMULATED_SHARE = 1 if os.environ.get("OURJIT_TEST_EMULATED") == "all" else 12
@@ -37,6 +37,8 @@ def _runs(item: pytest.Item) -> bool:
     """False for tests on devices that are not here (test_gpu.py shows that), and for most emulated ones."""
     params = item.callspec.params if isinstance(item, pytest.Function) and hasattr(item, "callspec") else {}
     on = params.get("device")
+    if on == "cpu":
+        return _C.HAS_CPU_TARGET
     if on == "cuda":
         return torch.cuda.is_available()
     if on == "emulated":

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
+from ourjit import _C
 
 PROGRAM = """
 import sys
@@ -53,3 +58,19 @@ def test_bad_environment_variable_is_named(tmp_path: Path) -> None:
     done = run(code, tmp_path, {**os.environ, "OURJIT_VERIFY": "maybe"})
     assert done.returncode == 1
     assert "OURJIT_VERIFY" in done.stderr and "'maybe' is not an integer" in done.stderr
+
+
+@pytest.mark.skipif(not shutil.which("readelf") or not shutil.which("nm"), reason="readelf and nm are not installed")
+def test_extension_binds_to_nothing_that_only_one_build_of_torch_has() -> None:
+    """Built against the CPU build of torch, it loads into a CUDA build of the same version, and the other way round."""
+    libraries = subprocess.run(["readelf", "-d", _C.__file__], capture_output=True, text=True, check=True).stdout
+    needed = set(re.findall(r"NEEDED.*\[(lib\w+)", libraries))
+    assert {name for name in needed if "torch" in name or "c10" in name} == {
+        "libtorch_cpu",
+        "libtorch_python",
+        "libc10",
+    }
+    assert not [name for name in needed if re.search("cuda|nv|absl|LLVM", name)]
+    symbols = subprocess.run(["nm", "-D", "--undefined-only", _C.__file__], capture_output=True, text=True, check=True)
+    assert "THPVariable_Wrap" in symbols.stdout
+    assert not re.findall(r"\S*(?:cuda|cublas|cudnn)\S*", symbols.stdout, re.I)

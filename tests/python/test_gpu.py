@@ -22,9 +22,10 @@ needs_cuobjdump = pytest.mark.skipif(
     not (_gpu.tool("cuobjdump") and _gpu.tool("nvdisasm")), reason="cuobjdump and nvdisasm are not installed"
 )
 needs_emulator = pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
+@needs_gpu
 def test_a_gpu_is_here() -> None:
     f = torch.compile(lambda x: x.sin() + 1, backend="ourjit", options={"strict": True})
     x = torch.randn(1000, device="cuda")
@@ -165,6 +166,22 @@ def test_models_train_on_the_emulated_device(name: str, monkeypatch: pytest.Monk
     monkeypatch.setenv("OURJIT_TARGET", "emulate")
     case = CASES[name]
     check_model(case.build(0.0), case.batch(1), steps=3)
+
+
+@needs_gpu
+@pytest.mark.parametrize("name", list(CASES))
+def test_models_train_on_a_gpu(name: str) -> None:
+    case = CASES[name]
+    with torch.device("cuda"):
+        check_model(case.build(0.0), case.batch(1), steps=3)
+
+
+@pytest.mark.skipif(_C.HAS_CPU_TARGET, reason="this build has a CPU target")
+def test_a_build_without_llvm_names_what_it_lacks() -> None:
+    with pytest.raises(RuntimeError, match="this build of ourjit has no CPU target, because it was built without LLVM"):
+        torch.compile(lambda x: x + 1, backend="ourjit")(torch.ones(4))
+    with pytest.raises(ourjit.BackendError, match="no CPU target"):
+        ourjit.emit(lambda x: x + 1, torch.ones(4))
 
 
 @needs_emulator

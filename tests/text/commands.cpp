@@ -24,9 +24,10 @@ std::string guarded(const Command& c, std::string_view args, std::string_view bo
 
 }  // namespace
 
-std::string run_command(std::string_view line, std::string_view body) {
+std::optional<std::string> run_command(std::string_view line, std::string_view body) {
   std::vector<Command> all = graph_commands();
-  for (const Command& c : kernel_commands()) all.push_back(c);
+  for (const auto& table : {kernel_commands(), llvm_commands()})
+    all.insert(all.end(), table.begin(), table.end());
   const Command* best = nullptr;
   for (const Command& c : all) {
     const bool fits = line == c.name || (line.starts_with(c.name) && line[c.name.size()] == ' ');
@@ -37,6 +38,7 @@ std::string run_command(std::string_view line, std::string_view body) {
     for (const Command& c : all) names += (names.empty() ? "" : ", ") + std::string(c.name);
     OURJIT_RAISE(UserError) << "unknown command '" << line << "'; there are: " << names;
   }
+  if (!best->run) return std::nullopt;
   std::string_view args = line.substr(best->name.size());
   while (args.starts_with(' ')) args.remove_prefix(1);
   return guarded(*best, args, body);

@@ -5,7 +5,6 @@
 #include "base/error.h"
 #include "build_plan.h"
 #include "codegen/cuda_emitter.h"
-#include "codegen/llvm_emitter.h"
 #include "commands.h"
 #include "fusion/group.h"
 #include "graph/text.h"
@@ -16,10 +15,8 @@
 #include "schedule/schedule.h"
 
 namespace ourjit::text_tests {
-namespace {
 
-/// `args` holds the width of vectors in bits, 512 if empty.
-loop::Target target(std::string_view args) {
+loop::Target cpu_target(std::string_view args) {
   loop::Target t;
   if (args.empty()) return t;
   const auto [end, error] = std::from_chars(args.data(), args.data() + args.size(), t.vector_bits);
@@ -27,6 +24,8 @@ loop::Target target(std::string_view args) {
     OURJIT_RAISE(UserError) << "'" << args << "' is not a vector width";
   return t;
 }
+
+namespace {
 
 std::string loop_parse(std::string_view, std::string_view body) {
   const std::string once = loop::print(loop::parse_kernel(body));
@@ -47,7 +46,7 @@ std::string loop_canonical(std::string_view, std::string_view body) {
 std::string schedule_cpu(std::string_view args, std::string_view body) {
   loop::Kernel k = loop::parse_kernel(body);
   loop::verify(k);
-  k = loop::schedule_cpu(std::move(k), target(args));
+  k = loop::schedule_cpu(std::move(k), cpu_target(args));
   loop::verify(k);
   return loop::print(k);
 }
@@ -56,12 +55,6 @@ std::string schedule_gpu(std::string_view, std::string_view body) {
   loop::Kernel k = loop::schedule_gpu(loop::parse_kernel(body), {});
   loop::verify(k);
   return loop::print(k);
-}
-
-std::string emit_llvm(std::string_view args, std::string_view body) {
-  const loop::Kernel k = loop::parse_kernel(body);
-  loop::verify(k);
-  return emit_llvm_text(k, target(args));
 }
 
 std::string emit_cuda(std::string_view, std::string_view body) {
@@ -135,7 +128,6 @@ std::vector<Command> kernel_commands() {
       {"schedule cpu", schedule_cpu},
       {"schedule gpu", schedule_gpu},
       {"schedule compare", schedule_compare},
-      {"emit llvm", emit_llvm},
       {"emit cuda", emit_cuda},
       {"fuse", fuse_command},
       {"lower", lower_command},

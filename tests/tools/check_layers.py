@@ -68,8 +68,6 @@ def check_include(path: Path, quoted: bool, name: str) -> str | None:
     if name.startswith(("llvm/", "llvm-c/", "torch/", "ATen/", "c10/")):
         return check_include(path, False, name)
     folder = name.split("/", maxsplit=1)[0] if "/" in name else ""
-    if folder == "absl":  # in the whole of csrc
-        return None
     if folder not in LEVELS:
         return f"includes {name}, whose folder has no level"
     if folder == here or (folder == "ourjit" and here != ""):

@@ -12,8 +12,8 @@
 #include "backend/cuda_api.h"
 #include "backend/nvrtc_check.h"
 #include "base/error.h"
-#include "codegen/kernel_check.h"
 #include "loop/text.h"
+#include "replaced.h"
 
 namespace ourjit {
 namespace {

@@ -196,12 +196,6 @@ void expect_same(const CpuCase& cpu, const LoadedKernel& code, const loop::Kerne
   }
 }
 
-std::string replaced(std::string text, std::string_view from, std::string_view to) {
-  for (size_t at = 0; (at = text.find(from, at)) != std::string::npos; at += to.size())
-    text.replace(at, from.size(), to);
-  return text;
-}
-
 void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>>& sizes, Fill fill,
                    Tolerance t) {
   for (const CpuCase& cpu : cpu_cases()) {

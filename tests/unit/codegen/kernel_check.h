@@ -10,6 +10,7 @@
 #include "backend/cpu_backend.h"
 #include "loop/interpret.h"
 #include "loop/loop_ir.h"
+#include "replaced.h"
 
 namespace ourjit::testing {
 
@@ -77,9 +78,6 @@ void expect_kernel(std::string_view text, const std::vector<std::vector<int64_t>
 
 /// The backend for `cpu`, made once.
 CpuBackend& backend_for(const CpuCase& cpu);
-
-/// `text` with every occurrence of `from` replaced.
-std::string replaced(std::string text, std::string_view from, std::string_view to);
 
 /// Runs a compiled kernel over all of its parallel iterations, split in pieces; the recorded
 /// status.

@@ -1,0 +1,57 @@
+// The CPU as a target: in builds with LLVM.
+#include <utility>
+
+#include "backend/cpu_backend.h"
+#include "base/parallel.h"
+#include "code_target.h"
+#include "schedule/schedule.h"
+
+namespace ourjit {
+namespace {
+
+class CpuCode final : public CodeTarget {
+ public:
+  explicit CpuCode(const Options& options)
+      : host_(detect_host(static_cast<int>(options.max_vector_bits))),
+        backend_(make_cpu_backend(host_)) {}
+
+  loop::Kernel schedule(loop::Kernel lowered) const override {
+    return loop::schedule_cpu(std::move(lowered), host_.target);
+  }
+
+  std::vector<std::shared_ptr<const KernelCode>> compile(
+      const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
+    std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
+    for_each_parallel(kernels.size(), threads, [&](size_t i) {
+      const std::shared_ptr<LoadedKernel> loaded = backend_->compile(*kernels[i]);
+      codes[i] =
+          std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
+    });
+    return codes;
+  }
+
+  std::string source(const loop::Kernel& k) const override { return backend_->optimized_llvm(k); }
+  std::string assembly(const loop::Kernel& k) const override { return backend_->assembly(k); }
+  std::string binary(const loop::Kernel& k) const override {
+    return std::string(backend_->compile(k)->object());
+  }
+
+  void log(const loop::Kernel& k, StageLog& log) const override {
+    if (log.wants("llvm")) log.write("llvm", k.name + ".ll", source(k));
+    if (log.wants("asm")) log.write("asm", k.name + ".s", assembly(k));
+  }
+
+ private:
+  const HostCpu host_;
+  const std::unique_ptr<CpuBackend> backend_;
+};
+
+}  // namespace
+
+bool has_cpu_target() { return true; }
+
+std::unique_ptr<CodeTarget> make_cpu_code(const Options& options) {
+  return std::make_unique<CpuCode>(options);
+}
+
+}  // namespace ourjit
