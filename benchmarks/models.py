@@ -20,6 +20,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from timing import DEVICES, in_turns, use_device, wait
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 
 Step = Callable[[], None]
@@ -32,15 +34,16 @@ def resident_mb() -> float:
     return math.nan
 
 
-def make_step(model_name: str, backend: str) -> Step:
+def make_step(model_name: str, backend: str, device: str) -> Step:
     """A training step of a fresh model: forward, backward, AdamW."""
     import torch
     from models import CASES
 
     torch.manual_seed(0)
     case = CASES[model_name]
-    model = case.build(0.1)
-    batch = case.batch(1)
+    with use_device(device):
+        model = case.build(0.1)
+        batch = case.batch(1)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
     run = model if backend == "eager" else torch.compile(model, backend=backend)
 
@@ -52,17 +55,21 @@ def make_step(model_name: str, backend: str) -> Step:
     return step
 
 
-def measure_cold(model_name: str, backend: str) -> dict[str, Any]:
-    """In this fresh process: seconds to the first step, without importing Dynamo, and resident memory after 20."""
-    import torch._dynamo  # noqa: F401
+def measure_cold(model_name: str, backend: str, device: str, warm: int) -> dict[str, Any]:
+    """In this fresh process: seconds to the first step, without importing Dynamo, and memory after `warm` more."""
+    import torch
+    import torch._dynamo
 
-    step = make_step(model_name, backend)
+    step = make_step(model_name, backend, device)
     start = time.perf_counter()
     step()
+    wait(device)
     first = time.perf_counter() - start
-    for _ in range(20):
+    for _ in range(warm):
         step()
     result: dict[str, Any] = {"first_step": first, "resident_mb": resident_mb()}
+    if device == "cuda":
+        result["device_mb"] = torch.cuda.max_memory_allocated() / 2**20
     if backend == "ourjit":
         import ourjit
 
@@ -70,26 +77,17 @@ def measure_cold(model_name: str, backend: str) -> dict[str, Any]:
     return result
 
 
-def measure_steps(model_name: str, backends: list[str], rounds: int) -> dict[str, Any]:
+def measure_steps(model_name: str, backends: list[str], device: str, rounds: int) -> dict[str, Any]:
     """Median seconds of a step of each backend; they take turns in blocks."""
     import torch._dynamo
 
     steps = {}
     for backend in backends:
         torch._dynamo.utils.counters.clear()
-        steps[backend] = make_step(model_name, backend)
-        for _ in range(3):
+        steps[backend] = make_step(model_name, backend, device)
+        for _ in range(3 if rounds > 1 else 1):
             steps[backend]()
-    times: dict[str, list[float]] = {backend: [] for backend in backends}
-    for _ in range(rounds):
-        for backend, step in steps.items():
-            step()
-            block = []
-            for _ in range(5):
-                start = time.perf_counter()
-                step()
-                block.append(time.perf_counter() - start)
-            times[backend].append(statistics.median(block))
+    times = in_turns(steps, device, rounds, count=5 if rounds > 1 else 1)
     return {backend: {"step": statistics.median(t), "steps": t} for backend, t in times.items()}
 
 
@@ -106,10 +104,11 @@ def in_fresh_process(*arguments: object) -> Any:
 
 def measure_model(name: str, options: argparse.Namespace) -> dict[str, Any]:
     result: dict[str, Any] = {}
-    for backend in dict.fromkeys([*options.backends, "aot_eager"]):
-        result[backend] = in_fresh_process("cold", name, backend)
+    cold = options.backends if options.device == "emulated" else [*options.backends, "aot_eager"]
+    for backend in dict.fromkeys(cold):
+        result[backend] = in_fresh_process("cold", options.device, name, backend, 20 if options.rounds > 1 else 0)
     usable = [backend for backend in options.backends if "error" not in result[backend]]
-    for backend, values in in_fresh_process("steps", name, ",".join(usable), options.rounds).items():
+    for backend, values in in_fresh_process("steps", options.device, name, ",".join(usable), options.rounds).items():
         if isinstance(values, dict):
             result[backend] |= values
         else:
@@ -165,11 +164,11 @@ def show(results: dict[str, Any], backends: list[str]) -> None:
 
 
 def worker(arguments: list[str]) -> None:
-    kind, name, backends, *rest = arguments
+    kind, device, name, backends, count = arguments
     if kind == "cold":
-        print(json.dumps(measure_cold(name, backends)))
+        print(json.dumps(measure_cold(name, backends, device, int(count))))
     else:
-        print(json.dumps(measure_steps(name, backends.split(","), int(rest[0]))))
+        print(json.dumps(measure_steps(name, backends.split(","), device, int(count))))
 
 
 def main() -> None:
@@ -180,8 +179,11 @@ def main() -> None:
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="model", help="of: " + ", ".join(CASES))
+    parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default %(default)s)")
     parser.add_argument("--backends", default="eager,ourjit,inductor", help="comma-separated (default %(default)s)")
-    parser.add_argument("--rounds", type=int, default=11, help="turns of five steps each (default %(default)s)")
+    parser.add_argument(
+        "--rounds", type=int, default=11, help="turns of five steps each (default %(default)s); 1: one step, not warm"
+    )
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     options = parser.parse_args()
     options.backends = options.backends.split(",")
