@@ -14,10 +14,14 @@ namespace {
 
 class GpuCode final : public CodeTarget {
  public:
-  GpuCode(const GpuConfig& config, std::string tensors_on)
-      : backend_(make_gpu_backend(config)), tensors_on_(std::move(tensors_on)) {}
+  GpuCode(const GpuConfig& config, std::string tensors_on, bool deterministic)
+      : backend_(make_gpu_backend(config)),
+        tensors_on_(std::move(tensors_on)),
+        deterministic_(deterministic) {}
 
-  LowerOptions lowering() const override { return {backend_->target().shared_bytes}; }
+  LowerOptions lowering() const override {
+    return {backend_->target().shared_bytes, !deterministic_};
+  }
   /// Two blocks for each multiprocessor.
   int64_t parallel_rows() const override {
     return static_cast<int64_t>(
@@ -63,6 +67,7 @@ class GpuCode final : public CodeTarget {
  private:
   const std::unique_ptr<GpuBackend> backend_;
   const std::string tensors_on_;
+  const bool deterministic_;
 };
 
 }  // namespace
@@ -75,7 +80,7 @@ std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
   config.save_folder = options.dump;
   if (target.starts_with("sm_")) {
     config.architecture = target;
-    return std::make_unique<GpuCode>(config, "");
+    return std::make_unique<GpuCode>(config, "", options.deterministic);
   }
   if (target == "emulate") {
     if (options.emulator.empty())
@@ -84,11 +89,11 @@ std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
              "OURJIT_EMULATOR to the path of libourjit_emulator.so";
     config.nvrtc = config.driver = options.emulator;
     config.emulated = true;
-    return std::make_unique<GpuCode>(config, "cpu");
+    return std::make_unique<GpuCode>(config, "cpu", options.deterministic);
   }
   config.driver = "libcuda.so.1";
   if (target.size() > 5) config.ordinal = std::stoi(target.substr(5));
-  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal));
+  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal), options.deterministic);
 }
 
 }  // namespace ourjit

@@ -277,6 +277,8 @@ void KernelEmitter::store(const loop::Store& s) {
   std::string text;
   if (of_thread)
     text = s.buffer + "[" + at + "] " + (s.accumulate ? "+= " : "= ") + v + ";";
+  else if (s.atomic)
+    text = "oj_atomic_add(" + s.buffer + ", " + at + ", " + v + ");";
   else if (s.accumulate)
     text = (local ? "oj_shared_accumulate(" : "oj_accumulate(") + s.buffer + ", " + at + ", " + v +
            ");";

@@ -81,6 +81,7 @@ Value* KernelEmitter::add_to_memory(DType t, Value* old, Value* v) {
 }
 
 void KernelEmitter::store(const loop::Store& s) {
+  OURJIT_CHECK(!s.atomic) << "@" << k_.name << " adds atomically, which is for GPUs";
   const DType t = loop::memory_dtype(k_, s.buffer);
   LaneAddress at = index_.address(s.index);
   Value* v = value(s.value);

@@ -90,18 +90,27 @@ class Interpreter {
     return it->second;
   }
 
+  enum class Meets : uint8_t { Read, Write, Add };
+
   std::byte* address(const Memory& m, const std::string& name, const Sym& index, const Lane& lane,
-                     bool writes) {
+                     Meets how) {
     const int64_t i = lane.eval(index);
     OURJIT_CHECK(i >= 0 && i < m.size) << "@" << k_.name << ": " << name << "[" << index.str()
                                        << "] is element " << i << " of " << m.size;
     if (has_threads(k_) && !m.of_thread) {
       const Threads who{in_x_ || k_.threads_x == 1 ? thread_x_ : -1,
                         in_y_ || k_.threads_y == 1 ? thread_y_ : -1};
-      if (writes)
-        races_.write(name, i, who, m.of_block);
-      else
-        races_.read(name, i, who, m.of_block);
+      switch (how) {
+        case Meets::Read:
+          races_.read(name, i, who, m.of_block);
+          break;
+        case Meets::Write:
+          races_.write(name, i, who, m.of_block);
+          break;
+        case Meets::Add:
+          races_.add(name, i, who, m.of_block);
+          break;
+      }
     }
     const int64_t copy = m.of_thread ? thread_y_ * k_.threads_x + thread_x_ : 0;
     return m.data + (copy * m.size + i) * dtype_bytes(m.dtype);
@@ -130,7 +139,7 @@ class Interpreter {
               const Memory& m = memory(l.buffer);
               lane.value(l.result) =
                   lane.enabled(l.mask)
-                      ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane, false))
+                      ? load_scalar(m.dtype, address(m, l.buffer, l.index, lane, Meets::Read))
                       : Scalar::integer(m.dtype, 0);
             },
             [&](const Store& s) { store(s, lane); },
@@ -152,7 +161,7 @@ class Interpreter {
   void store(const Store& s, Lane& lane) {
     if (!lane.enabled(s.mask)) return;
     const Memory& m = memory(s.buffer);
-    std::byte* p = address(m, s.buffer, s.index, lane, true);
+    std::byte* p = address(m, s.buffer, s.index, lane, s.atomic ? Meets::Add : Meets::Write);
     const Scalar& x = lane.value(s.value);
     OURJIT_CHECK(x.dtype == m.dtype) << "a " << dtype_name(x.dtype) << " is stored to " << s.buffer;
     store_scalar(p, s.accumulate ? reduce_combine(ReduceOp::sum, load_scalar(m.dtype, p), x) : x);

@@ -116,13 +116,15 @@ struct Load {
 };
 
 /// Writes an element where `mask` holds. With `accumulate`, adds to what is there (read, add,
-/// write; the lanes of a vector loop must not collide).
+/// write; the lanes of a vector loop must not collide). With `atomic`, which is for GPUs, it adds in
+/// one step: any iterations of any loops may add to one element, in any order.
 struct Store {
   std::string buffer;
   Sym index;
   ValueId value;
   ValueId mask = kNone;
   bool accumulate = false;
+  bool atomic = false;  // with accumulate
 };
 
 /// Makes an integer value usable in indices under a name. Out of 0 .. extent - 1 (after adding
@@ -181,6 +183,11 @@ struct Kernel {
   std::vector<std::string>
       provenance;  // graph nodes and Python lines it came from; not part of its text's meaning
 };
+
+/// True for dtypes that GPUs can add to memory in one step.
+inline bool has_atomic_add(DType t) {
+  return t == DType::f32 || t == DType::f64 || t == DType::i32 || t == DType::i64;
+}
 
 /// True for kernels scheduled for a GPU.
 inline bool has_threads(const Kernel& k) { return k.threads_x > 0; }

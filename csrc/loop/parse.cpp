@@ -206,7 +206,8 @@ class KernelParser {
 
   Store store() {
     Store s;
-    s.accumulate = in_.eat("accumulate");
+    s.atomic = in_.eat("atomic");
+    s.accumulate = s.atomic || in_.eat("accumulate");
     s.buffer = memory();
     s.index = subscript();
     in_.expect(",");

@@ -1,5 +1,6 @@
 #include "loop/races.h"
 
+#include <algorithm>
 #include <cstdlib>
 
 #include "base/error.h"
@@ -49,26 +50,56 @@ void RaceDetector::fail(const std::string& memory, int64_t element, const char* 
   std::abort();
 }
 
+bool RaceDetector::after_writes(const Cell& c, const Threads& who, bool of_block) const {
+  const bool barrier = c.write.block == block_ ? c.write.epoch != epoch_ : of_block;
+  return ordered(c.write, who, of_block) && (!c.many_adders || barrier);
+}
+
 void RaceDetector::read(const std::string& memory, int64_t element, const Threads& who,
                         bool of_block) {
   Cell& c = cell(memory, element);
-  if (!ordered(c.write, who, of_block)) fail(memory, element, "is read after it was written");
+  if (!after_writes(c, who, of_block)) fail(memory, element, "is read after it was written");
   const bool again = !ordered(c.read, who, of_block);
   c.many_readers = again && (c.many_readers || !(c.read.who == who));
   c.read = access(who);
 }
 
-void RaceDetector::write(const std::string& memory, int64_t element, const Threads& all,
+void RaceDetector::wrote(Cell& c, const std::string& memory, int64_t element, const Threads& who,
                          bool of_block) {
-  // Of threads that do the same, one stores.
-  const Threads who{std::max<int64_t>(all.x, 0), std::max<int64_t>(all.y, 0)};
-  Cell& c = cell(memory, element);
-  if (!ordered(c.write, who, of_block)) fail(memory, element, "is written twice");
   const bool others_read = c.many_readers && c.read.block == block_ && c.read.epoch == epoch_ &&
                            c.read.epoch_of_y == epoch_of(c.read.who.y);
   if (others_read || !ordered(c.read, who, of_block))
     fail(memory, element, "is written after it was read");
   c.write = access(who);
+}
+
+namespace {
+
+/// Of threads that do the same, one stores.
+Threads storing(const Threads& all) {
+  return {std::max<int64_t>(all.x, 0), std::max<int64_t>(all.y, 0)};
+}
+
+}  // namespace
+
+void RaceDetector::write(const std::string& memory, int64_t element, const Threads& all,
+                         bool of_block) {
+  const Threads who = storing(all);
+  Cell& c = cell(memory, element);
+  if (!after_writes(c, who, of_block)) fail(memory, element, "is written twice");
+  wrote(c, memory, element, who, of_block);
+  c.added = c.many_adders = false;
+}
+
+void RaceDetector::add(const std::string& memory, int64_t element, const Threads& all,
+                       bool of_block) {
+  const Threads who = storing(all);
+  Cell& c = cell(memory, element);
+  const bool alone = after_writes(c, who, of_block);
+  if (!alone && !c.added) fail(memory, element, "is added to after it was written");
+  wrote(c, memory, element, who, of_block);
+  c.added = true;
+  c.many_adders = !alone;
 }
 
 }  // namespace ourjit::loop

@@ -28,6 +28,8 @@ class RaceDetector {
   /// `of_block`: the memory is the block's own.
   void read(const std::string& memory, int64_t element, const Threads& who, bool of_block);
   void write(const std::string& memory, int64_t element, const Threads& who, bool of_block);
+  /// Atomic additions are no race among each other.
+  void add(const std::string& memory, int64_t element, const Threads& who, bool of_block);
 
  private:
   struct Access {
@@ -38,10 +40,16 @@ class RaceDetector {
   struct Cell {
     Access write, read;
     bool many_readers = false;
+    bool added = false, many_adders = false;  // the write is an atomic addition, one of several
   };
 
   int64_t epoch_of(int64_t y) const;
   bool ordered(const Access& before, const Threads& who, bool of_block) const;
+  /// The same, of all threads that wrote.
+  bool after_writes(const Cell& c, const Threads& who, bool of_block) const;
+  /// Records a write after the reads before it.
+  void wrote(Cell& c, const std::string& memory, int64_t element, const Threads& who,
+             bool of_block);
   Cell& cell(const std::string& memory, int64_t element);
   Access access(const Threads& who) const;
   [[noreturn]] void fail(const std::string& memory, int64_t element, const char* what) const;

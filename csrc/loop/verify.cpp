@@ -215,6 +215,8 @@ class Verifier {
       if (b.name == s.buffer && b.access == Access::In) fail("an input is written");
     if (s.accumulate && (is_bool(t) || is_16_bit_float(t)))
       fail("cannot accumulate in " + std::string(dtype_name(t)));
+    if (s.atomic && (!has_atomic_add(t) || is_local(k_, s.buffer)))
+      fail("cannot add atomically to " + std::string(dtype_name(t)) + " " + s.buffer);
   }
 
   void loop(const For& f) {

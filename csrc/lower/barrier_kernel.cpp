@@ -14,8 +14,9 @@ constexpr int64_t kScatterBlock =
 
 class BarrierLowering {
  public:
-  BarrierLowering(const Graph& g, const Fusion& f, const Node& n, const std::string& name)
-      : g_(g), n_(n), b_(name), e_(g, f, b_) {}
+  BarrierLowering(const Graph& g, const Fusion& f, const Node& n, const std::string& name,
+                  const LowerOptions& options)
+      : g_(g), n_(n), options_(options), b_(name), e_(g, f, b_) {}
 
   LoweredKernel run() {
     switch (n_.op) {
@@ -23,10 +24,10 @@ class BarrierLowering {
         copy_to();
         break;
       case Op::scatter:
-        scatter();
+        atomic() ? scatter_in_parallel() : scatter();
         break;
       case Op::index_put:
-        index_put();
+        atomic() ? index_put_in_parallel() : index_put();
         break;
       default:
         OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
@@ -65,10 +66,19 @@ class BarrierLowering {
   void copy_to();
   void scatter();
   void index_put();
+  void scatter_in_parallel();
+  void index_put_in_parallel();
+  /// Opens loops over all of `sizes`, the last one within a parallel iteration.
+  IndexVector open_all(const std::vector<Sym>& sizes);
   bool adds() const { return attr<std::string>(n_, "mode") == "add"; }
+  /// Elements may be added in any order, and are where memory can.
+  bool atomic() const {
+    return options_.atomics && adds() && loop::has_atomic_add(g_.type(n_.results[0]).dtype);
+  }
 
   const Graph& g_;
   const Node& n_;
+  const LowerOptions options_;
   KernelBuilder b_;
   Evaluator e_;
   Sym extent_ = 1;
@@ -76,16 +86,54 @@ class BarrierLowering {
 };
 
 void BarrierLowering::copy_to() {
-  const std::vector<Sym>& sizes = g_.type(n_.operands[0]).sizes;
-  IndexVector at;
-  if (!sizes.empty()) {
-    at = open_parallel({sizes.begin(), sizes.end() - 1});
-    open(loop::LoopKind::Serial, "c", 0, sizes.back(), sizes.back());
-    at.push_back(Sym::symbol("c"));
-  }
+  const IndexVector at = open_all(g_.type(n_.operands[0]).sizes);
   const loop::ValueId x =
       e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
   e_.store(n_.operands[0], at, x);
+  close_all();
+}
+
+IndexVector BarrierLowering::open_all(const std::vector<Sym>& sizes) {
+  if (sizes.empty()) return {};
+  IndexVector at = open_parallel({sizes.begin(), sizes.end() - 1});
+  open(loop::LoopKind::Serial, "c", 0, sizes.back(), sizes.back());
+  at.push_back(Sym::symbol("c"));
+  return at;
+}
+
+void BarrierLowering::scatter_in_parallel() {
+  const auto dim = static_cast<size_t>(int_attr(n_, "dim"));
+  IndexVector at = open_all(g_.type(n_.operands[1]).sizes);
+  const std::vector<Sym>& base = g_.type(n_.operands[0]).sizes;
+  const loop::ValueId i = b_.cast(e_.element(n_.operands[1], at), DType::i64);
+  const Sym target = b_.bind(i, base.empty() ? Sym(1) : base[dim], false, loop::kNone);
+  const loop::ValueId x =
+      e_.element(n_.operands[2], broadcast_index(at, g_.type(n_.operands[2]).sizes));
+  if (!at.empty()) at[dim] = target;
+  e_.store(n_.results[0], at, x, true, true);
+  close_all();
+}
+
+/// updates[lead..., index dims..., trail...]
+void BarrierLowering::index_put_in_parallel() {
+  const std::vector<int64_t> dims = int_list_attr(n_, "dims");
+  const auto lead = static_cast<int64_t>(dims[0]), count = static_cast<int64_t>(dims.size());
+  const std::vector<Sym>& base = g_.type(n_.operands[0]).sizes;
+  const std::vector<Sym>& positions = g_.type(n_.operands[2]).sizes;
+  std::vector<Sym> sizes(base.begin(), base.begin() + lead);
+  sizes.insert(sizes.end(), positions.begin(), positions.end());
+  sizes.insert(sizes.end(), base.begin() + lead + count, base.end());
+  const IndexVector at = open_all(sizes);
+  const auto first = at.begin() + lead, last = first + static_cast<int64_t>(positions.size());
+  IndexVector to(at.begin(), first);
+  for (size_t k = 0; k < dims.size(); ++k) {
+    const loop::ValueId i = b_.cast(e_.element(n_.operands[2 + k], {first, last}), DType::i64);
+    to.push_back(b_.bind(i, base[static_cast<size_t>(lead) + k], true, loop::kNone));
+  }
+  to.insert(to.end(), last, at.end());
+  const loop::ValueId x =
+      e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
+  e_.store(n_.results[0], to, x, true, true);
   close_all();
 }
 
@@ -170,9 +218,10 @@ void BarrierLowering::index_put() {
 
 }  // namespace
 
-LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name) {
+LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name,
+                            const LowerOptions& options) {
   const Node& node = g.node(n);
-  LoweredKernel k = BarrierLowering(g, f, node, name).run();
+  LoweredKernel k = BarrierLowering(g, f, node, name, options).run();
   // A scatter writes into the copy of its base.
   for (ValueId& v : k.buffers)
     if (v == node.results[0]) v = node.operands[0];

@@ -246,10 +246,12 @@ loop::ValueId Evaluator::gather(const Node& n, const IndexVector& index, loop::V
   return element(n.operands[0], inner, mask);
 }
 
-void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate) {
+void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate,
+                      bool atomic) {
   const Node* n = g_.def(v);
   if (n && op_category(n->op) == OpCategory::View)
-    return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, accumulate);
+    return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, accumulate,
+                 atomic);
   const TensorType& t = g_.type(v);
   const int b = buffer(v, accumulate ? loop::Access::InOut : loop::Access::Out);
   const Sym at = linear_offset(index, t.strides, b_.bounds());
@@ -265,7 +267,7 @@ void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value, 
   const loop::ValueId x = narrow != narrow_.end() && b_.dtype(narrow->second) == t.dtype
                               ? narrow->second
                               : b_.cast(value, t.dtype);
-  b_.store(b_.buffer_name(b), at, x, kNone, accumulate);
+  b_.store(b_.buffer_name(b), at, x, kNone, accumulate, atomic);
 }
 
 }  // namespace ourjit

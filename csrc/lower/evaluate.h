@@ -26,7 +26,8 @@ class Evaluator {
   /// Element `index` of `v`, zero where `mask` is false.
   loop::ValueId element(ValueId v, const IndexVector& index, loop::ValueId mask = loop::kNone);
   /// Stores `value` as element `index` of `v` (a value in memory, or a view of one).
-  void store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate = false);
+  void store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate = false,
+             bool atomic = false);
 
   /// From now on `v` is `value` (a reduction's result, of the row that is open).
   void set_scalar(ValueId v, loop::ValueId value) { scalars_[v] = value; }

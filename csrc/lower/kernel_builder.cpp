@@ -127,8 +127,9 @@ ValueId KernelBuilder::load(const std::string& memory, DType dtype, const Sym& a
 }
 
 void KernelBuilder::store(const std::string& memory, const Sym& at, ValueId value, ValueId mask,
-                          bool accumulate) {
-  block(depth()).push_back({loop::Store{memory, bounds_.simplify(at), value, mask, accumulate}});
+                          bool accumulate, bool atomic) {
+  block(depth()).push_back(
+      {loop::Store{memory, bounds_.simplify(at), value, mask, accumulate, atomic}});
 }
 
 Sym KernelBuilder::bind(ValueId value, const Sym& extent, bool wrap, ValueId mask) {

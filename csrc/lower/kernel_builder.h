@@ -41,7 +41,7 @@ class KernelBuilder {
   loop::ValueId load(const std::string& memory, DType dtype, const Sym& at, loop::ValueId mask,
                      bool mutable_memory);
   void store(const std::string& memory, const Sym& at, loop::ValueId value,
-             loop::ValueId mask = loop::kNone, bool accumulate = false);
+             loop::ValueId mask = loop::kNone, bool accumulate = false, bool atomic = false);
   /// Makes `value` an index symbol; equal ones share a symbol.
   Sym bind(loop::ValueId value, const Sym& extent, bool wrap, loop::ValueId mask);
   /// Combines `value` over the loop at depth `from` and deeper, whatever loops are open there; the

@@ -21,6 +21,7 @@ struct LoweredKernel {
 /// What a target can do for a row program.
 struct LowerOptions {
   int64_t local_bytes = 256 * 1024;  // values of one row that may be kept beside memory
+  bool atomics = false;              // scatters may add in any order
 };
 
 /// The kernel of one group. Values in memory are addressed by the strides of their types.
@@ -28,6 +29,7 @@ LoweredKernel lower_group(const Graph& g, const Fusion& f, const Group& group,
                           const std::string& name, const LowerOptions& options = {});
 
 /// The kernel of a barrier that is not a call: copy_to, scatter, index_put.
-LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name);
+LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std::string& name,
+                            const LowerOptions& options = {});
 
 }  // namespace ourjit

@@ -180,15 +180,20 @@ void add_bounds(const std::vector<Node>& body, SymBounds& bounds) {
 
 /// Every access of one memory in a loop.
 struct Accesses {
-  std::vector<Sym> loads, stores;
+  std::vector<Sym> loads, stores;  // atomic additions are stores where something else is met too
+  std::vector<Sym> additions;
 };
 
 std::map<std::string, Accesses> collect_accesses(const std::vector<Node>& body) {
   std::map<std::string, Accesses> out;
   for_each_node(body, [&](const Node& n) {
     if (const Load* l = std::get_if<Load>(&n.v)) out[l->buffer].loads.push_back(l->index);
-    if (const Store* s = std::get_if<Store>(&n.v)) out[s->buffer].stores.push_back(s->index);
+    if (const Store* s = std::get_if<Store>(&n.v))
+      (s->atomic ? out[s->buffer].additions : out[s->buffer].stores).push_back(s->index);
   });
+  for (auto& [name, a] : out)
+    if (!a.loads.empty() || !a.stores.empty())
+      a.stores.insert(a.stores.end(), a.additions.begin(), a.additions.end());
   return out;
 }
 

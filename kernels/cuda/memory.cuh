@@ -36,6 +36,23 @@ OJ_FUNCTION void oj_accumulate(T* p, oj_i64 i, T v) {
   oj_store(p, i, oj_add(oj_load((const T*)p, i), v));
 }
 
+#ifdef OJ_EMULATE
+#define OJ_ATOMIC_ADD(T, bits, letter)                       \
+  OJ_FUNCTION void oj_atomic_add(T* p, oj_i64 i, T v) {      \
+    OJ_SEEN(p + i, sizeof(T), true);                         \
+    p[i] = oj_add(p[i], v);                                  \
+  }
+#else
+#define OJ_ATOMIC_ADD(T, bits, letter)                                                       \
+  OJ_FUNCTION void oj_atomic_add(T* p, oj_i64 i, T v) {                                      \
+    asm volatile("red.global.add." bits " [%0], %1;" ::"l"(p + i), letter(v) : "memory");    \
+  }
+#endif
+OJ_ATOMIC_ADD(float, "f32", "f")
+OJ_ATOMIC_ADD(double, "f64", "d")
+OJ_ATOMIC_ADD(int, "u32", "r")
+OJ_ATOMIC_ADD(oj_i64, "u64", "l")
+
 // Memory units of 16, 8, 4 and 2 bytes.
 template <int Bytes>
 struct oj_unit;

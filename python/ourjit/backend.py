@@ -15,7 +15,7 @@ from ourjit import _C, _gpu, _torch
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
 from ourjit.joint_graph import prepare
-from ourjit.options import check_options
+from ourjit.options import check_options, with_torch_settings
 
 log = logging.getLogger("ourjit")
 
@@ -106,7 +106,7 @@ _sessions_lock = threading.Lock()
 
 def session(options: Mapping[str, Any] | None) -> Session:
     """The session of these options; made at their first use. Raises UserError for bad options."""
-    checked = check_options(options)
+    checked = with_torch_settings(check_options(options))
     key = tuple(sorted(checked.items()))
     with _sessions_lock:
         found = _sessions.get(key)

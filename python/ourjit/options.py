@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Mapping
 from typing import Any
 
+import torch
+
 from ourjit import _C
 
 _PYTHON_TYPES: dict[str, type] = {"bool": bool, "int64_t": int, "std::string": str}
@@ -33,6 +35,14 @@ def check_options(options: Mapping[str, Any] | None) -> dict[str, Any]:
             )
         checked[name] = value
     return checked
+
+
+def with_torch_settings(options: Mapping[str, Any]) -> dict[str, Any]:
+    """The options with what torch's global switches say where they say nothing."""
+    found = dict(options)
+    if torch.are_deterministic_algorithms_enabled():
+        found.setdefault("deterministic", True)
+    return found
 
 
 def _unknown(name: str, names: list[str]) -> str:

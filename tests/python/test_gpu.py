@@ -6,6 +6,7 @@ import copy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import ourjit
 import pytest
@@ -113,6 +114,55 @@ def test_tables_of_tensors_are_read_where_they_lie(architecture: str) -> None:
     assert "oj_table<" in kernel.source and ", 512>" in kernel.source
     resources = kernel.resources()
     assert resources["stack_bytes"] == 0 and resources["registers"] <= 40
+
+
+def embed(weight: Tensor, index: Tensor) -> Tensor:
+    return F.embedding(index, weight)
+
+
+@needs_nvrtc
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=lambda t: str(t)[6:])
+def test_embedding_gradients_are_added_atomically(architecture: str, dtype: torch.dtype) -> None:
+    weight = torch.randn(1000, 64, dtype=dtype, requires_grad=True)
+    kernel = ourjit.emit(embed, weight, torch.randint(0, 1000, (8, 128)), target=architecture)[-1]
+    assert "store atomic" in kernel.loop_ir and "oj_atomic_add(b" in kernel.source
+    assert kernel.binary()[:4] == b"\x7fELF"
+    assert kernel.resources()["threads"][0] >= 16, "the columns of a row are added by neighbouring threads"
+
+
+def test_deterministic_algorithms_add_in_order() -> None:
+    weight, index = torch.randn(100, 8, requires_grad=True), torch.randint(0, 100, (50,))
+    torch.use_deterministic_algorithms(True)
+    try:
+        emitted = ourjit.emit(embed, weight, index, target="sm_90")
+    finally:
+        torch.use_deterministic_algorithms(False)
+    assert not any("store atomic" in kernel.loop_ir for kernel in emitted)
+    assert any("store accumulate" in kernel.loop_ir for kernel in emitted)
+
+
+def index_add(x: Tensor, i: Tensor, source: Tensor) -> Tensor:
+    return x.index_add(0, i, source)
+
+
+def index_put(x: Tensor, i: Tensor, source: Tensor) -> Tensor:
+    return x.index_put((i,), source, accumulate=True)
+
+
+def scatter_add(x: Tensor, i: Tensor, source: Tensor) -> Tensor:
+    return x.scatter_add(0, i[:, None].expand(source.shape), source)
+
+
+@needs_emulator
+@pytest.mark.parametrize("fn", [index_add, index_put, scatter_add], ids=lambda fn: fn.__name__)
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_scatters_add_all_that_meets(fn: Any, deterministic: bool) -> None:
+    options = {"target": "emulate", "strict": True, "deterministic": deterministic}
+    i = torch.randint(0, 5, (40,))
+    for dtype in (torch.float32, torch.float64, torch.bfloat16, torch.float16, torch.int32, torch.int64, torch.uint8):
+        x, source = (torch.randint(0, 9, (n, 7)).to(dtype) for n in (5, 40))
+        torch.testing.assert_close(torch.compile(fn, backend="ourjit", options=options)(x, i, source), fn(x, i, source))
 
 
 def test_emitting_leaves_results_to_eager() -> None:
