@@ -7,6 +7,7 @@
 #include <ATen/ops/mm_cpu_dispatch.h>
 
 #include <algorithm>
+#include <limits>
 
 #include "adapter/dtypes.h"
 #include "adapter/operators.h"
@@ -136,10 +137,12 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
   for (int t : bound_) tensors.bind(t, buffers);
   if (is_seed_) {
     const at::Tensor& seed = tensors.get(step_.results[0]);
+    // Other devices draw on their own: nothing waits for the host, and captured graphs draw anew at
+    // each replay.
     if (seed.is_cpu())
       *seed.mutable_data_ptr<int64_t>() = draw_seed();
     else
-      seed.fill_(draw_seed());
+      seed.random_(std::numeric_limits<int64_t>::min(), std::optional<int64_t>());
     return;
   }
   if (direct_) {

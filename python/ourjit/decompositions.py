@@ -71,8 +71,10 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     return table
 
 
-def _on_cpu(device: torch.device | str | None) -> bool:
-    return bool(torch.device(device if device is not None else torch.get_default_device()).type == "cpu")
+def _compiled_on(device: torch.device | str | None) -> torch.device | None:
+    """The device (None: torch's default), if there are kernels for it."""
+    found = torch.device(device if device is not None else torch.get_default_device())
+    return found if found.type in ("cpu", "cuda") else None
 
 
 class _Random:
@@ -97,48 +99,47 @@ class _Random:
             ("aten.exponential.default", self.exponential),
         )
 
-    def draw(self, operator: Any, size: Sequence[int], dtype: torch.dtype | None) -> Tensor:
-        return operator(random_ops.rng_seed(next(self.streams)), size, dtype or torch.get_default_dtype())
+    def draw(self, operator: Any, size: Sequence[int], dtype: torch.dtype | None, device: Any) -> Any:
+        place = _compiled_on(device)
+        if place is None:
+            return NotImplemented
+        return operator(random_ops.rng_seed(next(self.streams), place), size, dtype or torch.get_default_dtype())
 
     def bernoulli(self, x: Tensor, *, generator: Any = None) -> Any:
-        if generator is not None or x.device.type != "cpu":
+        if generator is not None or not _compiled_on(x.device):
             return NotImplemented
-        return (self.draw(random_ops.uniform, x.shape, torch.float32) < x).to(x.dtype)
+        return (self.draw(random_ops.uniform, x.shape, torch.float32, x.device) < x).to(x.dtype)
 
     def bernoulli_p(self, x: Tensor, p: float = 0.5, *, generator: Any = None) -> Any:
-        if generator is not None or x.device.type != "cpu":
+        if generator is not None or not _compiled_on(x.device):
             return NotImplemented
-        return (self.draw(random_ops.uniform, x.shape, torch.float32) < p).to(x.dtype)
+        return (self.draw(random_ops.uniform, x.shape, torch.float32, x.device) < p).to(x.dtype)
 
     def native_dropout(self, x: Tensor, p: float, train: bool | None) -> Any:
-        if x.device.type != "cpu":
+        if not _compiled_on(x.device):
             return NotImplemented
         if train is False or p == 0:
             return x.clone(), torch.ones_like(x, dtype=torch.bool)
         if p == 1:
             return torch.zeros_like(x), torch.zeros_like(x, dtype=torch.bool)
-        mask = self.draw(random_ops.uniform, x.shape, torch.float32) >= p
+        mask = self.draw(random_ops.uniform, x.shape, torch.float32, x.device) >= p
         return x * mask * (1.0 / (1.0 - p)), mask
 
     def rand(
         self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
     ) -> Any:
-        return self.draw(random_ops.uniform, size, dtype) if _on_cpu(device) else NotImplemented
+        return self.draw(random_ops.uniform, size, dtype, device)
 
     def randn(
         self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
     ) -> Any:
-        return self.draw(random_ops.normal, size, dtype) if _on_cpu(device) else NotImplemented
+        return self.draw(random_ops.normal, size, dtype, device)
 
     def rand_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
-        if not _on_cpu(device or x.device):
-            return NotImplemented
-        return self.draw(random_ops.uniform, x.shape, dtype or x.dtype)
+        return self.draw(random_ops.uniform, x.shape, dtype or x.dtype, device or x.device)
 
     def randn_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
-        if not _on_cpu(device or x.device):
-            return NotImplemented
-        return self.draw(random_ops.normal, x.shape, dtype or x.dtype)
+        return self.draw(random_ops.normal, x.shape, dtype or x.dtype, device or x.device)
 
     def randint(self, high: int, size: Sequence[int], **keywords: Any) -> Any:
         return self.randint_low(0, high, size, **keywords)
@@ -146,22 +147,22 @@ class _Random:
     def randint_low(
         self, low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any
     ) -> Any:
-        if not _on_cpu(device) or not high - low <= 2**53:
+        if not _compiled_on(device) or not high - low <= 2**53:
             return NotImplemented
-        numbers = (self.draw(random_ops.uniform, size, torch.float64) * (high - low)).floor() + low
+        numbers = (self.draw(random_ops.uniform, size, torch.float64, device) * (high - low)).floor() + low
         return numbers.to(dtype or torch.int64)
 
     def normal_functional(self, x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or x.device.type != "cpu":
+        if generator is not None or not _compiled_on(x.device):
             return NotImplemented
-        return self.draw(random_ops.normal, x.shape, x.dtype) * std + mean
+        return self.draw(random_ops.normal, x.shape, x.dtype, x.device) * std + mean
 
     def uniform_functional(self, x: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or x.device.type != "cpu":
+        if generator is not None or not _compiled_on(x.device):
             return NotImplemented
-        return self.draw(random_ops.uniform, x.shape, x.dtype) * (high - low) + low
+        return self.draw(random_ops.uniform, x.shape, x.dtype, x.device) * (high - low) + low
 
     def exponential(self, x: Tensor, rate: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or x.device.type != "cpu":
+        if generator is not None or not _compiled_on(x.device):
             return NotImplemented
-        return torch.log1p(-self.draw(random_ops.uniform, x.shape, x.dtype)) / -rate
+        return torch.log1p(-self.draw(random_ops.uniform, x.shape, x.dtype, x.device)) / -rate

@@ -1,6 +1,6 @@
 """Operators of the `ourjit` namespace: random numbers as a pure function of a seed.
 
-`rng_seed` draws 64 bits from torch's default generator at each call; `uniform` and `normal` turn a seed into any
+`rng_seed` draws 64 bits from the device's default generator at each call; `uniform` and `normal` turn a seed into any
 number of random numbers. A backward graph keeps the seed (8 bytes) and computes the same numbers again. In a compiled
 graph these are Philox kernels; the implementations here serve graphs that run without being compiled.
 """
@@ -13,13 +13,13 @@ import torch
 from torch import Tensor
 
 _library = torch.library.Library("ourjit", "DEF")
-_library.define("rng_seed(int stream) -> Tensor")
+_library.define("rng_seed(int stream, Device device) -> Tensor")
 _library.define("uniform(Tensor seed, SymInt[] size, ScalarType dtype) -> Tensor")
 _library.define("normal(Tensor seed, SymInt[] size, ScalarType dtype) -> Tensor")
 
 
-def _rng_seed(stream: int) -> Tensor:
-    return torch.empty((), dtype=torch.int64).random_(-(2**63), None)
+def _rng_seed(stream: int, device: torch.device) -> Tensor:
+    return torch.empty((), dtype=torch.int64, device=device).random_(-(2**63), None)
 
 
 def _generator(seed: Tensor) -> torch.Generator:
@@ -34,8 +34,8 @@ def _normal(seed: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
     return torch.randn(size, generator=_generator(seed), dtype=dtype, device=seed.device)
 
 
-def _seed_shape(stream: int) -> Tensor:
-    return torch.empty((), dtype=torch.int64)
+def _seed_shape(stream: int, device: torch.device) -> Tensor:
+    return torch.empty((), dtype=torch.int64, device=device)
 
 
 def _numbers_shape(seed: Tensor, size: Sequence[int], dtype: torch.dtype) -> Tensor:
@@ -43,8 +43,8 @@ def _numbers_shape(seed: Tensor, size: Sequence[int], dtype: torch.dtype) -> Ten
 
 
 _library.impl("rng_seed", _rng_seed, "CompositeExplicitAutograd")
-_library.impl("uniform", _uniform, "CPU")
-_library.impl("normal", _normal, "CPU")
+_library.impl("uniform", _uniform, "CompositeExplicitAutograd")
+_library.impl("normal", _normal, "CompositeExplicitAutograd")
 torch.library.register_fake("ourjit::rng_seed", _seed_shape, lib=_library)
 torch.library.register_fake("ourjit::uniform", _numbers_shape, lib=_library)
 torch.library.register_fake("ourjit::normal", _numbers_shape, lib=_library)

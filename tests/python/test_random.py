@@ -10,7 +10,12 @@ import torch
 import torch.nn.functional as F
 from check import assert_no_fallbacks, compiled
 from models import CASES
+from ourjit.decompositions import decomposition_table
+from ourjit.random_ops import rng_seed
 from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensorMode
+from torch.func import functionalize
+from torch.fx.experimental.proxy_tensor import make_fx
 
 
 def dropout(x: Tensor) -> Tensor:
@@ -109,3 +114,26 @@ def test_fallback_random_draws_as_eager_does() -> None:
     expected = dropout(x)
     torch.manual_seed(3)
     assert torch.equal(f(x), expected)
+
+
+RANDOM_ON_GPUS = {
+    "dropout": lambda x: F.dropout(x, 0.5, training=True),
+    "rand_like": torch.rand_like,
+    "randn": lambda x: torch.randn(x.shape, device=x.device),
+    "randint": lambda x: torch.randint(0, 9, x.shape, device=x.device),
+    "bernoulli": lambda x: torch.bernoulli(x.sigmoid()),
+    "exponential": lambda x: x.clone().exponential_(),
+}
+
+
+@pytest.mark.parametrize("name", RANDOM_ON_GPUS)
+def test_seeds_are_drawn_on_the_tensors_own_device(name: str) -> None:
+    """Traced with fake CUDA tensors, so this needs no GPU."""
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(4, 5, device="cuda")
+        graph = make_fx(functionalize(RANDOM_ON_GPUS[name]), decomposition_table(fallback_random=False))(x).graph
+    calls = [node for node in graph.nodes if node.op == "call_function"]
+    seeds = [node for node in calls if node.target is rng_seed]
+    assert len(seeds) == 1
+    assert seeds[0].args[1].type == "cuda" and seeds[0].meta["val"].device.type == "cuda"
+    assert not [node for node in calls if torch.Tag.nondeterministic_seeded in node.target.tags]
