@@ -38,7 +38,7 @@ DType promote(DType a, DType b) {
   if (a == b) return a;
   if (is_float(a) != is_float(b)) return is_float(a) ? a : b;
   if (is_float(a)) {
-    if (dtype_bytes(a) == dtype_bytes(b)) return DType::f32;  // f16 with bf16
+    if (dtype_bytes(a) == dtype_bytes(b)) return DType::f32;  // f16 with bf16, f8e4m3 with f8e5m2
     return dtype_bytes(a) > dtype_bytes(b) ? a : b;
   }
   if (is_bool(a)) return b;
@@ -50,6 +50,6 @@ DType promote(DType a, DType b) {
   return dtype_bytes(a) > dtype_bytes(b) ? a : b;
 }
 
-DType compute_dtype(DType t) { return t == DType::f16 || t == DType::bf16 ? DType::f32 : t; }
+DType compute_dtype(DType t) { return is_float(t) && dtype_bytes(t) < 4 ? DType::f32 : t; }
 
 }  // namespace ourjit

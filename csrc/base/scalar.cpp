@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <bit>
 #include <charconv>
 #include <cmath>
@@ -67,6 +68,46 @@ uint16_t f16_bits(double x) {
   return sign | static_cast<uint16_t>(((exponent + 14 - 1) << 10) + mantissa);
 }
 
+/// A narrow float of 8 bits: sign, exponent with this bias, mantissa. Exponents of all ones are
+/// numbers, but for the last, if not `ieee`.
+struct Float8 {
+  int mantissa_bits, bias;
+  bool ieee;
+};
+constexpr Float8 kE4M3{3, 7, false}, kE5M2{2, 15, true};
+
+double f8_value(const Float8& f, uint8_t bits) {
+  const int magnitude = bits & 0x7F, exponent = magnitude >> f.mantissa_bits;
+  const int mantissa = magnitude & ((1 << f.mantissa_bits) - 1), infinity = 0x7C;
+  double x = 0;
+  if (f.ieee ? magnitude > infinity : magnitude == 0x7F)
+    x = std::numeric_limits<double>::quiet_NaN();
+  else if (f.ieee && magnitude == infinity)
+    x = HUGE_VAL;
+  else if (exponent == 0)
+    x = std::ldexp(mantissa, 1 - f.bias - f.mantissa_bits);
+  else
+    x = std::ldexp(mantissa + (1 << f.mantissa_bits), exponent - f.bias - f.mantissa_bits);
+  return bits & 0x80 ? -x : x;
+}
+
+/// Rounds to nearest even; exact for every f32. Beyond the largest number: infinity, or that number
+/// where there is none.
+uint8_t f8_bits(const Float8& f, double x) {
+  const uint8_t sign = std::signbit(x) ? 0x80 : 0, beyond = f.ieee ? 0x7C : 0x7E;
+  if (std::isnan(x)) return sign | 0x7F;
+  const double a = std::fabs(x);
+  const int lowest = 1 - f.bias;
+  int exponent = 0;
+  std::frexp(a, &exponent);  // a in [2^(exponent-1), 2^exponent)
+  exponent = a == 0 ? lowest : std::max(exponent - 1, lowest);
+  if (exponent > 31 - f.bias) return sign | beyond;
+  // A mantissa that rounds up carries into the exponent by itself.
+  const auto mantissa = static_cast<int>(std::nearbyint(std::ldexp(a, f.mantissa_bits - exponent)));
+  const int bits = ((exponent - lowest) << f.mantissa_bits) + mantissa;
+  return sign | static_cast<uint8_t>(std::min<int>(bits, beyond));
+}
+
 double round_to(DType t, double v) {
   switch (t) {
     case DType::f64:
@@ -77,6 +118,10 @@ double round_to(DType t, double v) {
       return bf16_value(bf16_bits(static_cast<float>(v)));
     case DType::f16:
       return f16_value(f16_bits(static_cast<float>(v)));
+    case DType::f8e4m3:
+      return f8_value(kE4M3, f8_bits(kE4M3, static_cast<float>(v)));
+    case DType::f8e5m2:
+      return f8_value(kE5M2, f8_bits(kE5M2, static_cast<float>(v)));
     default:
       break;
   }
@@ -157,6 +202,10 @@ Scalar load_scalar(DType dtype, const void* p) {
       return Scalar::number(dtype, f16_value(read<uint16_t>(p)));
     case DType::bf16:
       return Scalar::number(dtype, bf16_value(read<uint16_t>(p)));
+    case DType::f8e4m3:
+      return Scalar::number(dtype, f8_value(kE4M3, read<uint8_t>(p)));
+    case DType::f8e5m2:
+      return Scalar::number(dtype, f8_value(kE5M2, read<uint8_t>(p)));
     case DType::f32:
       return Scalar::number(dtype, read<float>(p));
     case DType::f64:
@@ -184,6 +233,10 @@ void store_scalar(void* p, const Scalar& x) {
       return write(p, f16_bits(x.f));
     case DType::bf16:
       return write(p, bf16_bits(static_cast<float>(x.f)));
+    case DType::f8e4m3:
+      return write(p, f8_bits(kE4M3, x.f));
+    case DType::f8e5m2:
+      return write(p, f8_bits(kE5M2, x.f));
     case DType::f32:
       return write(p, static_cast<float>(x.f));
     case DType::f64:

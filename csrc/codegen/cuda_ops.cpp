@@ -39,6 +39,10 @@ std::string c_type(DType t) {
       return "oj_f16";
     case DType::bf16:
       return "oj_bf16";
+    case DType::f8e4m3:
+      return "oj_f8e4m3";
+    case DType::f8e5m2:
+      return "oj_f8e5m2";
     case DType::i64:
       return "oj_i64";
     case DType::i32:
@@ -58,7 +62,7 @@ std::string c_type(DType t) {
 }
 
 std::string c_zero(DType t) {
-  return t == DType::f16 || t == DType::bf16 ? c_type(t) + "{}" : "(" + c_type(t) + ")0";
+  return is_narrow_float(t) ? c_type(t) + "{}" : "(" + c_type(t) + ")0";
 }
 
 std::string c_constant(DType t, uint64_t bits) {

@@ -7,6 +7,7 @@
 #include <limits>
 
 #include "base/error.h"
+#include "base/scalar_eval.h"
 #include "codegen/llvm_module.h"
 
 namespace ourjit {
@@ -35,6 +36,8 @@ llvm::Type* ValueBuilder::memory_type(DType t, unsigned lanes) {
       case DType::boolean:
       case DType::u8:
       case DType::i8:
+      case DType::f8e4m3:
+      case DType::f8e5m2:
         return ir_.getInt8Ty();
       case DType::i16:
       case DType::bf16:
@@ -65,6 +68,11 @@ llvm::Constant* ValueBuilder::constant(DType t, uint64_t bits) {
     const auto convert = [&](const llvm::fltSemantics& to) {
       number.convert(to, llvm::APFloat::rmNearestTiesToEven, &inexact);
     };
+    if (t == DType::f8e4m3 || t == DType::f8e5m2) {
+      uint8_t byte = 0;
+      store_scalar(&byte, Scalar::number(t, std::bit_cast<double>(bits)));
+      return ir_.getInt8(byte);
+    }
     // 16-bit floats are rounded by way of f32, as casts are.
     if (t != DType::f64) convert(llvm::APFloat::IEEEsingle());
     if (t == DType::f16) convert(llvm::APFloat::IEEEhalf());
@@ -166,17 +174,74 @@ Value* ValueBuilder::float_to_bf16(Value* v) {
   return ir_.CreateTrunc(r, with_lanes(ir_.getInt16Ty(), lanes));
 }
 
+// The bits of e5m2 are the upper ones of a half. Those of e4m3 are an f32 of another bias, less the
+// numbers whose exponent is 0: these are multiples of 2^-9.
+Value* ValueBuilder::float8_to_float(Value* v, DType from) {
+  const unsigned lanes = lanes_of(v);
+  llvm::Type* f32 = type(DType::f32, lanes);
+  if (from == DType::f8e5m2) {
+    Value* wide = ir_.CreateZExt(v, with_lanes(ir_.getInt16Ty(), lanes));
+    Value* half =
+        ir_.CreateBitCast(ir_.CreateShl(wide, like_int(wide, 8)), type(DType::f16, lanes));
+    return ir_.CreateFPExt(half, f32);
+  }
+  Value* x = ir_.CreateZExt(v, with_lanes(ir_.getInt32Ty(), lanes));
+  Value* magnitude = ir_.CreateAnd(x, like_int(x, 0x7F));
+  Value* sign = ir_.CreateShl(ir_.CreateAnd(x, like_int(x, 0x80)), like_int(x, 24));
+  Value* large = ir_.CreateAdd(ir_.CreateShl(magnitude, like_int(x, 20)), like_int(x, 120 << 23));
+  Value* multiple = ir_.CreateSIToFP(magnitude, f32);
+  Value* small = ir_.CreateBitCast(ir_.CreateFMul(multiple, like(multiple, 0x1p-9)), x->getType());
+  Value* bits = ir_.CreateSelect(ir_.CreateICmpULT(magnitude, like_int(x, 8)), small, large);
+  bits = ir_.CreateSelect(ir_.CreateICmpEQ(magnitude, like_int(x, 0x7F)), like_int(x, 0x7FC00000),
+                          bits);
+  return ir_.CreateBitCast(ir_.CreateOr(bits, sign), f32);
+}
+
+// To nearest, ties to even, as c10/util/Float8_*.h: numbers whose exponent is 0 are rounded by an
+// addition that pushes the other bits out, the others in integer arithmetic.
+Value* ValueBuilder::float_to_float8(Value* v, DType to) {
+  const bool e4m3 = to == DType::f8e4m3;
+  const int mantissa = e4m3 ? 3 : 2, bias = e4m3 ? 7 : 15, dropped = 23 - mantissa;
+  const unsigned lanes = lanes_of(v);
+  llvm::Type* i32 = with_lanes(ir_.getInt32Ty(), lanes);
+  Value* u = ir_.CreateBitCast(v, i32);
+  const auto number = [&](int64_t x) { return like_int(u, x); };
+  Value* magnitude = ir_.CreateAnd(u, number(0x7FFFFFFF));
+  Value* sign = ir_.CreateAnd(ir_.CreateLShr(u, number(24)), number(0x80));
+  // 2^(1 - bias) has its lowest bit `mantissa` places below.
+  const int64_t push = int64_t{127 + 1 - bias - mantissa + 23} << 23;
+  Value* pushed = ir_.CreateFAdd(ir_.CreateBitCast(magnitude, v->getType()),
+                                 ir_.CreateBitCast(number(push), v->getType()));
+  Value* small = ir_.CreateSub(ir_.CreateBitCast(pushed, i32), number(push));
+  Value* odd = ir_.CreateAnd(ir_.CreateLShr(magnitude, number(dropped)), number(1));
+  const int64_t rebias = (int64_t{bias - 127} << 23) + (int64_t{1} << (dropped - 1)) - 1;
+  Value* large =
+      ir_.CreateLShr(ir_.CreateAdd(ir_.CreateAdd(magnitude, number(rebias)), odd), number(dropped));
+  Value* r = ir_.CreateSelect(ir_.CreateICmpULT(magnitude, number(int64_t{127 + 1 - bias} << 23)),
+                              small, large);
+  // 464 and 65536 and more; NaN is above infinity.
+  const int64_t beyond = e4m3 ? 0x43E80000 : 0x47800000;
+  Value* special = ir_.CreateSelect(ir_.CreateICmpUGT(magnitude, number(0x7F800000)), number(0x7F),
+                                    number(e4m3 ? 0x7E : 0x7C));
+  r = ir_.CreateSelect(ir_.CreateICmpUGE(magnitude, number(beyond)), special, r);
+  return ir_.CreateTrunc(ir_.CreateOr(r, sign), with_lanes(ir_.getInt8Ty(), lanes));
+}
+
 Value* ValueBuilder::cast(Value* v, DType from, DType to) {
   if (from == to) return v;
   const unsigned lanes = lanes_of(v);
   llvm::Type* f32 = type(DType::f32, lanes);
-  // 16-bit floats take part by way of f32.
+  // Narrow floats take part by way of f32.
+  if (from == DType::f8e4m3 || from == DType::f8e5m2)
+    return cast(float8_to_float(v, from), DType::f32, to);
   if (from == DType::bf16) {
     Value* wide = ir_.CreateZExt(v, with_lanes(ir_.getInt32Ty(), lanes));
     return cast(ir_.CreateBitCast(ir_.CreateShl(wide, like_int(wide, 16)), f32), DType::f32, to);
   }
   if (from == DType::f16) return cast(ir_.CreateFPExt(v, f32), DType::f32, to);
   if (to == DType::bf16) return float_to_bf16(cast(v, from, DType::f32));
+  if (to == DType::f8e4m3 || to == DType::f8e5m2)
+    return float_to_float8(cast(v, from, DType::f32), to);
   if (to == DType::f16) return ir_.CreateFPTrunc(cast(v, from, DType::f32), type(to, lanes));
 
   llvm::Type* target = type(to, lanes);

@@ -71,6 +71,8 @@ class ValueBuilder {
  private:
   Value* float_to_int(Value* v, DType to);
   Value* float_to_bf16(Value* v);
+  Value* float8_to_float(Value* v, DType from);
+  Value* float_to_float8(Value* v, DType to);
   /// The lanes of `v` in registers of `native` lanes, the last one filled up.
   std::vector<Value*> registers(Value* v, unsigned native);
 

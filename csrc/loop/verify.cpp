@@ -11,7 +11,6 @@
 namespace ourjit::loop {
 namespace {
 
-bool is_16_bit_float(DType t) { return t == DType::f16 || t == DType::bf16; }
 bool is_arg(ReduceOp op) { return op == ReduceOp::argmax || op == ReduceOp::argmin; }
 
 class Verifier {
@@ -140,7 +139,7 @@ class Verifier {
   void node(const Node& n) {
     std::visit(Overloaded{
                    [&](const Const& c) {
-                     if (!is_native(c.dtype) || is_16_bit_float(c.dtype)) fail("bad constant type");
+                     if (!is_native(c.dtype) || is_narrow_float(c.dtype)) fail("bad constant type");
                      if (!is_float(c.dtype) && Scalar::from_bits(c.dtype, c.bits).bits() != c.bits)
                        fail("the constant does not fit its type");
                      define(c.result, c.dtype);
@@ -186,7 +185,7 @@ class Verifier {
       types.erase(types.begin());
     }
     if (c.op != ScalarOp::cast &&
-        (is_16_bit_float(c.dtype) || std::any_of(types.begin(), types.end(), is_16_bit_float)))
+        (is_narrow_float(c.dtype) || std::any_of(types.begin(), types.end(), is_narrow_float)))
       fail("16-bit floats are computed in f32");
     for (const DType t : types) {
       if (t != types[0]) fail("the operands differ in type");
@@ -213,7 +212,7 @@ class Verifier {
     if (type(s.value) != t) fail("the value's type is not that of the memory");
     for (const Buffer& b : k_.buffers)
       if (b.name == s.buffer && b.access == Access::In) fail("an input is written");
-    if (s.accumulate && (is_bool(t) || is_16_bit_float(t)))
+    if (s.accumulate && (is_bool(t) || is_narrow_float(t)))
       fail("cannot accumulate in " + std::string(dtype_name(t)));
     if (s.atomic && (!has_atomic_add(t) || is_local(k_, s.buffer)))
       fail("cannot add atomically to " + std::string(dtype_name(t)) + " " + s.buffer);
@@ -247,7 +246,7 @@ class Verifier {
     at_ = description;
     for (const Reduction& r : f.reductions) {
       if (type(r.value) != r.dtype) fail("the reduced value has another type");
-      if (is_16_bit_float(r.dtype)) fail("16-bit floats are reduced in f32");
+      if (is_narrow_float(r.dtype)) fail("narrow floats are reduced in f32");
       if (is_bool(r.dtype) && (r.op == ReduceOp::sum || r.op == ReduceOp::prod))
         fail("bool is reduced by max and min only");
     }

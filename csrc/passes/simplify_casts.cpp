@@ -21,6 +21,10 @@ int precision(DType t) {
       return 31;
     case DType::i64:
       return 63;
+    case DType::f8e5m2:
+      return 3;
+    case DType::f8e4m3:
+      return 4;
     case DType::bf16:
       return 8;
     case DType::f16:
@@ -48,7 +52,7 @@ bool holds_all(DType to, DType from) {
   if (!is_float(from))
     return precision(to) >= precision(from);  // 65504 is beyond every 11-bit number
   if (to == DType::f32 || to == DType::f64) return precision(to) >= precision(from);
-  return false;  // bf16 and f16 hold neither the other
+  return false;  // narrow floats may differ in range
 }
 
 /// An integer narrowed from an integer keeps its low bits however wide it was in between.

@@ -111,6 +111,55 @@ OJ_FUNCTION oj_f16 oj_to_f16(float x) {
   return r;
 }
 
+// --- floats of 8 bits, as c10/util/Float8_e4m3fn.h and Float8_e5m2.h convert them ---
+
+struct oj_f8e4m3 {
+  unsigned char bits;
+};
+struct oj_f8e5m2 {
+  unsigned char bits;
+};
+
+OJ_FUNCTION float oj_float(oj_f8e5m2 x) {
+  oj_f16 half;
+  half.bits = (unsigned short)(x.bits << 8);
+  return oj_float(half);
+}
+
+// Another bias, less the numbers whose exponent is 0: these are multiples of 2^-9.
+OJ_FUNCTION float oj_float(oj_f8e4m3 x) {
+  const unsigned magnitude = x.bits & 0x7fu, sign = (x.bits & 0x80u) << 24;
+  const unsigned large = (magnitude << 20) + (120u << 23), small = oj_bits((float)magnitude * 0x1p-9f);
+  return oj_from_bits(sign | (magnitude == 0x7fu ? 0x7fc00000u : magnitude < 8 ? small : large));
+}
+
+// To nearest, ties to even: numbers whose exponent will be 0 by an addition that pushes the other
+// bits out, the rest in integer arithmetic. From `beyond` on the result is `largest`, or NaN.
+template <int Mantissa, int Bias>
+OJ_FUNCTION unsigned char oj_to_f8(float x, unsigned beyond, unsigned largest) {
+  constexpr int kDropped = 23 - Mantissa;
+  const unsigned magnitude = oj_bits(x) & 0x7fffffffu;
+  constexpr unsigned kPush = (unsigned)(127 + 1 - Bias - Mantissa + 23) << 23;
+  const unsigned small = oj_bits(oj_from_bits(magnitude) + oj_from_bits(kPush)) - kPush;
+  const unsigned large = (magnitude + ((unsigned)(Bias - 127) << 23) + (1u << (kDropped - 1)) - 1 +
+                          (magnitude >> kDropped & 1)) >> kDropped;
+  const unsigned r = x != x                                         ? 0x7f
+                     : magnitude >= beyond                          ? largest
+                     : magnitude < (unsigned)(127 + 1 - Bias) << 23 ? small
+                                                                     : large;
+  return (unsigned char)(r | (oj_bits(x) >> 24 & 0x80u));
+}
+OJ_FUNCTION oj_f8e4m3 oj_to_f8e4m3(float x) {
+  oj_f8e4m3 r;
+  r.bits = oj_to_f8<3, 7>(x, 0x43e80000, 0x7e);  // 464
+  return r;
+}
+OJ_FUNCTION oj_f8e5m2 oj_to_f8e5m2(float x) {
+  oj_f8e5m2 r;
+  r.bits = oj_to_f8<2, 15>(x, 0x47800000, 0x7c);  // 65536
+  return r;
+}
+
 // --- casts ---
 
 // The number that a value stands for, in a type that C computes with.
@@ -120,6 +169,8 @@ OJ_FUNCTION T oj_number(T x) {
 }
 OJ_FUNCTION float oj_number(oj_bf16 x) { return oj_float(x); }
 OJ_FUNCTION float oj_number(oj_f16 x) { return oj_float(x); }
+OJ_FUNCTION float oj_number(oj_f8e4m3 x) { return oj_float(x); }
+OJ_FUNCTION float oj_number(oj_f8e5m2 x) { return oj_float(x); }
 
 template <class To>
 struct oj_cast_to {
@@ -168,6 +219,21 @@ struct oj_cast_to<oj_f16> {
   template <class From>
   static __device__ __forceinline__ oj_f16 from(From x) {
     return oj_to_f16((float)x);
+  }
+};
+
+template <>
+struct oj_cast_to<oj_f8e4m3> {
+  template <class From>
+  static __device__ __forceinline__ oj_f8e4m3 from(From x) {
+    return oj_to_f8e4m3((float)x);
+  }
+};
+template <>
+struct oj_cast_to<oj_f8e5m2> {
+  template <class From>
+  static __device__ __forceinline__ oj_f8e5m2 from(From x) {
+    return oj_to_f8e5m2((float)x);
   }
 };
 
