@@ -1,16 +1,19 @@
 """Times NVRTC on the kernels of the models of tests/python/models.py; no GPU is needed.
 
-For each model: kernels of its forward and backward, milliseconds a kernel in batches of 32 and alone (median and
-slowest), and seconds for all of them on one thread, NVRTC opened but cold for these kernels.
+For each model: kernels of its forward and backward, milliseconds a kernel in batches of 32 (dealt out to threads in
+translation units of at most 16, as the backend does) and alone (median and slowest), and seconds for all of them, NVRTC
+opened but cold for these kernels.
 """
 
 from __future__ import annotations
 
 import argparse
 import ctypes
+import os
 import statistics
 import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import ourjit
@@ -22,7 +25,7 @@ from rich.table import Table
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 from models import CASES
 
-BATCH = 32
+BATCH, UNIT = 32, 16
 
 
 class Nvrtc:
@@ -65,22 +68,41 @@ def kernels_of(model: str, architecture: str) -> tuple[str, list[str]]:
     return prelude, texts
 
 
+def batch_milliseconds(nvrtc: Nvrtc, prelude: str, texts: list[str], threads: int) -> float:
+    """The time to compile the kernels, in units of about equal size, on so many threads."""
+    count = -(-max(1, -(-len(texts) // UNIT)) // threads) * threads
+    units: list[list[str]] = [[] for _ in range(min(count, len(texts)))]
+    for text in sorted(texts, key=len, reverse=True):
+        min(units, key=lambda unit: sum(map(len, unit))).append(text)
+    start = time.perf_counter()
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(lambda unit: nvrtc.milliseconds(prelude + "\n".join(unit)), units))
+    return (time.perf_counter() - start) * 1e3
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", nargs="*", metavar="model", help="of: " + ", ".join(CASES))
     parser.add_argument("--arch", default="sm_90", help="architecture (default sm_90)")
+    parser.add_argument("--threads", type=int, default=os.cpu_count() or 1, help="threads (default: one for each core)")
     given = parser.parse_args()
     if unknown := set(given.models) - set(CASES):
         parser.error(f"unknown models {', '.join(sorted(unknown))}; there are: {', '.join(CASES)}")
     nvrtc = Nvrtc(given.arch)
     nvrtc.milliseconds('extern "C" __global__ void warm_up() {}')
     table = Table(
-        "model", "kernels", f"in batches of {BATCH}, ms", "alone, ms", "slowest, ms", "all, s", title=given.arch
+        "model",
+        "kernels",
+        f"in batches of {BATCH}, ms",
+        "alone, ms",
+        "slowest, ms",
+        "all, s",
+        title=f"{given.arch}, {given.threads} threads",
     )
     for model in given.models or CASES:
         prelude, texts = kernels_of(model, given.arch)
         batches = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-        together = [nvrtc.milliseconds(prelude + "\n".join(batch)) for batch in batches]
+        together = [batch_milliseconds(nvrtc, prelude, batch, given.threads) for batch in batches]
         alone = [nvrtc.milliseconds(prelude + text) for text in texts]
         table.add_row(
             model,

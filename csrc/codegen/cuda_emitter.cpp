@@ -135,7 +135,8 @@ std::string KernelEmitter::both(const std::string& a, const std::string& b) {
 
 std::string KernelEmitter::condition(loop::ValueId mask, bool varying) const {
   std::string c = predicate_;
-  if (lanes_ > 1 && some_lanes_) c = varying ? "l < " + active_ : active_ + " > 0";
+  if (lanes_ > 1 && some_lanes_)
+    c = all_or_none_ ? active_ : varying ? "l < " + active_ : active_ + " > 0";
   return mask == loop::kNone ? c : both(c, value(mask));
 }
 
@@ -242,7 +243,7 @@ void KernelEmitter::load(const loop::Load& l) {
   if (varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
       steps_by_one(l.index)) {
     perform("oj_load_vector(v" + std::to_string(l.result) + ", " + l.buffer + ", " +
-                first_index(l.index) + ", " + (some_lanes_ ? active_ : std::to_string(lanes_)) +
+                first_index(l.index) + ", " + (some_lanes_ ? active_ : "true") +
                 ");",
             false);
     return;
@@ -268,7 +269,7 @@ void KernelEmitter::store(const loop::Store& s) {
   if (lanes_ > 1 && varies(s.index) && !local && !s.accumulate && s.mask == loop::kNone &&
       varies(s.value) && first.empty() && steps_by_one(s.index)) {
     perform("oj_store_vector(" + s.buffer + ", " + first_index(s.index) + ", v" +
-                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : std::to_string(lanes_)) +
+                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : "true") +
                 ");",
             false);
     return;

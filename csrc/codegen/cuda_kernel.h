@@ -75,6 +75,7 @@ class KernelEmitter {
   int lanes_ = 1;                    // width of the thread loop around
   const loop::For* wide_ = nullptr;  // that loop
   bool some_lanes_ = false;          // lanes may lie beyond the end: active_ says how many do not
+  bool all_or_none_ = false;         // active_ is a bool: all lanes exist or none
   std::string active_;
   std::string predicate_;  // of the iterations around; empty: they all exist
   bool in_x_ = false, in_y_ = false;

@@ -38,6 +38,13 @@ int64_t operations(const loop::For& f) {
   return n;
 }
 
+/// True if the loop's length is a multiple of its width, whatever the sizes are.
+bool lanes_end_together(const loop::For& f) {
+  const auto whole = [&](const Sym& end) { return exact_div(end - f.begin, f.width).has_value(); };
+  const auto ends = f.end.as_min();
+  return ends ? whole(ends->first) && whole(ends->second) : whole(f.end);
+}
+
 }  // namespace
 
 int KernelEmitter::threads(const loop::For& f) const {
@@ -135,11 +142,16 @@ void KernelEmitter::thread_body(const loop::For& f, bool exact) {
   some_lanes_ = !exact || !predicate_.empty();
   if (some_lanes_) {
     active_ = f.var + "_n";
-    const std::string n =
-        exact ? std::to_string(f.width)
-              : "oj_lanes<" + std::to_string(f.width) + ">(" + index(f.end) + " - " + f.var + ")";
-    out_.line("const int " + active_ + " = " +
-              (predicate_.empty() ? n : predicate_ + " ? " + n + " : 0") + ";");
+    all_or_none_ = exact || lanes_end_together(f);
+    if (all_or_none_) {
+      const std::string exist = exact ? "" : f.var + " < " + index(f.end);
+      out_.line("const bool " + active_ + " = " + both(predicate_, exist) + ";");
+    } else {
+      const std::string n =
+          "oj_lanes<" + std::to_string(f.width) + ">(" + index(f.end) + " - " + f.var + ")";
+      out_.line("const int " + active_ + " = " +
+                (predicate_.empty() ? n : predicate_ + " ? " + n + " : 0") + ";");
+    }
   }
   lanes_ = f.width;
   wide_ = &f;
@@ -159,7 +171,7 @@ void KernelEmitter::thread_body(const loop::For& f, bool exact) {
   end_lanes();
   lanes_ = 1;
   wide_ = nullptr;
-  some_lanes_ = false;
+  some_lanes_ = all_or_none_ = false;
   varying_symbols_.clear();
   varying_values_.clear();
 }

@@ -73,26 +73,50 @@ struct oj_unit<2> {
   unsigned short x;
 };
 
+// True where whole units can be accessed.
+template <int N, class T>
+OJ_FUNCTION bool oj_aligned(const T* p) {
+  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
+  return ((oj_u64)p & (kUnit - 1)) == 0;
+}
+
+template <int N, class T>
+OJ_FUNCTION void oj_load_units(T (&out)[N], const T* from) {
+  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
+  union {
+    oj_unit<kUnit> unit[kBytes / kUnit];
+    typename oj_stored<T>::type element[N];
+  } u;
+  OJ_UNROLL
+  for (int k = 0; k < kBytes / kUnit; ++k) {
+    OJ_SEEN((const oj_unit<kUnit>*)from + k, kUnit, false);
+    u.unit[k] = ((const oj_unit<kUnit>*)from)[k];
+  }
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) out[l] = (T)u.element[l];
+}
+
+template <int N, class T>
+OJ_FUNCTION void oj_store_units(T* to, const T (&v)[N]) {
+  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
+  union {
+    oj_unit<kUnit> unit[kBytes / kUnit];
+    T element[N];
+  } u;
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) u.element[l] = v[l];
+  OJ_UNROLL
+  for (int k = 0; k < kBytes / kUnit; ++k) {
+    OJ_SEEN((oj_unit<kUnit>*)to + k, kUnit, true);
+    ((oj_unit<kUnit>*)to)[k] = u.unit[k];
+  }
+}
+
 // Elements i .. i + N - 1, of which the first `active` exist; the others are zero. Whole units
 // where the address allows.
 template <int N, class T>
 OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, int active) {
-  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
-  const T* from = p + i;
-  if (active >= N && ((oj_u64)from & (kUnit - 1)) == 0) {
-    union {
-      oj_unit<kUnit> unit[kBytes / kUnit];
-      typename oj_stored<T>::type element[N];
-    } u;
-    OJ_UNROLL
-    for (int k = 0; k < kBytes / kUnit; ++k) {
-      OJ_SEEN((const oj_unit<kUnit>*)from + k, kUnit, false);
-      u.unit[k] = ((const oj_unit<kUnit>*)from)[k];
-    }
-    OJ_UNROLL
-    for (int l = 0; l < N; ++l) out[l] = (T)u.element[l];
-    return;
-  }
+  if (active >= N && oj_aligned<N>(p + i)) return oj_load_units(out, p + i);
   OJ_UNROLL
   for (int l = 0; l < N; ++l) {
     out[l] = T();
@@ -102,25 +126,29 @@ OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, int active) {
 
 template <int N, class T>
 OJ_FUNCTION void oj_store_vector(T* p, oj_i64 i, const T (&v)[N], int active) {
-  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
-  T* to = p + i;
-  if (active >= N && ((oj_u64)to & (kUnit - 1)) == 0) {
-    union {
-      oj_unit<kUnit> unit[kBytes / kUnit];
-      T element[N];
-    } u;
-    OJ_UNROLL
-    for (int l = 0; l < N; ++l) u.element[l] = v[l];
-    OJ_UNROLL
-    for (int k = 0; k < kBytes / kUnit; ++k) {
-      OJ_SEEN((oj_unit<kUnit>*)to + k, kUnit, true);
-      ((oj_unit<kUnit>*)to)[k] = u.unit[k];
-    }
-    return;
-  }
+  if (active >= N && oj_aligned<N>(p + i)) return oj_store_units(p + i, v);
   OJ_UNROLL
   for (int l = 0; l < N; ++l)
     if (l < active) oj_store(p, i + l, v[l]);
+}
+
+// The same where all of them exist or none: half the code.
+template <int N, class T>
+OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, bool exist) {
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) out[l] = T();
+  if (!exist) return;
+  if (oj_aligned<N>(p + i)) return oj_load_units(out, p + i);
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) out[l] = oj_load(p, i + l);
+}
+
+template <int N, class T>
+OJ_FUNCTION void oj_store_vector(T* p, oj_i64 i, const T (&v)[N], bool exist) {
+  if (!exist) return;
+  if (oj_aligned<N>(p + i)) return oj_store_units(p + i, v);
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) oj_store(p, i + l, v[l]);
 }
 
 // --- the threads of a block ---
