@@ -268,8 +268,8 @@ PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions&
     const FusedStep& s = f.steps[i];
     const Op op = s.group ? Op::reduce : g.node(s.node).op;
     if (!s.group && (op == Op::call || op == Op::concat)) continue;
-    out.lowered[i] =
-        s.group ? lower_group(g, f, *s.group, "k", options) : lower_barrier(g, f, s.node, "k", options);
+    out.lowered[i] = s.group ? lower_group(g, f, *s.group, "k", options)
+                             : lower_barrier(g, f, s.node, "k", options);
   }
   out.in_place = write_in_place(g, f, out.lowered);
   for (Batch& batch : batch_steps(g, f, out.in_place, out.lowered))

@@ -93,7 +93,8 @@ std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
   }
   config.driver = "libcuda.so.1";
   if (target.size() > 5) config.ordinal = std::stoi(target.substr(5));
-  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal), options.deterministic);
+  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal),
+                                   options.deterministic);
 }
 
 }  // namespace ourjit

@@ -243,8 +243,7 @@ void KernelEmitter::load(const loop::Load& l) {
   if (varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
       steps_by_one(l.index)) {
     perform("oj_load_vector(v" + std::to_string(l.result) + ", " + l.buffer + ", " +
-                first_index(l.index) + ", " + (some_lanes_ ? active_ : "true") +
-                ");",
+                first_index(l.index) + ", " + (some_lanes_ ? active_ : "true") + ");",
             false);
     return;
   }
@@ -269,8 +268,7 @@ void KernelEmitter::store(const loop::Store& s) {
   if (lanes_ > 1 && varies(s.index) && !local && !s.accumulate && s.mask == loop::kNone &&
       varies(s.value) && first.empty() && steps_by_one(s.index)) {
     perform("oj_store_vector(" + s.buffer + ", " + first_index(s.index) + ", v" +
-                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : "true") +
-                ");",
+                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : "true") + ");",
             false);
     return;
   }

@@ -116,8 +116,8 @@ struct Load {
 };
 
 /// Writes an element where `mask` holds. With `accumulate`, adds to what is there (read, add,
-/// write; the lanes of a vector loop must not collide). With `atomic`, which is for GPUs, it adds in
-/// one step: any iterations of any loops may add to one element, in any order.
+/// write; the lanes of a vector loop must not collide). With `atomic`, which is for GPUs, it adds
+/// in one step: any iterations of any loops may add to one element, in any order.
 struct Store {
   std::string buffer;
   Sym index;

@@ -74,7 +74,10 @@ class Printer {
                               "load " + memory(l.buffer) + "[" + sym(l.index) + "]" + mask(l.mask));
                      },
                      [&](const Store& s) {
-                       out_.line(std::string("store ") + (s.atomic ? "atomic " : s.accumulate ? "accumulate " : "") +
+                       out_.line(std::string("store ") +
+                                 (s.atomic       ? "atomic "
+                                  : s.accumulate ? "accumulate "
+                                                 : "") +
                                  memory(s.buffer) + "[" + sym(s.index) + "], " + value(s.value) +
                                  mask(s.mask));
                      },
