@@ -198,6 +198,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   PassContext context;
   context.deterministic_layout = s.options.keep_layout;
   context.parallel_rows = s.target->parallel_rows();
+  context.atomic_adds = s.target->lowering().atomics;
   Graph g = run_passes(std::move(captured), context,
                        [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
                          if (log.wants("passes"))

@@ -137,7 +137,9 @@ ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
             static_cast<NodeId>(g.nodes.size()), 0};
   out.type.strides = std::move(strides);
   const auto id = static_cast<ValueId>(g.values.size());
-  g.nodes.push_back({Op::cast, {v}, {{"dtype", type.dtype}}, {id}, ""});
+  const Node* source = g.def(v);
+  const std::string loc = source ? source->loc : "";
+  g.nodes.push_back({Op::cast, {v}, {{"dtype", type.dtype}}, {id}, loc});
   g.values.push_back(std::move(out));
   return id;
 }

@@ -13,6 +13,7 @@ namespace ourjit {
 struct PassContext {
   bool deterministic_layout = false;  // keep every layout as captured (no channels-last)
   int64_t parallel_rows = 32;         // independent rows that keep the target busy
+  bool atomic_adds = false;           // scatters may add in any order
 };
 
 /// Turns ATen calls that are one primitive operator into that operator: pointwise with type
@@ -22,6 +23,9 @@ Graph canonicalize(const Graph& g, const PassContext& ctx);
 /// Expands composite ATen calls (softmax, norms, losses, activations and their backward) into
 /// primitives.
 Graph decompose(const Graph& g, const PassContext& ctx);
+/// Where scatters add atomically, they add in types for which there are atomics: f32 for narrow
+/// floats, which also rounds but once, and i32 for narrow integers.
+Graph widen_scatters(const Graph& g, const PassContext& ctx);
 /// Products with a vector (in batches) or over one element become pointwise operators and sums,
 /// which fuse.
 Graph simplify_matmul(const Graph& g, const PassContext& ctx);

@@ -13,6 +13,7 @@ namespace {
 constexpr std::array kPipeline = {
     PASS(canonicalize),
     PASS(decompose),
+    PASS(widen_scatters),
     PASS(simplify_matmul),
     PASS(dce),
     PASS(const_fold),

@@ -165,6 +165,29 @@ def test_scatters_add_all_that_meets(fn: Any, deterministic: bool) -> None:
         torch.testing.assert_close(torch.compile(fn, backend="ourjit", options=options)(x, i, source), fn(x, i, source))
 
 
+@needs_emulator
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16], ids=lambda t: str(t)[6:])
+def test_halves_are_added_in_f32(dtype: torch.dtype) -> None:
+    options = {"target": "emulate", "strict": True}
+    ones = torch.ones(3000, 4, dtype=dtype)
+    x, i = torch.full((2, 4), 72, dtype=dtype), torch.zeros(3000, dtype=torch.long)
+    total = torch.compile(index_add, backend="ourjit", options=options)(x, i, ones)
+    assert total.tolist() == [[3072] * 4, [72] * 4]  # one by one, halves stay at 2048 or 256
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.int16, torch.uint8], ids=lambda t: str(t)[6:])
+def test_narrow_types_are_added_atomically(dtype: torch.dtype) -> None:
+    x, source = torch.zeros(5, 8, dtype=dtype), torch.ones(40, 8, dtype=dtype)
+    emitted = ourjit.emit(index_add, x, torch.randint(0, 5, (40,)), source, target="sm_90")
+    assert any("store atomic" in kernel.loop_ir for kernel in emitted)
+
+
+def test_copies_for_outputs_know_their_line() -> None:
+    weight = torch.randn(40, 8, requires_grad=True)
+    emitted = ourjit.emit(lambda w: F.embedding(torch.arange(40), w).sum(), weight, target="sm_90")
+    assert emitted and all("test_gpu.py:" in line for kernel in emitted for line in kernel.provenance)
+
+
 def test_emitting_leaves_results_to_eager() -> None:
     x = torch.randn(8, 8)
     seen = []
