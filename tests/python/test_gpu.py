@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import ctypes
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -285,3 +287,22 @@ def test_errors_of_emulated_kernels_are_raised_by_the_call() -> None:
     with pytest.raises(RuntimeError, match="ZeroDivisionError"):
         g(torch.tensor([4, 6]), torch.tensor([2, 0]))
     assert g(torch.tensor([4, 6]), torch.tensor([2, 3])).tolist() == [2, 2]
+
+
+@needs_emulator
+def test_a_warm_training_step_only_launches() -> None:
+    """Nothing in it may wait, allocate or load: a stream that is being captured allows none of these."""
+    driver = ctypes.CDLL(_gpu.find_emulator())
+    driver.ourjit_emulator_log.restype = ctypes.c_char_p
+
+    @torch.compile(backend="ourjit", options={"target": "emulate", "strict": True})
+    def loss(x: Tensor, w: Tensor) -> Tensor:
+        return F.dropout((x @ w).softmax(-1), 0.5).square().sum()
+
+    x, w = torch.randn(16, 16), torch.randn(16, 16, requires_grad=True)
+    loss(x, w).backward()
+    driver.ourjit_emulator_clear()
+    loss(x, w).backward()
+    calls = [json.loads(line)["function"] for line in driver.ourjit_emulator_log().decode().splitlines()]
+    assert calls.count("cuLaunchKernel") >= 2
+    assert set(calls) <= {"cuCtxGetCurrent", "cuCtxSetCurrent", "cuLaunchKernel"}
