@@ -38,7 +38,7 @@ class Nvrtc:
         for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
             ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(str(path))
-        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}")
+        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}", "--Ofast-compile=min")
         self.options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
 
     def milliseconds(self, text: str) -> float:

@@ -41,6 +41,7 @@ class Nvrtc {
 
   DynamicLibrary library_;
   cuda::NvrtcTable functions_;
+  bool knows_fast_compile_ = false;
 };
 
 }  // namespace ourjit

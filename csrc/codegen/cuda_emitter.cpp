@@ -1,6 +1,8 @@
 #include "codegen/cuda_emitter.h"
 
 #include <algorithm>
+#include <optional>
+#include <string_view>
 
 #include "base/error.h"
 #include "base/kernel_status.h"
@@ -114,6 +116,31 @@ std::string KernelEmitter::index(const Sym& s) const {
 
 std::string KernelEmitter::first_index(const Sym& s) const {
   return c_index(s, [](const std::string& name) { return name; });
+}
+
+std::string KernelEmitter::place(const std::string& memory, const Sym& s, bool in_lanes) const {
+  const Sym all = s.substitute([&](std::string_view name) -> std::optional<Sym> {
+    const auto it = unrolled_.find(name);
+    const Sym x = it == unrolled_.end() ? Sym::symbol(name) : it->second;
+    return in_lanes && wide_ && name == wide_->var ? x + Sym::symbol("l") : x;
+  });
+  const auto becomes_number = [&](const SymTerm& t) {
+    return std::all_of(t.atoms.begin(), t.atoms.end(), [&](const auto& a) {
+      return a->kind == SymAtomKind::Symbol && (a->name == "l" || numbers_.contains(a->name));
+    });
+  };
+  Sym rest, number;
+  for (const SymTerm& t : all.terms()) (becomes_number(t) ? number : rest) += to_sym(t);
+  (number.is_const() ? rest : number) += all.constant();
+  const auto text = [&](const Sym& x) {
+    return c_index(x, [&](const std::string& name) {
+      const bool array = in_lanes && wide_ && name != wide_->var && varying_symbols_.contains(name);
+      return !array ? name : name == wide_->slot ? "(" + name + " + l)" : name + "[l]";
+    });
+  };
+  if (number.is_const(0)) return memory + ", " + text(rest);
+  if (rest.is_const(0)) return memory + ", " + text(number);
+  return memory + " + (" + text(rest) + "), " + text(number);
 }
 
 bool KernelEmitter::varies(const Sym& s) const {
@@ -231,19 +258,18 @@ bool KernelEmitter::shares_random_blocks(const loop::Compute& c) const {
   return exact_div(first, share).has_value();
 }
 
-std::string KernelEmitter::element(const std::string& memory, const std::string& at) const {
+std::string KernelEmitter::element(const std::string& memory, const Sym& at) const {
   const loop::Local* local = loop::find_local(k_, memory);
-  if (!local) return "oj_load(" + memory + ", " + at + ")";
-  return local->space == loop::Space::Task ? "oj_shared_load(" + memory + ", " + at + ")"
-                                           : memory + "[" + at + "]";
+  if (local && local->space == loop::Space::Thread) return memory + "[" + index(at) + "]";
+  return (local ? "oj_shared_load(" : "oj_load(") + place(memory, at, true) + ")";
 }
 
 void KernelEmitter::load(const loop::Load& l) {
   const DType t = dtype(l.result);
   if (varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
       steps_by_one(l.index)) {
-    perform("oj_load_vector(v" + std::to_string(l.result) + ", " + l.buffer + ", " +
-                first_index(l.index) + ", " + (some_lanes_ ? active_ : "true") + ");",
+    perform("oj_load_vector(v" + std::to_string(l.result) + ", " + place(l.buffer, l.index, false) +
+                ", " + (some_lanes_ ? active_ : "true") + ");",
             false);
     return;
   }
@@ -252,13 +278,14 @@ void KernelEmitter::load(const loop::Load& l) {
   // Registers may be read where there is no iteration.
   const std::string c =
       of_thread && l.mask == loop::kNone ? "" : condition(l.mask, varies(l.result));
-  const std::string x = element(l.buffer, index(l.index));
+  const std::string x = element(l.buffer, l.index);
   define(l.result, c.empty() ? x : c + " ? " + x + " : " + c_zero(t));
 }
 
 void KernelEmitter::store(const loop::Store& s) {
-  const bool varying =
-      varies(s.index) || varies(s.value) || (s.mask != loop::kNone && varies(s.mask));
+  // Every lane adds, even where all add the same.
+  const bool varying = varies(s.index) || varies(s.value) ||
+                       (s.mask != loop::kNone && varies(s.mask)) || (s.atomic && lanes_ > 1);
   const loop::Local* local = loop::find_local(k_, s.buffer);
   const bool of_thread = local && local->space == loop::Space::Thread;
   // Of threads that do the same, the first one stores.
@@ -267,22 +294,23 @@ void KernelEmitter::store(const loop::Store& s) {
   if (!of_thread && !in_y_ && k_.threads_y > 1) first = both(first, "threadIdx.y == 0");
   if (lanes_ > 1 && varies(s.index) && !local && !s.accumulate && s.mask == loop::kNone &&
       varies(s.value) && first.empty() && steps_by_one(s.index)) {
-    perform("oj_store_vector(" + s.buffer + ", " + first_index(s.index) + ", v" +
-                std::to_string(s.value) + ", " + (some_lanes_ ? active_ : "true") + ");",
+    perform("oj_store_vector(" + place(s.buffer, s.index, false) + ", v" + std::to_string(s.value) +
+                ", " + (some_lanes_ ? active_ : "true") + ");",
             false);
     return;
   }
-  const std::string at = index(s.index), v = value(s.value);
+  const std::string v = value(s.value);
   std::string text;
-  if (of_thread)
-    text = s.buffer + "[" + at + "] " + (s.accumulate ? "+= " : "= ") + v + ";";
-  else if (s.atomic)
-    text = "oj_atomic_add(" + s.buffer + ", " + at + ", " + v + ");";
-  else if (s.accumulate)
-    text = (local ? "oj_shared_accumulate(" : "oj_accumulate(") + s.buffer + ", " + at + ", " + v +
-           ");";
-  else
-    text = (local ? "oj_shared_store(" : "oj_store(") + s.buffer + ", " + at + ", " + v + ");";
+  if (of_thread) {
+    text = element(s.buffer, s.index) + (s.accumulate ? " += " : " = ") + v + ";";
+  } else {
+    const char* const function = s.atomic ? "oj_atomic_add("
+                                 : s.accumulate
+                                     ? (local ? "oj_shared_accumulate(" : "oj_accumulate(")
+                                 : local ? "oj_shared_store("
+                                         : "oj_store(";
+    text = function + place(s.buffer, s.index, true) + ", " + v + ");";
+  }
   // A register of an iteration that does not exist may hold anything.
   const std::string c = of_thread && s.mask == loop::kNone && !s.accumulate
                             ? std::string()
@@ -307,11 +335,14 @@ void KernelEmitter::serial_loop(const loop::For& f) {
   OURJIT_CHECK(lanes_ == 1) << "the loop " << f.var
                             << " is in one whose threads take several lanes";
   begin_reductions(f);
+  const bool number = unroll_serial(f);
   out_.line("for (oj_index " + f.var + " = " + index(f.begin) + "; " + f.var + " < " +
             index(f.end) + "; ++" + f.var + ") {");
   out_.indent();
+  if (number) numbers_.insert(f.var);
   block(f.body);
   accumulate(f);
+  numbers_.erase(f.var);
   out_.dedent();
   out_.line("}");
   end_reductions(f);

@@ -42,7 +42,7 @@ class KernelEmitter {
   void end_lanes();
   /// True if the random numbers of the lanes come from whole blocks (kernels/cuda/operations.cuh).
   bool shares_random_blocks(const loop::Compute& c) const;
-  std::string element(const std::string& memory, const std::string& at) const;
+  std::string element(const std::string& memory, const Sym& at) const;
 
   // cuda_threads.cpp
   void thread_loop(const loop::For& f);
@@ -54,13 +54,23 @@ class KernelEmitter {
   void end_reductions(const loop::For& f);
   std::string accumulator_type(const loop::Reduction& r) const;
   void mark_varying(const std::vector<loop::Node>& body);
+  /// Asks for unrolling where that pays; true if nothing of the loop is left.
+  bool unroll_serial(const loop::For& f);
   int threads(const loop::For& f) const;
+  /// Iterations of a thread, where a number bounds them.
+  std::optional<int64_t> trips(const loop::For& f) const;
+  /// Operations of all lanes in one iteration of a thread.
+  int64_t operations(const loop::For& f) const;
 
   // names
   std::string value(loop::ValueId id) const;
   std::string index(const Sym& s) const;
   /// The index of the first lane.
   std::string first_index(const Sym& s) const;
+  /// "memory, index" of an access, or "memory + (rest), number": what unrolling turns into a number
+  /// comes last, so that the accesses of all iterations share one address. For the lane at hand
+  /// (`in_lanes`) or the first one.
+  std::string place(const std::string& memory, const Sym& s, bool in_lanes) const;
   bool varies(loop::ValueId id) const { return lanes_ > 1 && varying_values_.contains(id); }
   bool varies(const Sym& s) const;
   /// True if lane l's index is the first one's plus l.
@@ -82,7 +92,9 @@ class KernelEmitter {
   bool in_lane_loop_ = false;
   std::set<loop::ValueId> varying_values_;
   std::set<std::string> varying_symbols_;
-  std::map<loop::ValueId, Sym> indices_;  // that values are of
+  std::map<std::string, Sym, std::less<>> unrolled_;  // variables of loops that are unrolled
+  std::set<std::string, std::less<>> numbers_;        // symbols that unrolling turns into numbers
+  std::map<loop::ValueId, Sym> indices_;              // that values are of
   int64_t scratch_bytes_ = 0;
 };
 

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int64_t kMostUnrolled = 8;      // iterations of a thread
 constexpr int64_t kMostOperations = 128;  // in all of them, where nothing asks for unrolling
+constexpr int64_t kFewAtATime = 4;        // iterations of a longer loop: OJ_UNROLL_4
 
 bool is_arg(const loop::Reduction& r) {
   return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
@@ -30,12 +31,13 @@ bool meets(const std::vector<loop::Node>& body) {
   return found;
 }
 
-/// Operations of one lane.
-int64_t operations(const loop::For& f) {
-  int64_t n = 0;
-  loop::for_each_node(f.body,
-                      [&](const loop::Node& x) { n += !std::holds_alternative<loop::Const>(x.v); });
-  return n;
+bool has_thread_loop(const std::vector<loop::Node>& body) {
+  bool found = false;
+  loop::for_each_node(body, [&](const loop::Node& n) {
+    const auto* f = std::get_if<loop::For>(&n.v);
+    found |= f && loop::is_thread_loop(*f);
+  });
+  return found;
 }
 
 /// True if the loop's length is a multiple of its width, whatever the sizes are.
@@ -49,6 +51,23 @@ bool lanes_end_together(const loop::For& f) {
 
 int KernelEmitter::threads(const loop::For& f) const {
   return f.kind == loop::LoopKind::ThreadX ? k_.threads_x : k_.threads_y;
+}
+
+std::optional<int64_t> KernelEmitter::trips(const loop::For& f) const {
+  const std::optional<int64_t> most = loop::most_iterations(f);
+  const int64_t step = loop::is_thread_loop(f) ? int64_t{threads(f)} * f.width : 1;
+  return most ? std::optional((*most + step - 1) / step) : std::nullopt;
+}
+
+int64_t KernelEmitter::operations(const loop::For& f) const {
+  int64_t n = 0;
+  for (const loop::Node& x : f.body) {
+    if (const auto* inner = std::get_if<loop::For>(&x.v))
+      n += 1 + operations(*inner) * trips(*inner).value_or(1);
+    else
+      n += !std::holds_alternative<loop::Const>(x.v);
+  }
+  return n * f.width;
 }
 
 /// Notes what differs between the lanes of the thread loop at hand.
@@ -69,7 +88,7 @@ void KernelEmitter::thread_loop(const loop::For& f) {
   const std::string thread = f.kind == loop::LoopKind::ThreadX ? "threadIdx.x" : "threadIdx.y";
   const int64_t step = int64_t{threads(f)} * f.width;
   const std::optional<int64_t> most = loop::most_iterations(f);
-  const int64_t trips = most ? (*most + step - 1) / step : 0;
+  const int64_t trips = this->trips(f).value_or(0);
   const bool exact = most && *most % step == 0 && f.end - f.begin == Sym(*most);
   const std::string own = thread + (f.width > 1 ? " * " + std::to_string(f.width) : "");
   const std::string from = f.begin.is_const(0) ? "" : index(f.begin) + " + ";
@@ -85,14 +104,23 @@ void KernelEmitter::thread_loop(const loop::For& f) {
       out_.line("{");
     } else {
       // Slots name registers, which takes unrolled loops.
-      const bool unroll = !f.slot.empty() || trips * f.width * operations(f) <= kMostOperations;
+      const bool unroll = !f.slot.empty() || trips * operations(f) <= kMostOperations;
+      if (unroll) {
+        unrolled_[f.var] = Sym::symbol(f.var + "_t") + Sym::symbol(k) * step;
+        numbers_.insert(k);
+      }
       out_.line(unroll ? "OJ_UNROLL" : "OJ_ROLLED");
       out_.line("for (int " + k + " = 0; " + k + " < " + std::to_string(trips) + "; ++" + k +
                 ") {");
     }
     out_.indent();
     const std::string number = trips == 1 ? "" : " + " + k + " * " + std::to_string(step);
-    out_.line("const oj_index " + f.var + " = " + from + own + number + ";");
+    std::string first = from + own;
+    if (unrolled_.contains(f.var)) {
+      out_.line("const oj_index " + f.var + "_t = " + first + ";");
+      first = f.var + "_t";
+    }
+    out_.line("const oj_index " + f.var + " = " + first + number + ";");
     if (!f.slot.empty())
       out_.line("const int " + f.slot + " = " +
                 (trips == 1 ? "0" : k + " * " + std::to_string(f.width)) + ";");
@@ -100,6 +128,8 @@ void KernelEmitter::thread_loop(const loop::For& f) {
     const std::string end = index(f.end);
     const std::string first = from + own;
     if (!f.slot.empty()) out_.line("int " + f.slot + " = -" + std::to_string(f.width) + ";");
+    if (!has_thread_loop(f.body) && kFewAtATime * operations(f) <= kMostOperations)
+      out_.line("OJ_UNROLL_4");
     // Together, all threads take as many steps as the first one.
     const std::string base = together ? f.var + "_0" : f.var;
     out_.line("for (oj_index " + base + " = " + (together ? index(f.begin) : first) + "; " + base +
@@ -124,7 +154,22 @@ void KernelEmitter::thread_loop(const loop::For& f) {
   out_.line("}");
   inside = false;
   predicate_ = predicate;
+  unrolled_.erase(f.var);
+  numbers_.erase(k);
   end_reductions(f);
+}
+
+bool KernelEmitter::unroll_serial(const loop::For& f) {
+  if (has_thread_loop(f.body)) return false;
+  const Sym count = f.end - f.begin;
+  const int64_t cost = operations(f);
+  const bool all =
+      count.is_const() && f.begin.is_const() && count.value() * cost <= kMostOperations;
+  if (all)
+    out_.line("OJ_UNROLL");
+  else if (kFewAtATime * cost <= kMostOperations)
+    out_.line("OJ_UNROLL_4");
+  return all;
 }
 
 /// `exact`: all iterations exist.

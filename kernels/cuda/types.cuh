@@ -7,6 +7,7 @@ typedef unsigned long long oj_u64;
 
 #define OJ_FUNCTION static __device__ __forceinline__
 #define OJ_UNROLL _Pragma("unroll")
+#define OJ_UNROLL_4 _Pragma("unroll 4")
 #define OJ_ROLLED _Pragma("unroll 1")
 
 #ifdef OJ_EMULATE
