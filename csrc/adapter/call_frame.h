@@ -23,6 +23,9 @@ class CallFrame final : public Host {
   /// Runs the plan over checked inputs, which it takes.
   std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas);
 
+  /// Raises what kernels of earlier calls have reported.
+  void raise_reported() { ourjit::raise_reported(frame_); }
+
   void parallel_for(int64_t n, int64_t grain, TaskFunction task, void* context) override;
   void call(int step, void** buffers) override;
   void* allocate(int buffer, int64_t bytes) override;

@@ -75,6 +75,13 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   return outputs;
 }
 
+void Executable::raise_reported() {
+  for (const std::shared_ptr<Sized>& s : instances_.all()) {
+    const std::lock_guard lock(s->mutex);
+    for (const std::unique_ptr<CallFrame>& frame : s->idle) frame->raise_reported();
+  }
+}
+
 std::vector<int64_t> Executable::bind_symbols(const std::vector<CallValue>& inputs) const {
   const Plan& plan = graph_->plan;
   std::vector<int64_t> values;

@@ -52,6 +52,10 @@ class Executable {
   /// Raises UserError for inputs of the wrong number, kind, dtype, device or shape. Needs no GIL.
   std::vector<CallValue> run(std::vector<CallValue>& inputs);
 
+  /// Raises what kernels of calls that have returned have reported. Calls do so for themselves;
+  /// replays of a captured call do not.
+  void raise_reported();
+
   /// What is checked at each call, one line for each input.
   std::vector<std::string> guards() const;
   /// The memory of the graph in text; for symbolic sizes of the call made last.

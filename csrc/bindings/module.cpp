@@ -4,10 +4,13 @@
 
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
+#include <vector>
 
 #include "adapter/aten_interpreter.h"
 #include "adapter/executable.h"
+#include "adapter/tensors.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "bindings/errors.h"
@@ -55,6 +58,58 @@ py::list option_rows() {
         o.name, o.type, std::visit([](const auto& v) { return py::cast(v); }, o.default_value),
         o.environment, o.affects_code, o.help));
   return rows;
+}
+
+/// (key, addresses) of inputs. The key is equal for two lists if nothing but addresses and contents
+/// differs; the address of what is no tensor is 0.
+py::tuple layout_and_addresses(const py::list& inputs) {
+  std::string key;
+  py::list addresses(inputs.size());
+  const auto add = [&](int64_t x) { key.append(reinterpret_cast<const char*>(&x), sizeof x); };
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const py::handle o = inputs[i];
+    uint64_t address = 0;
+    if (!THPVariable_Check(o.ptr())) {
+      add(-1);
+      add(o.is_none() ? 0 : o.cast<int64_t>());
+    } else {
+      const at::Tensor& t = THPVariable_Unpack(o.ptr());
+      // Lazy conjugation, subclasses and the like are in the key set.
+      add(static_cast<int64_t>(t.key_set().raw_repr()));
+      add(static_cast<int64_t>(t.scalar_type()));
+      if (t.layout() == c10::kStrided && t.has_storage()) {
+        address = reinterpret_cast<uintptr_t>(t.data_ptr());
+        add(t.dim());
+        for (const int64_t size : t.sizes()) add(size);
+        for (const int64_t stride : t.strides()) add(stride);
+      }
+    }
+    addresses[i] = address;
+  }
+  return py::make_tuple(py::bytes(key), addresses);
+}
+
+uintptr_t memory_address(const at::Tensor& t) {
+  return reinterpret_cast<uintptr_t>(t.storage().data());
+}
+
+/// A tensor in the memory of `base`, `distance` bytes from where that begins.
+at::Tensor within(const at::Tensor& base, int64_t distance, at::ScalarType dtype,
+                  const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
+  const int64_t start = base.storage_offset() * static_cast<int64_t>(base.element_size());
+  return make_tensor(base.storage(), dtype, sizes, strides, start + distance);
+}
+
+/// Positions of the tensors whose memory others than these very tensors hold too.
+std::vector<size_t> held_elsewhere(const std::vector<at::Tensor>& tensors) {
+  std::map<const c10::StorageImpl*, std::set<const c10::TensorImpl*>> own;
+  for (const at::Tensor& t : tensors)
+    own[t.storage().unsafeGetStorageImpl()].insert(t.unsafeGetTensorImpl());
+  std::vector<size_t> found;
+  for (size_t i = 0; i < tensors.size(); ++i)
+    if (tensors[i].storage().use_count() > own[tensors[i].storage().unsafeGetStorageImpl()].size())
+      found.push_back(i);
+  return found;
 }
 
 py::dict stats_dict(const Stats& s) {
@@ -168,6 +223,11 @@ PYBIND11_MODULE(_C, m) {
           py::arg("graph"), py::arg("constants") = py::tuple())
       .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
       .def("reset", [](Session& s) { s.compiler.reset(); });
+  m.def("layout_and_addresses", layout_and_addresses, py::arg("inputs"));
+  m.def("memory_address", memory_address, py::arg("tensor"));
+  m.def("within", within, py::arg("base"), py::arg("distance"), py::arg("dtype"), py::arg("sizes"),
+        py::arg("strides"));
+  m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
   m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));
   m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph)); });

@@ -192,6 +192,13 @@ PyObject* binary(PyObject* self, PyObject* index) {
   });
 }
 
+PyObject* raise_reported(PyObject* self, PyObject*) {
+  return guarded([&] {
+    of(self).raise_reported();
+    return Py_NewRef(Py_None);
+  });
+}
+
 PyObject* report(PyObject* self, PyObject*) {
   return guarded([&] {
     const CompiledGraph& g = of(self).graph();
@@ -227,6 +234,16 @@ PyObject* output_strides(PyObject* self, void*) {
                      const Ref list(list_of(*strides, size_object));
                      return PyList_AsTuple(list.get());
                    });
+  });
+}
+
+PyObject* written_inputs(PyObject* self, void*) {
+  return guarded([&] {
+    const Executable& e = of(self);
+    const auto& inputs = e.graph().plan.inputs;
+    return list_of(
+        std::vector<PlanInput>(inputs.begin(), inputs.begin() + static_cast<int64_t>(e.inputs())),
+        [](const PlanInput& i) { return Py_NewRef(i.written ? Py_True : Py_False); });
   });
 }
 
@@ -277,6 +294,8 @@ PyMethodDef methods[] = {
     {"assembly", assembly, METH_O, "Assembly of a kernel: of the host, or PTX."},
     {"binary", binary, METH_O, "The object file or cubin of a kernel."},
     {"report", report, METH_NOARGS, "What became of the graph, stage by stage."},
+    {"raise_reported", raise_reported, METH_NOARGS,
+     "Raises what kernels of a device have reported since, for callers that replay a call."},
     {nullptr, nullptr, 0, nullptr},
 };
 
@@ -290,6 +309,8 @@ PyMemberDef members[] = {
 PyGetSetDef properties[] = {
     {"output_strides", output_strides, nullptr,
      "For each output a tuple of ints and text, or None.", nullptr},
+    {"written_inputs", written_inputs, nullptr, "For each input: is it modified in place?",
+     nullptr},
     {"label", label, nullptr, "Names the graph in logs and dumps.", nullptr},
     {"__name__", name, nullptr, nullptr, nullptr},
     {"__qualname__", name, nullptr, nullptr, nullptr},

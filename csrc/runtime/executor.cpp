@@ -85,13 +85,6 @@ void launch_on_device(const PlanInstance& instance, const InstanceStep& step, Fr
   step.device->launch(fill_arguments(instance, step, frame), frame.device_status.get(), stream);
 }
 
-/// Raises what kernels on a device have reported so far.
-void check_device(Frame& frame) {
-  const int32_t status =
-      std::atomic_ref<int32_t>(*frame.device_status).exchange(0, std::memory_order_relaxed);
-  if (status != 0) raise(status);
-}
-
 void place_temporaries(const PlanInstance& instance, Frame& frame, char* arena) {
   if (frame.arena == arena) return;
   for (size_t b = 0; b < frame.buffers.size(); ++b)
@@ -111,6 +104,13 @@ Frame::Frame(const PlanInstance& instance) : buffers(instance.buffer_bytes.size(
   }
 }
 
+void raise_reported(Frame& frame) {
+  if (!frame.device_status) return;
+  const int32_t status =
+      std::atomic_ref<int32_t>(*frame.device_status).exchange(0, std::memory_order_relaxed);
+  if (status != 0) raise(status);
+}
+
 void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host) {
   const ArenaLease arena(arenas, instance.arena_bytes, frame.arena);
   run(instance, frame, arena.data(), host);
@@ -121,7 +121,7 @@ void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host) {
   Device* const device = instance.plan->device.get();
   const DeviceScope scope(device);
   void* const stream = device ? host.stream() : nullptr;
-  if (device) check_device(frame);
+  raise_reported(frame);
   const auto acquire = [&](int b) {
     const auto i = static_cast<size_t>(b);
     frame.buffers[i] = host.allocate(b, instance.buffer_bytes[i]);
@@ -145,7 +145,7 @@ void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host) {
       host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
   }
   for (int b : instance.acquire_at_end) acquire(b);
-  if (device && device->synchronous()) check_device(frame);
+  if (device && device->synchronous()) raise_reported(frame);
 }
 
 }  // namespace ourjit

@@ -69,4 +69,7 @@ void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host);
 /// The same with an arena from the pool, which gets it back in any case.
 void run(const PlanInstance& instance, Frame& frame, ArenaPool& arenas, Host& host);
 
+/// Raises what kernels on a device have reported to this frame so far.
+void raise_reported(Frame& frame);
+
 }  // namespace ourjit

@@ -92,6 +92,13 @@ class InstanceCache {
     return made;
   }
 
+  std::vector<std::shared_ptr<T>> all() const {
+    const std::lock_guard lock(mutex_);
+    std::vector<std::shared_ptr<T>> found;
+    for (const auto& entry : entries_) found.push_back(entry.second);
+    return found;
+  }
+
   size_t size() const {
     const std::lock_guard lock(mutex_);
     return entries_.size();

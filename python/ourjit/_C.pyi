@@ -32,6 +32,8 @@ class Executable:
     def assembly(self, index: int) -> str: ...
     def binary(self, index: int) -> bytes: ...
     label: str
+    written_inputs: Sequence[bool]
+    def raise_reported(self) -> None: ...
     def report(self) -> dict[str, Any]: ...
 
 class Compiler:
@@ -42,6 +44,20 @@ class Compiler:
     def compile(self, graph: Mapping[str, Any], constants: Sequence[torch.Tensor] = ...) -> Executable: ...
     def stats(self) -> dict[str, Any]: ...
     def reset(self) -> None: ...
+
+def layout_and_addresses(inputs: list[Any]) -> tuple[bytes, list[int]]:
+    """A key, equal for two lists of inputs if nothing but addresses and contents differs, and the addresses."""
+
+def memory_address(tensor: torch.Tensor) -> int:
+    """Where the memory begins that the tensor lies in."""
+
+def within(
+    base: torch.Tensor, distance: int, dtype: torch.dtype, sizes: Sequence[int], strides: Sequence[int]
+) -> torch.Tensor:
+    """A tensor in the memory of `base`, `distance` bytes from where that begins."""
+
+def held_elsewhere(tensors: Sequence[torch.Tensor]) -> list[int]:
+    """Positions of the tensors whose memory others than these very tensors hold too."""
 
 def interpret_graph(graph: str | Mapping[str, Any], inputs: Sequence[Any]) -> list[Any]:
     """Runs graph text or exported data operator by operator through ATen."""

@@ -32,7 +32,8 @@ def stats() -> dict[str, Any]:
 
     graphs, kernels_compiled, kernels_loaded (from the disk cache), backend_seconds (export, passes, code generation,
     machine code), library_calls (operator -> calls planned), fallbacks (operator -> {count, reason}: what was meant to
-    be compiled and could not) and guard_misses.
+    be compiled and could not), guard_misses and, with option cuda_graphs, graph_captures, graph_replays and graph_skips
+    (reason -> calls that were neither).
     """
     from ourjit import backend
 
@@ -44,10 +45,13 @@ def stats() -> dict[str, Any]:
         "library_calls": {},
         "fallbacks": {},
         "guard_misses": 0,
+        "graph_captures": 0,
+        "graph_replays": 0,
+        "graph_skips": {},
     }
     for session in backend.sessions():
         for name, value in session.stats().items():
-            if name == "library_calls":
+            if name in ("library_calls", "graph_skips"):
                 for operator, count in value.items():
                     total[name][operator] = total[name].get(operator, 0) + count
             elif name == "fallbacks":

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 
 from ourjit import _C, _gpu, _torch
+from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
 from ourjit.joint_graph import prepare
@@ -40,6 +41,7 @@ class Session:
         self.compiler.reset()
         self.seconds = 0.0
         self.fallbacks: dict[str, dict[str, Any]] = {}
+        self.graphs = Counts()
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
@@ -83,7 +85,7 @@ class Session:
             return _torch.boxed(module)
         if name.startswith("forward"):
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
-        return executable
+        return replayed(executable, self.options["target"], self.graphs) if self.options["cuda_graphs"] else executable
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
         log.warning("ourjit runs %s uncompiled: %s", name, reason)
@@ -95,6 +97,8 @@ class Session:
         stats = dict(self.compiler.stats())
         stats["backend_seconds"] = self.seconds
         stats["fallbacks"] = {**stats["fallbacks"], **self.fallbacks}
+        stats["graph_captures"], stats["graph_replays"] = self.graphs.captures, self.graphs.replays
+        stats["graph_skips"] = dict(self.graphs.skips)
         return stats
 
 

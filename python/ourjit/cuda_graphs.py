@@ -1,0 +1,315 @@
+"""Option `cuda_graphs`: a compiled graph is captured as a CUDA graph at its second call and replayed from then on.
+
+A replay reads and writes the addresses of the capture, so a call may be replayed only if that is right for its tensors:
+
+- an input is read where it lies as long as it comes at the same address; one that moves is copied to memory of the
+  capture from then on. Inputs that are modified in place are never copied;
+- an output is handed out where the replay wrote it. If it still lives at the next call, that call is captured anew, in
+  other memory, and this output is copied out from then on.
+
+So each surprise costs one more capture and teaches what to copy; after `MOST_CAPTURES` of one layout its calls run
+without replays, which `ourjit.stats()["graph_skips"]` counts with the reason.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from ourjit import _C
+
+log = logging.getLogger("ourjit")
+
+MOST_CAPTURES = 8  # of one layout of inputs
+MOST_LAYOUTS = 16  # of one compiled graph that are captured
+
+Tensors = Mapping[int, torch.Tensor]  # by position
+Recording = tuple[list[Any], Callable[[Tensors], None]]  # outputs of a call, and what writes them again
+
+
+class NotCapturable(Exception):
+    """CUDA refused the capture."""
+
+
+@dataclass
+class Place:
+    """Where a tensor lies and how, without keeping its memory."""
+
+    address: int
+    dtype: torch.dtype
+    device: torch.device
+    sizes: torch.Size
+    strides: tuple[int, ...]
+
+    @staticmethod
+    def of(tensor: torch.Tensor) -> Place:
+        return Place(tensor.data_ptr(), tensor.dtype, tensor.device, tensor.shape, tensor.stride())
+
+    def new(self) -> torch.Tensor:
+        """A tensor like it in memory of its own, uninitialized."""
+        return torch.empty_strided(self.sizes, self.strides, dtype=self.dtype, device=self.device)
+
+    def overlaps(self) -> bool:
+        """True if elements share memory otherwise than by expansion: nothing can be copied to such a tensor."""
+        reach = 0
+        for stride, size in sorted((s, n) for s, n in zip(self.strides, self.sizes, strict=True) if s != 0 and n > 1):
+            if stride <= reach:
+                return True
+            reach += stride * (size - 1)
+        return False
+
+    def within(self, base: torch.Tensor, distance: int) -> torch.Tensor:
+        """A tensor like it in the memory of `base`, so many bytes from where that begins."""
+        return _C.within(base, distance, self.dtype, self.sizes, self.strides)
+
+    def on_the_host(self) -> torch.Tensor:
+        """The tensor, whoever owns its memory now."""
+        if self.sizes.numel() == 0:
+            return self.new()
+        elements = 1 + sum((size - 1) * stride for size, stride in zip(self.sizes, self.strides, strict=True))
+        memory = (ctypes.c_char * (elements * self.dtype.itemsize)).from_address(self.address)
+        return self.within(torch.frombuffer(memory, dtype=torch.uint8), 0)
+
+
+def fill(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
+    """Copies to a tensor of the same sizes and strides, which may be expanded; returns it."""
+    compact, values = target, source
+    for dim, (size, stride) in enumerate(zip(target.shape, target.stride(), strict=True)):
+        if stride == 0 and size > 1:
+            compact, values = compact.narrow(dim, 0, 1), values.narrow(dim, 0, 1)
+    compact.copy_(values)
+    return target
+
+
+class CudaDevice:
+    """Captures on an NVIDIA GPU."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def current(self) -> AbstractContextManager[Any]:
+        """Where the other functions may be called."""
+        return torch.cuda.device(self.name)  # type: ignore[no-any-return, unused-ignore]
+
+    def stream(self) -> int:
+        return int(torch.cuda.current_stream().cuda_stream)
+
+    def is_capturing(self) -> bool:
+        return bool(torch.cuda.is_current_stream_capturing())
+
+    def capture(self, executable: _C.Executable, arguments: list[Any], _: Tensors) -> Recording:
+        """The outputs of a call and what repeats it in the same memory. Raises NotCapturable."""
+        graph = torch.cuda.CUDAGraph()
+        # Capturing takes a stream other than the default one.
+        current, side = torch.cuda.current_stream(), torch.cuda.Stream()
+        side.wait_stream(current)
+        try:
+            with torch.cuda.stream(side):
+                graph.capture_begin(capture_error_mode="thread_local")  # other threads may go on allocating
+                try:
+                    outputs = executable(arguments)
+                finally:
+                    graph.capture_end()
+        except RuntimeError as error:
+            raise NotCapturable(str(error)) from error
+        current.wait_stream(side)
+        graph.replay()  # nothing has run yet
+        return outputs, lambda _: graph.replay()
+
+
+class EmulatedDevice:
+    """Repeats calls as a graph does: it reads and writes the addresses of the first time, whatever lies there."""
+
+    def current(self) -> AbstractContextManager[Any]:
+        return contextlib.nullcontext()
+
+    def stream(self) -> int:
+        return 0
+
+    def is_capturing(self) -> bool:
+        return False
+
+    def capture(self, executable: _C.Executable, arguments: list[Any], copies: Tensors) -> Recording:
+        places = [
+            Place.of(x) if isinstance(x, torch.Tensor) and i not in copies else x for i, x in enumerate(arguments)
+        ]
+
+        def replay(own: Tensors) -> None:
+            outputs = executable([x.on_the_host() if isinstance(x, Place) else x for x in places])
+            for i, tensor in own.items():
+                fill(tensor, outputs[i])
+
+        return executable(arguments), replay
+
+
+@dataclass
+class Recorded:
+    """A captured call."""
+
+    replay: Callable[[Tensors], None]
+    addresses: list[int]
+    copies: dict[int, torch.Tensor]  # of inputs that are not read where they lie
+    outputs: list[Any]  # None for those in the memory of an input
+    in_inputs: dict[int, tuple[int, int, Place]]  # of those: which input, bytes from its start, and what they are
+
+    def own_outputs(self) -> dict[int, torch.Tensor]:
+        return {i: x for i, x in enumerate(self.outputs) if isinstance(x, torch.Tensor)}
+
+    def moved(self, addresses: list[int]) -> set[int]:
+        pairs = enumerate(zip(self.addresses, addresses, strict=True))
+        return {i for i, (then, now) in pairs if then != now and i not in self.copies}
+
+    def outliving(self) -> set[int]:
+        """Outputs of the replay before that somebody still holds."""
+        own = self.own_outputs()
+        positions = list(own)
+        return {positions[i] for i in _C.held_elsewhere(list(own.values()))}
+
+
+@dataclass
+class Layout:
+    """What is known about calls whose inputs have the same sizes and strides, on one stream."""
+
+    addresses: list[int]  # of the inputs of the call before
+    moving: set[int] = field(default_factory=set)  # inputs to copy
+    outliving: set[int] = field(default_factory=set)  # outputs to copy
+    captures: int = 0
+    recorded: Recorded | None = None
+    refusal: str = ""  # why it is not captured
+
+
+@dataclass
+class Counts:
+    """For `ourjit.stats()`."""
+
+    captures: int = 0
+    replays: int = 0
+    skips: dict[str, int] = field(default_factory=dict)
+
+
+class Replayed:
+    """Stands in for an executable, and captures and replays its calls."""
+
+    def __init__(self, executable: _C.Executable, device: CudaDevice | EmulatedDevice, counts: Counts) -> None:
+        self.executable, self.device, self.counts = executable, device, counts
+        self.written = {i for i, written in enumerate(executable.written_inputs) if written}
+        self.layouts: dict[tuple[int, bytes], Layout] = {}
+        self.lock = threading.Lock()
+
+    def __call__(self, inputs: list[Any]) -> list[Any]:
+        """Takes one list of inputs, which it empties."""
+        with self.device.current():
+            return self.run(inputs)
+
+    def run(self, inputs: list[Any]) -> list[Any]:
+        if self.device.is_capturing():
+            return self.plainly(inputs, "the stream is being captured already")
+        if not self.lock.acquire(blocking=False):
+            return self.plainly(inputs, "another thread runs the same graph")
+        try:
+            with torch.no_grad():
+                return self.replay_or_capture(inputs)
+        finally:
+            self.lock.release()
+
+    def plainly(self, inputs: list[Any], reason: str) -> list[Any]:
+        if reason:
+            self.counts.skips[reason] = self.counts.skips.get(reason, 0) + 1
+        return self.executable(inputs)
+
+    def replay_or_capture(self, inputs: list[Any]) -> list[Any]:
+        key, addresses = _C.layout_and_addresses(inputs)
+        layout = self.layouts.get((self.device.stream(), key))
+        if layout is None:
+            if len(self.layouts) >= MOST_LAYOUTS:
+                return self.plainly(inputs, f"more than {MOST_LAYOUTS} layouts of inputs")
+            # The first call loads and measures what later ones find.
+            self.layouts[self.device.stream(), key] = Layout(addresses)
+            return self.plainly(inputs, "")
+        if layout.refusal:
+            return self.plainly(inputs, layout.refusal)
+        recorded = layout.recorded
+        if recorded is not None:
+            moved, outliving = recorded.moved(addresses), recorded.outliving()
+            if not moved and not outliving:
+                return self.replay(recorded, layout, inputs)
+            layout.outliving |= outliving
+            if any(Place.of(recorded.outputs[i]).overlaps() for i in outliving):
+                layout.refusal = "an output whose elements overlap lives on"
+            layout.recorded = recorded = None
+        else:
+            moved = {i for i, (then, now) in enumerate(zip(layout.addresses, addresses, strict=True)) if then != now}
+        layout.moving |= moved - self.written
+        if any(Place.of(inputs[i]).overlaps() for i in layout.moving):
+            layout.refusal = "an input whose elements overlap moves"
+        elif layout.captures == MOST_CAPTURES:
+            layout.refusal = f"captured {MOST_CAPTURES} times, and inputs that are modified in place still move"
+        if layout.refusal:
+            log.warning("ourjit stops capturing %s: %s", self.executable.label, layout.refusal)
+            return self.plainly(inputs, layout.refusal)
+        return self.capture(layout, inputs, addresses)
+
+    def capture(self, layout: Layout, inputs: list[Any], addresses: list[int]) -> list[Any]:
+        copies = {i: fill(Place.of(inputs[i]).new(), inputs[i]) for i in layout.moving}
+        arguments = [copies.get(i, x) for i, x in enumerate(inputs)]
+        layout.captures += 1
+        try:
+            outputs, replay = self.device.capture(self.executable, list(arguments), copies)
+        except NotCapturable as error:
+            layout.refusal = f"CUDA cannot capture it: {error}"
+            log.warning("ourjit does not capture %s: %s", self.executable.label, error)
+            return self.plainly(inputs, layout.refusal)
+        self.counts.captures += 1
+        in_inputs = {}
+        memory = {_C.memory_address(x): i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor) and x.numel()}
+        for i, x in enumerate(outputs):
+            if isinstance(x, torch.Tensor) and x.numel() and _C.memory_address(x) in memory:
+                source = memory[_C.memory_address(x)]
+                in_inputs[i] = (source, x.data_ptr() - arguments[source].data_ptr(), Place.of(x))
+                outputs[i] = None
+        layout.recorded = Recorded(replay, addresses, copies, outputs, in_inputs)
+        return self.hand_out(layout.recorded, layout, inputs)
+
+    def replay(self, recorded: Recorded, layout: Layout, inputs: list[Any]) -> list[Any]:
+        self.executable.raise_reported()
+        for i, copy in recorded.copies.items():
+            fill(copy, inputs[i])
+        recorded.replay(recorded.own_outputs())
+        self.counts.replays += 1
+        return self.hand_out(recorded, layout, inputs)
+
+    @staticmethod
+    def hand_out(recorded: Recorded, layout: Layout, inputs: list[Any]) -> list[Any]:
+        """New tensors for the outputs: autograd writes to them."""
+        made: dict[int, torch.Tensor] = {}  # an output that is returned twice is one tensor
+        outputs = list(recorded.outputs)
+        for i, x in recorded.own_outputs().items():
+            if id(x) not in made:
+                made[id(x)] = fill(Place.of(x).new(), x) if i in layout.outliving else x.data
+            outputs[i] = made[id(x)]
+        for i, (source, distance, place) in recorded.in_inputs.items():
+            x = inputs[source]
+            same = distance == 0 and (x.dtype, x.shape, x.stride()) == (place.dtype, place.sizes, place.strides)
+            outputs[i] = x if same else place.within(x, distance)
+        inputs.clear()
+        return outputs
+
+
+def replayed(executable: _C.Executable, target: str, counts: Counts) -> Any:
+    """`executable` with its calls captured and replayed; itself where `target` is no device that can."""
+    if target == "cpu":
+        reason = "the graph is on the CPU"
+        counts.skips[reason] = counts.skips.get(reason, 0) + 1
+        return executable
+    device = EmulatedDevice() if target == "emulate" else CudaDevice(target)
+    hidden = torch.compiler.disable(Replayed(executable, device, counts).__call__, reason="replays a CUDA graph")
+    hidden._boxed_call = True
+    return hidden
