@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <bit>
+#include <optional>
 
 #include "base/error.h"
 #include "graph/builder.h"
@@ -83,13 +84,64 @@ void split(Rewriter& r, const Node& n, int64_t chunk) {
   r.replace(n, r.b.reshape(r.b.cast(sum, result.dtype), result.sizes));
 }
 
+/// `x` with the dims at which a maximum is looked for made one, the last; nothing where that would
+/// move memory.
+std::optional<ValueId> with_searched_last(Rewriter& r, ValueId x, const std::vector<int64_t>& dims) {
+  const TensorType t = r.b.type(x);
+  if (dims.size() == 1) {
+    std::vector<int64_t> order;
+    for (int64_t d = 0; d < t.rank(); ++d)
+      if (d != dims[0]) order.push_back(d);
+    order.push_back(dims[0]);
+    return r.b.permute(x, order);
+  }
+  if (t.strides != contiguous_strides(t.sizes)) return std::nullopt;
+  Sym count = 1;
+  for (const Sym& size : t.sizes) count *= size;
+  return r.b.reshape(x, {count});
+}
+
+/// argmax or argmin: the extreme of each chunk, the first chunk that has the extreme of all, and
+/// the first place of it there. Only that one chunk is read twice.
+bool split_search(Rewriter& r, const Node& n, int64_t chunk) {
+  const TensorType& result = r.old.type(n.results[0]);
+  const std::vector<int64_t> dims = int_list_attr(n, "dims");
+  const bool greatest = attr<std::string>(n, "op") == "argmax";
+  const ReduceOp search = greatest ? ReduceOp::argmax : ReduceOp::argmin;
+  const std::optional<ValueId> rows = with_searched_last(r, r(n.operands[0]), dims);
+  if (!rows) return false;
+  const TensorType t = r.b.type(*rows);
+  const int64_t last = t.rank() - 1;
+  const Sym& count = t.sizes.back();
+  if (!count.is_const()) return false;
+  const ValueId extremes =
+      r.b.emit(Op::partial_reduce, {r.b.cast(*rows, compute_dtype(t.dtype))},
+               {{"op", std::string(greatest ? "max" : "min")},
+                {"dims", std::vector<Sym>{Sym(last)}},
+                {"chunk", Sym(chunk)}});
+  const ValueId begin = r.b.mul(r.b.reduce(search, extremes, {0}, false),
+                                r.b.constant(chunk, DType::i64));  // of the chunk, for each row
+  const ValueId place = r.b.emit(Op::iota, {}, {{"size", Sym(chunk)}, {"dtype", DType::i64}});
+  std::vector<Sym> sizes(t.sizes.begin(), t.sizes.end() - 1);
+  sizes.emplace_back(chunk);
+  const ValueId in_chunk =
+      r.b.add(r.b.expand(r.b.unsqueeze(begin, last), sizes), r.b.expand(place, sizes));
+  // Beyond the end stands the last element, which has been met before.
+  const ValueId index =
+      r.b.pointwise(ScalarOp::minimum, {in_chunk, r.b.constant(count.value() - 1, DType::i64)});
+  const ValueId values = r.b.emit(Op::gather, {*rows, index}, {{"dim", Sym(last)}});
+  const ValueId found = r.b.add(begin, r.b.reduce(search, values, {last}, false));
+  r.replace(n, r.b.reshape(found, result.sizes));
+  return true;
+}
+
 }  // namespace
 
 Graph split_reductions(const Graph& g, const PassContext& ctx) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     if (n.op != Op::reduce) return r.keep(n);
     const std::string& op = attr<std::string>(n, "op");
-    if (op == "argmax" || op == "argmin") return r.keep(n);
+    const bool searches = op == "argmax" || op == "argmin";
     const TensorType& t = r.old.type(n.operands[0]);
     const std::vector<int64_t> dims = int_list_attr(n, "dims");
     Sym reduced = 1, kept = 1;
@@ -98,9 +150,13 @@ Graph split_reductions(const Graph& g, const PassContext& ctx) {
       (in ? reduced : kept) *= t.sizes[i];
     }
     r.b.set_loc(n.loc);
-    const int64_t chunk = chunk_of(form(t, dims), kept, reduced, ctx.parallel_rows);
+    const Form f = form(t, dims);
+    const int64_t chunk = chunk_of(f, kept, reduced, ctx.parallel_rows);
     if (chunk == 0) return r.keep(n);
-    split(r, n, chunk);
+    if (!searches)
+      split(r, n, chunk);
+    else if (f != Form::Inner || !split_search(r, n, chunk))
+      r.keep(n);
   });
 }
 

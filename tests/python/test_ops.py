@@ -142,6 +142,23 @@ def test_reductions(name: str, shape: tuple[int, ...]) -> None:
     check_function(REDUCE[name], torch.randn(shape, requires_grad=True))
 
 
+LONG = 40_003  # more than one thread or block searches alone
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.int32], ids=str)
+@pytest.mark.parametrize("shape", [(LONG,), (3, LONG), (2, LONG, 1)], ids=str)
+def test_the_first_extreme_of_long_rows_is_found(dtype: torch.dtype, shape: tuple[int, ...]) -> None:
+    x = (torch.randn(shape) * 20).to(dtype)  # bfloat16 and int32 repeat their extremes
+    dim = shape.index(LONG)
+    check_function(lambda x: (x.argmax(), x.argmin(dim), *x.max(dim), x.argmax(dim, keepdim=True)), x)
+
+
+def test_not_a_number_is_the_extreme_of_long_rows() -> None:
+    x = torch.randn(3, LONG)
+    x[0, -1], x[1, 500], x[1, -5], x[2] = 1e9, torch.nan, torch.nan, 0
+    check_function(lambda x: (x.argmax(1), x.argmin(1), x.argmax(), (x * 2).argmax(-1), x.t().argmin(0)), x)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_large_sums_are_accurate(dtype: torch.dtype) -> None:
     x = torch.rand(3, 1_000_000).to(dtype)
