@@ -19,7 +19,20 @@ constexpr int64_t kLongRow = 32768;  // longer rows are summed in blocks, for ac
 constexpr int64_t kLongRowBlock = 4096;
 constexpr int64_t kMaxLocal = 16384;  // elements of a local row
 constexpr int kMaxLocals = 4;
+constexpr int64_t kFewRows = 256, kManyBlocks = 4;
 constexpr int64_t kShortInner = 256;  // inner loops shorter than this take a second loop along
+
+Sym product(const std::vector<LoopDims>& loops) {
+  Sym n = 1;
+  for (const LoopDims& l : loops) n *= l.extent;
+  return n;
+}
+
+/// True if rows are so few and long that tasks take pieces of them.
+bool few_long_rows(const Sym& rows, const Sym& length) {
+  return rows.is_const() && rows.value() <= kFewRows && length.is_const() &&
+         length.value() >= kManyBlocks * kFlatBlock;
+}
 
 class GroupLowering {
  public:
@@ -70,8 +83,7 @@ class GroupLowering {
   /// Opens the parallel loop over the product of `loops` and decodes it. Without loops nothing is
   /// opened.
   void open_parallel(const std::vector<LoopDims>& loops) {
-    extent_ = 1;
-    for (const LoopDims& l : loops) extent_ *= l.extent;
+    extent_ = product(loops);
     if (loops.empty()) return;
     open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
     decode_product(loops, Sym::symbol("p"));
@@ -86,11 +98,16 @@ class GroupLowering {
     }
   }
 
-  /// Opens a parallel loop over blocks of `l` and a serial one within a block.
-  void open_blocked(const LoopDims& l, int64_t block, const std::string& var) {
-    const BlockedLoop b = blocked_loop(l.extent, block, Sym::symbol("p"));
-    extent_ = b.blocks;
-    open(loop::LoopKind::Parallel, "p", 0, b.blocks, b.blocks);
+  /// Opens a parallel loop over blocks of `l` in each iteration of `outer`, and a serial one within
+  /// a block.
+  void open_blocked(const std::vector<LoopDims>& outer, const LoopDims& l, int64_t block,
+                    const std::string& var) {
+    const Sym p = Sym::symbol("p"), blocks = blocked_loop(l.extent, block, p).blocks;
+    extent_ = product(outer) * blocks;
+    open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
+    decode_product(outer, b_.bounds().simplify(floordiv(p, blocks)));
+    const Sym in_row = outer.empty() ? p : b_.bounds().simplify(mod(p, blocks));
+    const BlockedLoop b = blocked_loop(l.extent, block, in_row);
     open(loop::LoopKind::Serial, var, b.begin, b.end, l.extent);
     decode(l, Sym::symbol(var));
   }
@@ -194,7 +211,7 @@ void GroupLowering::lower_pointwise() {
     return;
   }
   if (loops.size() == 1) {
-    open_blocked(loops[0], kFlatBlock, "c");
+    open_blocked({}, loops[0], kFlatBlock, "c");
     row_body({});
     b_.close();
     b_.close();
@@ -207,7 +224,7 @@ void GroupLowering::lower_pointwise() {
     inner.insert(inner.begin(), loops[plan_.transposed_loop]);
     loops.erase(loops.begin() + t);
     if (loops.empty()) {
-      open_blocked(inner[0], kColumnBlock, "t");
+      open_blocked({}, inner[0], kColumnBlock, "t");
       row_body({inner[1]});
       b_.close();
       b_.close();
@@ -217,6 +234,12 @@ void GroupLowering::lower_pointwise() {
              inner[0].extent.value() < kShortInner) {
     inner.insert(inner.begin(), loops.back());
     loops.pop_back();
+  } else if (few_long_rows(product(loops), inner[0].extent)) {
+    open_blocked(loops, inner[0], kFlatBlock, "c");
+    row_body({});
+    b_.close();
+    b_.close();
+    return;
   }
   open_parallel(loops);
   row_body(inner);
@@ -235,7 +258,7 @@ void GroupLowering::lower_rows() {
   }
   // The kept dim is contiguous: each of its elements is a lane, the reduction steps from outside.
   if (kept.size() == 1) {
-    open_blocked(kept[0], kColumnBlock, "q");
+    open_blocked({}, kept[0], kColumnBlock, "q");
     lanes_ = kColumnBlock;
     lane_ = Sym::symbol("q") - Sym::symbol("p") * kColumnBlock;
   } else {
@@ -293,8 +316,7 @@ void GroupLowering::lower_outer_sinks(const std::vector<LoopDims>& rest) {
 /// The sink dims are contiguous: one sum for each chunk and kept element.
 void GroupLowering::lower_inner_sinks(const std::vector<LoopDims>& rest) {
   const Sym chunks = sink_chunks(g_, plan_.group);
-  Sym kept = 1;
-  for (const LoopDims& l : rest) kept *= l.extent;
+  const Sym kept = product(rest);
   extent_ = chunks * kept;
   open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
   const Sym p = Sym::symbol("p");
@@ -436,8 +458,7 @@ StagePlan GroupLowering::stages_that_fit(const Sym& row) const {
 /// The stages of one row (or of one element, without inner loops); the loops over kept dims are
 /// open.
 void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
-  Sym row = 1;
-  for (const LoopDims& l : inner) row *= l.extent;
+  const Sym row = product(inner);
   const StagePlan stages = stages_that_fit(row);
   for (const Stage& s : stages.stages)
     for (const ValueId v : s.locals)

@@ -159,6 +159,13 @@ def test_not_a_number_is_the_extreme_of_long_rows() -> None:
     check_function(lambda x: (x.argmax(1), x.argmin(1), x.argmax(), (x * 2).argmax(-1), x.t().argmin(0)), x)
 
 
+@pytest.mark.parametrize("length", [40_960, LONG])
+def test_few_long_rows(length: int) -> None:
+    x = torch.randn(3, length, requires_grad=True)
+    check_function(lambda x: (x.softmax(-1), F.layer_norm(x, (length,)), x - x.mean(1, keepdim=True)), x, tol=1e-4)
+    check_function(lambda x: (x.t() * 2, x + torch.arange(length), x[:, 1:].sin()), x)
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 def test_large_sums_are_accurate(dtype: torch.dtype) -> None:
     x = torch.rand(3, 1_000_000).to(dtype)
