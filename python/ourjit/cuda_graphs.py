@@ -102,6 +102,10 @@ class CudaDevice:
     def stream(self) -> int:
         return int(torch.cuda.current_stream().cuda_stream)
 
+    def finish(self) -> None:
+        """Waits for replays, whose graph and memory may go then."""
+        torch.cuda.current_stream().synchronize()
+
     def is_capturing(self) -> bool:
         return bool(torch.cuda.is_current_stream_capturing())
 
@@ -133,6 +137,9 @@ class EmulatedDevice:
 
     def stream(self) -> int:
         return 0
+
+    def finish(self) -> None:
+        pass
 
     def is_capturing(self) -> bool:
         return False
@@ -244,6 +251,7 @@ class Replayed:
             layout.outliving |= outliving
             if any(Place.of(recorded.outputs[i]).overlaps() for i in outliving):
                 layout.refusal = "an output whose elements overlap lives on"
+            self.device.finish()
             layout.recorded = recorded = None
         else:
             moved = {i for i, (then, now) in enumerate(zip(layout.addresses, addresses, strict=True)) if then != now}
