@@ -30,6 +30,7 @@ class Session:
         self.compiler = _C.Compiler(_gpu.with_libraries(options))
         self.options = self.compiler.options()
         self.numbers = itertools.count()
+        self.graphs = Counts()
         self.reset()
 
     def derive(self) -> Session:
@@ -41,7 +42,7 @@ class Session:
         self.compiler.reset()
         self.seconds = 0.0
         self.fallbacks: dict[str, dict[str, Any]] = {}
-        self.graphs = Counts()
+        self.graphs.clear()
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""

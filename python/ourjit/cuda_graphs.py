@@ -201,6 +201,10 @@ class Counts:
     replays: int = 0
     skips: dict[str, int] = field(default_factory=dict)
 
+    def clear(self) -> None:
+        self.captures = self.replays = 0
+        self.skips.clear()
+
 
 class Replayed:
     """Stands in for an executable, and captures and replays its calls."""
