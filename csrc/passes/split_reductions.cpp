@@ -86,7 +86,8 @@ void split(Rewriter& r, const Node& n, int64_t chunk) {
 
 /// `x` with the dims at which a maximum is looked for made one, the last; nothing where that would
 /// move memory.
-std::optional<ValueId> with_searched_last(Rewriter& r, ValueId x, const std::vector<int64_t>& dims) {
+std::optional<ValueId> with_searched_last(Rewriter& r, ValueId x,
+                                          const std::vector<int64_t>& dims) {
   const TensorType t = r.b.type(x);
   if (dims.size() == 1) {
     std::vector<int64_t> order;
@@ -114,11 +115,10 @@ bool split_search(Rewriter& r, const Node& n, int64_t chunk) {
   const int64_t last = t.rank() - 1;
   const Sym& count = t.sizes.back();
   if (!count.is_const()) return false;
-  const ValueId extremes =
-      r.b.emit(Op::partial_reduce, {r.b.cast(*rows, compute_dtype(t.dtype))},
-               {{"op", std::string(greatest ? "max" : "min")},
-                {"dims", std::vector<Sym>{Sym(last)}},
-                {"chunk", Sym(chunk)}});
+  const ValueId extremes = r.b.emit(Op::partial_reduce, {r.b.cast(*rows, compute_dtype(t.dtype))},
+                                    {{"op", std::string(greatest ? "max" : "min")},
+                                     {"dims", std::vector<Sym>{Sym(last)}},
+                                     {"chunk", Sym(chunk)}});
   const ValueId begin = r.b.mul(r.b.reduce(search, extremes, {0}, false),
                                 r.b.constant(chunk, DType::i64));  // of the chunk, for each row
   const ValueId place = r.b.emit(Op::iota, {}, {{"size", Sym(chunk)}, {"dtype", DType::i64}});
