@@ -88,8 +88,7 @@ at::Tensor CallFrame::output(int tensor) {
                       base.sizes() == c10::IntArrayRef(t.sizes) &&
                       same_strides(t.sizes, base.strides(), t.strides);
   if (itself) return base;
-  const int64_t start = base.storage_offset() * static_cast<int64_t>(base.element_size());
-  return make_tensor(base.storage(), to_torch(t.dtype), t.sizes, t.strides, start + t.byte_offset);
+  return tensor_within(base, to_torch(t.dtype), t.sizes, t.strides, t.byte_offset);
 }
 
 bool CallFrame::profiles() const { return at::hasCallbacks(); }

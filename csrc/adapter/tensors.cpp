@@ -136,6 +136,12 @@ at::Tensor make_tensor(c10::Storage storage, c10::ScalarType dtype, c10::IntArra
   return t;
 }
 
+at::Tensor tensor_within(const at::Tensor& base, c10::ScalarType dtype, c10::IntArrayRef sizes,
+                         c10::IntArrayRef strides, int64_t byte_offset) {
+  const int64_t start = base.storage_offset() * static_cast<int64_t>(base.element_size());
+  return make_tensor(base.storage(), dtype, sizes, strides, start + byte_offset);
+}
+
 at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
                       c10::Device device) {
   return make_tensor(new_storage(span_bytes(dtype, sizes, strides), device), dtype, sizes, strides,

@@ -24,6 +24,10 @@ c10::Storage new_storage(int64_t bytes, c10::Device device = c10::kCPU);
 at::Tensor make_tensor(c10::Storage storage, c10::ScalarType dtype, c10::IntArrayRef sizes,
                        c10::IntArrayRef strides, int64_t byte_offset);
 
+/// A tensor in the memory of `base`, so many bytes from where `base` begins.
+at::Tensor tensor_within(const at::Tensor& base, c10::ScalarType dtype, c10::IntArrayRef sizes,
+                         c10::IntArrayRef strides, int64_t byte_offset);
+
 /// A fresh tensor with these strides over a new_storage().
 at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
                       c10::Device device = c10::kCPU);

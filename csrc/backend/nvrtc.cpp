@@ -82,16 +82,10 @@ Nvrtc::Nvrtc(const std::string& library) : library_(open_library(library)) {
 #define X(name, result, parameters) library_.resolve(#name, functions_.name);
   OURJIT_NVRTC_FUNCTIONS(X)
 #undef X
-  int major = 0, minor = 0;
-  functions_.nvrtcVersion(&major, &minor);
-  knows_fast_compile_ = major >= 13;
+  functions_.nvrtcVersion(&major_, &minor_);
 }
 
-std::string Nvrtc::version() const {
-  int major = 0, minor = 0;
-  functions_.nvrtcVersion(&major, &minor);
-  return std::to_string(major) + "." + std::to_string(minor);
-}
+std::string Nvrtc::version() const { return std::to_string(major_) + "." + std::to_string(minor_); }
 
 Nvrtc::Outcome Nvrtc::try_compile(const std::string& source, const std::string& architecture,
                                   const std::string& name) const {
@@ -106,7 +100,7 @@ Nvrtc::Outcome Nvrtc::try_compile(const std::string& source, const std::string& 
   // addresses to share. The text says both itself.
   const std::array options = {"--std=c++17", "-default-device", "-minimal", arch.c_str(),
                               "--Ofast-compile=min"};
-  const size_t known = knows_fast_compile_ ? options.size() : options.size() - 1;
+  const size_t known = major_ >= 13 ? options.size() : options.size() - 1;
   out.result = f.nvrtcCompileProgram(program.handle, static_cast<int>(known), options.data());
   const auto fetch = [&](auto size_of, auto get, std::string& to) {
     size_t bytes = 0;

@@ -41,7 +41,7 @@ class Nvrtc {
 
   DynamicLibrary library_;
   cuda::NvrtcTable functions_;
-  bool knows_fast_compile_ = false;
+  int major_ = 0, minor_ = 0;  // version
 };
 
 }  // namespace ourjit

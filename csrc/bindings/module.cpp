@@ -93,13 +93,6 @@ uintptr_t memory_address(const at::Tensor& t) {
   return reinterpret_cast<uintptr_t>(t.storage().data());
 }
 
-/// A tensor in the memory of `base`, `distance` bytes from where that begins.
-at::Tensor within(const at::Tensor& base, int64_t distance, at::ScalarType dtype,
-                  const std::vector<int64_t>& sizes, const std::vector<int64_t>& strides) {
-  const int64_t start = base.storage_offset() * static_cast<int64_t>(base.element_size());
-  return make_tensor(base.storage(), dtype, sizes, strides, start + distance);
-}
-
 /// Positions of the tensors whose memory others than these very tensors hold too.
 std::vector<size_t> held_elsewhere(const std::vector<at::Tensor>& tensors) {
   std::map<const c10::StorageImpl*, std::set<const c10::TensorImpl*>> own;
@@ -225,8 +218,13 @@ PYBIND11_MODULE(_C, m) {
       .def("reset", [](Session& s) { s.compiler.reset(); });
   m.def("layout_and_addresses", layout_and_addresses, py::arg("inputs"));
   m.def("memory_address", memory_address, py::arg("tensor"));
-  m.def("within", within, py::arg("base"), py::arg("distance"), py::arg("dtype"), py::arg("sizes"),
-        py::arg("strides"));
+  m.def(
+      "tensor_within",
+      [](const at::Tensor& base, at::ScalarType dtype, const std::vector<int64_t>& sizes,
+         const std::vector<int64_t>& strides,
+         int64_t byte_offset) { return tensor_within(base, dtype, sizes, strides, byte_offset); },
+      py::arg("base"), py::arg("dtype"), py::arg("sizes"), py::arg("strides"),
+      py::arg("byte_offset"));
   m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
   m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));

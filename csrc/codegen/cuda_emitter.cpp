@@ -304,11 +304,8 @@ void KernelEmitter::store(const loop::Store& s) {
   if (of_thread) {
     text = element(s.buffer, s.index) + (s.accumulate ? " += " : " = ") + v + ";";
   } else {
-    const char* const function = s.atomic ? "oj_atomic_add("
-                                 : s.accumulate
-                                     ? (local ? "oj_shared_accumulate(" : "oj_accumulate(")
-                                 : local ? "oj_shared_store("
-                                         : "oj_store(";
+    const std::string verb = s.atomic ? "atomic_add" : s.accumulate ? "accumulate" : "store";
+    const std::string function = (local ? "oj_shared_" : "oj_") + verb + "(";
     text = function + place(s.buffer, s.index, true) + ", " + v + ");";
   }
   // A register of an iteration that does not exist may hold anything.

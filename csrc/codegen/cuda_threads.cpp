@@ -91,7 +91,7 @@ void KernelEmitter::thread_loop(const loop::For& f) {
   const int64_t trips = this->trips(f).value_or(0);
   const bool exact = most && *most % step == 0 && f.end - f.begin == Sym(*most);
   const std::string own = thread + (f.width > 1 ? " * " + std::to_string(f.width) : "");
-  const std::string from = f.begin.is_const(0) ? "" : index(f.begin) + " + ";
+  std::string first = (f.begin.is_const(0) ? "" : index(f.begin) + " + ") + own;
   begin_reductions(f);
   bool& inside = f.kind == loop::LoopKind::ThreadX ? in_x_ : in_y_;
   inside = true;
@@ -115,7 +115,6 @@ void KernelEmitter::thread_loop(const loop::For& f) {
     }
     out_.indent();
     const std::string number = trips == 1 ? "" : " + " + k + " * " + std::to_string(step);
-    std::string first = from + own;
     if (unrolled_.contains(f.var)) {
       out_.line("const oj_index " + f.var + "_t = " + first + ";");
       first = f.var + "_t";
@@ -126,7 +125,6 @@ void KernelEmitter::thread_loop(const loop::For& f) {
                 (trips == 1 ? "0" : k + " * " + std::to_string(f.width)) + ";");
   } else {
     const std::string end = index(f.end);
-    const std::string first = from + own;
     if (!f.slot.empty()) out_.line("int " + f.slot + " = -" + std::to_string(f.width) + ";");
     if (!has_thread_loop(f.body) && kFewAtATime * operations(f) <= kMostOperations)
       out_.line("OJ_UNROLL_4");

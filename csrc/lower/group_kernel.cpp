@@ -112,6 +112,15 @@ class GroupLowering {
     decode(l, Sym::symbol(var));
   }
 
+  /// The whole kernel within open_blocked.
+  void blocked_body(const std::vector<LoopDims>& outer, const LoopDims& l, int64_t block,
+                    const std::string& var, const std::vector<LoopDims>& inner) {
+    open_blocked(outer, l, block, var);
+    row_body(inner);
+    b_.close();
+    b_.close();
+  }
+
   IndexVector member_at(NodeId n) const {
     const auto m = member_index(g_, plan_.group, n);
     OURJIT_CHECK(m) << "member does not fit its group";
@@ -211,10 +220,7 @@ void GroupLowering::lower_pointwise() {
     return;
   }
   if (loops.size() == 1) {
-    open_blocked({}, loops[0], kFlatBlock, "c");
-    row_body({});
-    b_.close();
-    b_.close();
+    blocked_body({}, loops[0], kFlatBlock, "c", {});
     return;
   }
   std::vector<LoopDims> inner{loops.back()};
@@ -224,10 +230,7 @@ void GroupLowering::lower_pointwise() {
     inner.insert(inner.begin(), loops[plan_.transposed_loop]);
     loops.erase(loops.begin() + t);
     if (loops.empty()) {
-      open_blocked({}, inner[0], kColumnBlock, "t");
-      row_body({inner[1]});
-      b_.close();
-      b_.close();
+      blocked_body({}, inner[0], kColumnBlock, "t", {inner[1]});
       return;
     }
   } else if (loops.size() >= 2 && inner[0].extent.is_const() &&
@@ -235,10 +238,7 @@ void GroupLowering::lower_pointwise() {
     inner.insert(inner.begin(), loops.back());
     loops.pop_back();
   } else if (few_long_rows(product(loops), inner[0].extent)) {
-    open_blocked(loops, inner[0], kFlatBlock, "c");
-    row_body({});
-    b_.close();
-    b_.close();
+    blocked_body(loops, inner[0], kFlatBlock, "c", {});
     return;
   }
   open_parallel(loops);

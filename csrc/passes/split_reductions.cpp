@@ -97,13 +97,11 @@ std::optional<ValueId> with_searched_last(Rewriter& r, ValueId x,
     return r.b.permute(x, order);
   }
   if (t.strides != contiguous_strides(t.sizes)) return std::nullopt;
-  Sym count = 1;
-  for (const Sym& size : t.sizes) count *= size;
-  return r.b.reshape(x, {count});
+  return r.b.reshape(x, {t.numel()});
 }
 
 /// argmax or argmin: the extreme of each chunk, the first chunk that has the extreme of all, and
-/// the first place of it there. Only that one chunk is read twice.
+/// the first place of it there. Only that one chunk is read twice. The length must be a number.
 bool split_search(Rewriter& r, const Node& n, int64_t chunk) {
   const TensorType& result = r.old.type(n.results[0]);
   const std::vector<int64_t> dims = int_list_attr(n, "dims");
@@ -113,8 +111,7 @@ bool split_search(Rewriter& r, const Node& n, int64_t chunk) {
   if (!rows) return false;
   const TensorType t = r.b.type(*rows);
   const int64_t last = t.rank() - 1;
-  const Sym& count = t.sizes.back();
-  if (!count.is_const()) return false;
+  const int64_t count = t.sizes.back().value();
   const ValueId extremes = r.b.emit(Op::partial_reduce, {r.b.cast(*rows, compute_dtype(t.dtype))},
                                     {{"op", std::string(greatest ? "max" : "min")},
                                      {"dims", std::vector<Sym>{Sym(last)}},
@@ -128,7 +125,7 @@ bool split_search(Rewriter& r, const Node& n, int64_t chunk) {
       r.b.add(r.b.expand(r.b.unsqueeze(begin, last), sizes), r.b.expand(place, sizes));
   // Beyond the end stands the last element, which has been met before.
   const ValueId index =
-      r.b.pointwise(ScalarOp::minimum, {in_chunk, r.b.constant(count.value() - 1, DType::i64)});
+      r.b.pointwise(ScalarOp::minimum, {in_chunk, r.b.constant(count - 1, DType::i64)});
   const ValueId values = r.b.emit(Op::gather, {*rows, index}, {{"dim", Sym(last)}});
   const ValueId found = r.b.add(begin, r.b.reduce(search, values, {last}, false));
   r.replace(n, r.b.reshape(found, result.sizes));
@@ -155,7 +152,7 @@ Graph split_reductions(const Graph& g, const PassContext& ctx) {
     if (chunk == 0) return r.keep(n);
     if (!searches)
       split(r, n, chunk);
-    else if (f != Form::Inner || !split_search(r, n, chunk))
+    else if (f != Form::Inner || !reduced.is_const() || !split_search(r, n, chunk))
       r.keep(n);
   });
 }

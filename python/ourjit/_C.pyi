@@ -51,10 +51,10 @@ def layout_and_addresses(inputs: list[Any]) -> tuple[bytes, list[int]]:
 def memory_address(tensor: torch.Tensor) -> int:
     """Where the memory begins that the tensor lies in."""
 
-def within(
-    base: torch.Tensor, distance: int, dtype: torch.dtype, sizes: Sequence[int], strides: Sequence[int]
+def tensor_within(
+    base: torch.Tensor, dtype: torch.dtype, sizes: Sequence[int], strides: Sequence[int], byte_offset: int
 ) -> torch.Tensor:
-    """A tensor in the memory of `base`, `distance` bytes from where that begins."""
+    """A tensor in the memory of `base`, so many bytes from where `base` begins."""
 
 def held_elsewhere(tensors: Sequence[torch.Tensor]) -> list[int]:
     """Positions of the tensors whose memory others than these very tensors hold too."""

@@ -17,6 +17,7 @@ import contextlib
 import ctypes
 import logging
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
@@ -67,8 +68,8 @@ class Place:
         return False
 
     def within(self, base: torch.Tensor, distance: int) -> torch.Tensor:
-        """A tensor like it in the memory of `base`, so many bytes from where that begins."""
-        return _C.within(base, distance, self.dtype, self.sizes, self.strides)
+        """A tensor like it in the memory of `base`, so many bytes from where `base` begins."""
+        return _C.tensor_within(base, self.dtype, self.sizes, self.strides, distance)
 
     def on_the_host(self) -> torch.Tensor:
         """The tensor, whoever owns its memory now."""
@@ -87,6 +88,11 @@ def fill(target: torch.Tensor, source: torch.Tensor) -> torch.Tensor:
             compact, values = compact.narrow(dim, 0, 1), values.narrow(dim, 0, 1)
     compact.copy_(values)
     return target
+
+
+def copied(tensor: torch.Tensor) -> torch.Tensor:
+    """The tensor in memory of its own, with the same strides."""
+    return fill(Place.of(tensor).new(), tensor)
 
 
 class CudaDevice:
@@ -162,35 +168,32 @@ class Recorded:
     """A captured call."""
 
     replay: Callable[[Tensors], None]
-    addresses: list[int]
     copies: dict[int, torch.Tensor]  # of inputs that are not read where they lie
-    outputs: list[Any]  # None for those in the memory of an input
-    in_inputs: dict[int, tuple[int, int, Place]]  # of those: which input, bytes from its start, and what they are
-
-    def own_outputs(self) -> dict[int, torch.Tensor]:
-        return {i: x for i, x in enumerate(self.outputs) if isinstance(x, torch.Tensor)}
-
-    def moved(self, addresses: list[int]) -> set[int]:
-        pairs = enumerate(zip(self.addresses, addresses, strict=True))
-        return {i for i, (then, now) in pairs if then != now and i not in self.copies}
+    own: dict[int, torch.Tensor]  # outputs in memory of the capture
+    in_inputs: dict[int, tuple[int, int, Place]]  # outputs in that of an input: which, bytes from its start, what
+    others: list[Any]  # outputs that are no tensors; None for tensors
 
     def outliving(self) -> set[int]:
         """Outputs of the replay before that somebody still holds."""
-        own = self.own_outputs()
-        positions = list(own)
-        return {positions[i] for i in _C.held_elsewhere(list(own.values()))}
+        positions = list(self.own)
+        return {positions[i] for i in _C.held_elsewhere(list(self.own.values()))}
 
 
 @dataclass
 class Layout:
     """What is known about calls whose inputs have the same sizes and strides, on one stream."""
 
-    addresses: list[int]  # of the inputs of the call before
+    addresses: list[int]  # of the inputs of the captured call; of the first one before there is one
     moving: set[int] = field(default_factory=set)  # inputs to copy
     outliving: set[int] = field(default_factory=set)  # outputs to copy
     captures: int = 0
     recorded: Recorded | None = None
     refusal: str = ""  # why it is not captured
+
+    def moved(self, addresses: list[int]) -> set[int]:
+        """Inputs that are read where they lie and lie elsewhere now."""
+        pairs = enumerate(zip(self.addresses, addresses, strict=True))
+        return {i for i, (then, now) in pairs if then != now} - self.moving
 
 
 @dataclass
@@ -199,7 +202,7 @@ class Counts:
 
     captures: int = 0
     replays: int = 0
-    skips: dict[str, int] = field(default_factory=dict)
+    skips: Counter[str] = field(default_factory=Counter)
 
     def clear(self) -> None:
         self.captures = self.replays = 0
@@ -233,44 +236,45 @@ class Replayed:
 
     def plainly(self, inputs: list[Any], reason: str) -> list[Any]:
         if reason:
-            self.counts.skips[reason] = self.counts.skips.get(reason, 0) + 1
+            self.counts.skips[reason] += 1
         return self.executable(inputs)
 
     def replay_or_capture(self, inputs: list[Any]) -> list[Any]:
-        key, addresses = _C.layout_and_addresses(inputs)
-        layout = self.layouts.get((self.device.stream(), key))
+        layout_key, addresses = _C.layout_and_addresses(inputs)
+        key = (self.device.stream(), layout_key)
+        layout = self.layouts.get(key)
         if layout is None:
             if len(self.layouts) >= MOST_LAYOUTS:
                 return self.plainly(inputs, f"more than {MOST_LAYOUTS} layouts of inputs")
             # The first call loads and measures what later ones find.
-            self.layouts[self.device.stream(), key] = Layout(addresses)
+            self.layouts[key] = Layout(addresses)
             return self.plainly(inputs, "")
         if layout.refusal:
             return self.plainly(inputs, layout.refusal)
-        recorded = layout.recorded
+        moved, recorded = layout.moved(addresses), layout.recorded
         if recorded is not None:
-            moved, outliving = recorded.moved(addresses), recorded.outliving()
+            outliving = recorded.outliving()
             if not moved and not outliving:
                 return self.replay(recorded, layout, inputs)
             layout.outliving |= outliving
-            if any(Place.of(recorded.outputs[i]).overlaps() for i in outliving):
+            if any(Place.of(recorded.own[i]).overlaps() for i in outliving):
                 layout.refusal = "an output whose elements overlap lives on"
             self.device.finish()
             layout.recorded = recorded = None
-        else:
-            moved = {i for i, (then, now) in enumerate(zip(layout.addresses, addresses, strict=True)) if then != now}
         layout.moving |= moved - self.written
         if any(Place.of(inputs[i]).overlaps() for i in layout.moving):
             layout.refusal = "an input whose elements overlap moves"
         elif layout.captures == MOST_CAPTURES:
-            layout.refusal = f"captured {MOST_CAPTURES} times, and inputs that are modified in place still move"
+            layout.refusal = (
+                f"captured {MOST_CAPTURES} times; inputs that are modified in place move, or other outputs live on"
+            )
         if layout.refusal:
             log.warning("ourjit stops capturing %s: %s", self.executable.label, layout.refusal)
             return self.plainly(inputs, layout.refusal)
         return self.capture(layout, inputs, addresses)
 
     def capture(self, layout: Layout, inputs: list[Any], addresses: list[int]) -> list[Any]:
-        copies = {i: fill(Place.of(inputs[i]).new(), inputs[i]) for i in layout.moving}
+        copies = {i: copied(inputs[i]) for i in layout.moving}
         arguments = [copies.get(i, x) for i, x in enumerate(inputs)]
         layout.captures += 1
         try:
@@ -280,21 +284,26 @@ class Replayed:
             log.warning("ourjit does not capture %s: %s", self.executable.label, error)
             return self.plainly(inputs, layout.refusal)
         self.counts.captures += 1
-        in_inputs = {}
         memory = {_C.memory_address(x): i for i, x in enumerate(arguments) if isinstance(x, torch.Tensor) and x.numel()}
+        own, in_inputs = {}, {}
         for i, x in enumerate(outputs):
-            if isinstance(x, torch.Tensor) and x.numel() and _C.memory_address(x) in memory:
-                source = memory[_C.memory_address(x)]
+            if not isinstance(x, torch.Tensor):
+                continue
+            source = memory.get(_C.memory_address(x)) if x.numel() else None
+            if source is None:
+                own[i] = x
+            else:
                 in_inputs[i] = (source, x.data_ptr() - arguments[source].data_ptr(), Place.of(x))
-                outputs[i] = None
-        layout.recorded = Recorded(replay, addresses, copies, outputs, in_inputs)
+        others = [None if isinstance(x, torch.Tensor) else x for x in outputs]
+        layout.addresses = addresses
+        layout.recorded = Recorded(replay, copies, own, in_inputs, others)
         return self.hand_out(layout.recorded, layout, inputs)
 
     def replay(self, recorded: Recorded, layout: Layout, inputs: list[Any]) -> list[Any]:
         self.executable.raise_reported()
         for i, copy in recorded.copies.items():
             fill(copy, inputs[i])
-        recorded.replay(recorded.own_outputs())
+        recorded.replay(recorded.own)
         self.counts.replays += 1
         return self.hand_out(recorded, layout, inputs)
 
@@ -302,10 +311,10 @@ class Replayed:
     def hand_out(recorded: Recorded, layout: Layout, inputs: list[Any]) -> list[Any]:
         """New tensors for the outputs: autograd writes to them."""
         made: dict[int, torch.Tensor] = {}  # an output that is returned twice is one tensor
-        outputs = list(recorded.outputs)
-        for i, x in recorded.own_outputs().items():
+        outputs = list(recorded.others)
+        for i, x in recorded.own.items():
             if id(x) not in made:
-                made[id(x)] = fill(Place.of(x).new(), x) if i in layout.outliving else x.data
+                made[id(x)] = copied(x) if i in layout.outliving else x.data
             outputs[i] = made[id(x)]
         for i, (source, distance, place) in recorded.in_inputs.items():
             x = inputs[source]
@@ -318,8 +327,7 @@ class Replayed:
 def replayed(executable: _C.Executable, target: str, counts: Counts) -> Any:
     """`executable` with its calls captured and replayed; itself where `target` is no device that can."""
     if target == "cpu":
-        reason = "the graph is on the CPU"
-        counts.skips[reason] = counts.skips.get(reason, 0) + 1
+        counts.skips["the graph is on the CPU"] += 1
         return executable
     device = EmulatedDevice() if target == "emulate" else CudaDevice(target)
     hidden = torch.compiler.disable(Replayed(executable, device, counts).__call__, reason="replays a CUDA graph")

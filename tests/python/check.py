@@ -7,10 +7,16 @@ from collections.abc import Callable
 from typing import Any
 
 import ourjit
+import pytest
 import torch
+from ourjit import _gpu
 from torch import Tensor, nn
 from torch._dynamo.utils import same
 from torch.utils._pytree import tree_leaves, tree_map
+
+needs_nvrtc = pytest.mark.skipif(not _gpu.find_nvrtc(), reason="NVRTC is not installed (nvidia-cuda-nvrtc)")
+needs_emulator = pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built")
+needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
 
 STRICT = {"strict": True}
 

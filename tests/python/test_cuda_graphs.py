@@ -5,33 +5,19 @@ The emulated device repeats a call at the addresses of its capture, as a CUDA gr
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import ourjit
 import pytest
 import torch
-from ourjit import _gpu, cuda_graphs
+from check import needs_emulator, needs_gpu
+from ourjit import cuda_graphs
 from torch import Tensor, nn
 
 TARGETS = [
-    pytest.param(
-        "emulate",
-        marks=pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built"),
-        id="emulated",
-    ),
-    pytest.param(
-        "cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU here"), id="cuda"
-    ),
+    pytest.param("emulate", marks=needs_emulator, id="emulated"),
+    pytest.param("cuda", marks=needs_gpu, id="cuda"),
 ]
-
-
-@pytest.fixture(autouse=True)
-def counted_from_zero() -> Iterator[None]:
-    torch.compiler.reset()
-    ourjit.reset()
-    yield
-    torch.compiler.reset()
 
 
 @pytest.fixture(params=TARGETS)
@@ -43,8 +29,8 @@ def device(target: str) -> str:
     return "cuda" if target == "cuda" else "cpu"
 
 
-def compiled(fn: Any, target: str, **options: Any) -> Any:
-    return torch.compile(fn, backend="ourjit", options={"target": target, "cuda_graphs": True, **options})
+def compiled(fn: Any, target: str) -> Any:
+    return torch.compile(fn, backend="ourjit", options={"target": target, "cuda_graphs": True})
 
 
 def network(where: str) -> nn.Module:
@@ -170,9 +156,8 @@ def test_each_replay_draws_new_numbers(target: str) -> None:
         assert not any(torch.equal(a, b) for b in masks[:i])
 
 
+@needs_emulator
 def test_errors_of_replayed_kernels_are_raised() -> None:
-    if not _gpu.find_emulator():
-        pytest.skip("the emulator is not built")
     f = compiled(lambda x, i: x[i] * 2, "emulate")
     x, i = torch.arange(5.0), torch.tensor([1, 4])
     for _ in range(4):

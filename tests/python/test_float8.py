@@ -8,7 +8,7 @@ from typing import Any
 import ourjit
 import pytest
 import torch
-from check import assert_no_fallbacks, compiled
+from check import assert_no_fallbacks, compiled, needs_nvrtc
 from torch import Tensor
 
 FLOAT8 = [torch.float8_e4m3fn, torch.float8_e5m2]
@@ -128,10 +128,9 @@ def test_gradients_in_e5m2(device: str) -> None:
     assert_no_fallbacks()
 
 
+@needs_nvrtc
 @pytest.mark.parametrize("architecture", ["sm_80", "sm_90", "sm_100"])
 def test_gpu_kernels_store_128_bits_at_once(architecture: str) -> None:
-    if not ourjit._gpu.find_nvrtc():
-        pytest.skip("NVRTC is not installed (nvidia-cuda-nvrtc)")
     x = torch.randn(64, 1024)
     for dtype in FLOAT8:
         (kernel,) = ourjit.emit(lambda x, d=dtype: (x * 2).to(d), x, target=architecture)

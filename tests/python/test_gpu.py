@@ -14,18 +14,15 @@ import ourjit
 import pytest
 import torch
 import torch.nn.functional as F
-from check import check_model
+from check import check_model, needs_emulator, needs_gpu, needs_nvrtc
 from models import CASES
 from ourjit import _C, _gpu
 from torch import Tensor
 
 ARCHITECTURES = ("sm_80", "sm_90", "sm_100")
-needs_nvrtc = pytest.mark.skipif(not _gpu.find_nvrtc(), reason="NVRTC is not installed (nvidia-cuda-nvrtc)")
 needs_cuobjdump = pytest.mark.skipif(
     not (_gpu.tool("cuobjdump") and _gpu.tool("nvdisasm")), reason="cuobjdump and nvdisasm are not installed"
 )
-needs_emulator = pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built")
-needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
 
 
 @needs_gpu
