@@ -1,0 +1,215 @@
+"""Compares a compiled program with eager: what differs and is not explained by rounding is a failure."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import ourjit
+import torch
+from check import assert_no_fallbacks, run_function, strides
+from ourjit import _gpu, backend
+from torch import Tensor
+
+from fuzz.program import Program, storage_of
+
+TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-4, torch.bfloat16: 3e-2, torch.float16: 4e-3}
+NOISY_RUNS = 6
+
+Named = list[tuple[str, Tensor | None]]
+
+
+@dataclass(frozen=True)
+class Failure:
+    """`kind` is equal for failures that are probably the same bug."""
+
+    kind: str
+    detail: str
+
+
+def results(fn: Callable[..., Any], args: tuple[Tensor, ...]) -> Named:
+    """Outputs, gradients, and all memory of the inputs after the call."""
+    outputs, gradients = run_function(fn, args)
+    found: Named = [(f"output {i}", x) for i, x in enumerate(outputs)]
+    found += [(f"gradient {i}", x) for i, x in enumerate(gradients)]
+    return found + [(f"input {i} after the call", storage_of(x)) for i, x in enumerate(args)]
+
+
+def compiled(program: Program, target: str, direct: bool) -> Callable[..., Any]:
+    """The program through torch.compile; `direct`: through AOTAutograd and the compiler, without Dynamo."""
+    options = {"strict": True, **({"target": target} if target else {})}
+    if direct and not program.dynamic:
+        return captured(program, options)
+    return torch.compile(program.function(), backend="ourjit", options=options, fullgraph=True, dynamic=program.dynamic)
+
+
+def captured(program: Program, options: dict[str, Any]) -> Callable[..., Any]:
+    graph = torch.fx.Graph()
+    values = {i.name: graph.placeholder(i.name) for i in program.inputs}
+    for step in program.steps:
+        values[step.name] = graph.call_function(step.function(), tuple(values[name] for name in step.operands))
+    graph.output(tuple(values[name] for name in program.outputs))
+    module = torch.fx.GraphModule(torch.nn.Module(), graph)
+
+    def run(*args: Tensor) -> Any:
+        from torch._guards import TracingContext, tracing
+        from torch._subclasses import FakeTensorMode
+
+        mode = FakeTensorMode()
+        with tracing(TracingContext(mode)):
+            fn = backend.session(_gpu.with_target(options, args)).capture(module, args)
+        return fn(*args)
+
+    return run
+
+
+def check(program: Program, target: str = "", direct: bool = False) -> Failure | None:
+    """None if the compiled program does what eager does, or what AOTAutograd makes of it without a compiler."""
+    torch.compiler.reset()
+    ourjit.reset()
+    failure = first_difference(program, compiled(program, target, direct))
+    if failure is not None and not failure.kind.startswith("InternalError"):
+        torch.compiler.reset()
+        uncompiled = torch.compile(program.function(), backend="aot_eager", fullgraph=True, dynamic=program.dynamic)
+        without = first_difference(program, uncompiled)
+        if without is not None and without.kind == failure.kind:
+            return None
+    return failure
+
+
+def first_difference(program: Program, fn: Callable[..., Any]) -> Failure | None:
+    """Of one call, and of another with one size changed if sizes are dynamic."""
+    failure = difference(program, fn, results(program.function(), program.make_inputs()))
+    other = resized(program) if program.dynamic and failure is None else None
+    if other is not None and other.runs():
+        failure = difference(other, fn, results(other.function(), other.make_inputs()))
+    return failure
+
+
+def resized(program: Program) -> Program | None:
+    """The program for inputs of which one size, the largest, is one more."""
+    largest = max((size for i in program.inputs for size in i.shape), default=0)
+    if largest < 2:
+        return None
+    inputs = [replace(i, shape=tuple(s + (s == largest) for s in i.shape)) for i in program.inputs]
+    return replace(program, inputs=tuple(inputs))
+
+
+def difference(program: Program, fn: Callable[..., Any], expected: Named) -> Failure | None:
+    try:
+        got = results(fn, program.make_inputs())
+        assert_no_fallbacks()
+    except Exception as error:
+        return refused(error)
+    names = [what for what, _ in expected]
+    if names != [what for what, _ in got]:
+        return Failure("other results", f"{[what for what, _ in got]} instead of {names}")
+    noise: list[dict[str, Tensor | None]] = []
+    for (what, a), (_, b) in zip(expected, got, strict=True):
+        found = form_difference(what, a, b)
+        if found is not None:
+            return found
+        if a is None or b is None or bool(close(a, b, tolerance(program, what, a)).all()):
+            continue
+        noise = noise or [dict(named) for named in noisy_results(program)]
+        left = ~explained(a.detach(), b.detach(), [run.get(what) for run in noise], tolerance(program, what, a))
+        if bool(left.any()):
+            at = tuple(left.nonzero()[0].tolist())
+            numbers = f"{b[at].item()} instead of {a[at].item()}"
+            text = f"{what} at {list(at)}: {numbers}; {int(left.sum())} of {left.numel()} differ"
+            return Failure(f"{kind_of(what)} values", text)
+    return None
+
+
+def kind_of(what: str) -> str:
+    return re.sub(r" [0-9]+", "", what)
+
+
+def form_difference(what: str, a: Tensor | None, b: Tensor | None) -> Failure | None:
+    """Of everything but the elements."""
+    kind = kind_of(what)
+    if a is None or b is None:
+        return None if a is b else Failure(f"{kind} is None", f"{what}: {b} instead of {a}")
+    form, wanted = (b.dtype, b.shape), (a.dtype, a.shape)
+    if form != wanted:
+        return Failure(f"{kind} form", f"{what}: {form} instead of {wanted}")
+    if kind == "output" and strides(a) != strides(b):
+        return Failure(f"{kind} strides", f"{what}: strides {b.stride()} instead of {a.stride()}")
+    return None
+
+
+def tolerance(program: Program, what: str, x: Tensor) -> float:
+    """That of the dtype; gradients may come through any dtype of the program."""
+    text = program.source() + " ".join(f"torch.{i.dtype}" for i in program.inputs)
+    others = [tol for dtype, tol in TOLERANCE.items() if what.startswith("gradient") and str(dtype) in text]
+    return max([TOLERANCE.get(x.dtype, 0.0), *others])
+
+
+def refused(error: Exception) -> Failure:
+    """The failure to compile or run."""
+    error = getattr(error, "inner_exception", error)
+    text = re.sub(r"[0-9]+", "0", " ".join(str(error).split()))
+    return Failure(f"{type(error).__name__}: {text[:160]}", str(error)[:2000])
+
+
+def close(a: Tensor, b: Tensor, tol: float) -> Tensor:
+    if not a.dtype.is_floating_point:
+        return a == b
+    return torch.isclose(b.detach(), a.detach(), rtol=tol, atol=tol, equal_nan=True)
+
+
+def explained(a: Tensor, b: Tensor, others: list[Tensor | None], tol: float) -> Tensor:
+    """Where `b` is close to eager's `a`, or runs with other roundings are as far from `a` as `b` is."""
+    found = close(a, b, tol)
+    if not a.dtype.is_floating_point:
+        return found
+    a, b = a.double(), b.double()
+    spread = torch.zeros_like(a)
+    for other in others:
+        if other is None or other.shape != a.shape:
+            continue
+        x = other.detach().double()
+        jump = (x.isfinite() != a.isfinite()) | (x.isnan() != a.isnan())
+        found |= jump | close(x, b, tol)
+        spread = torch.maximum(spread, (x - a).abs().nan_to_num(0.0, 0.0, 0.0))
+    return found | ((b - a).abs() <= 10 * spread)
+
+
+def noisy_results(program: Program) -> list[Named]:
+    """The results in fp64, and in runs that change operands and results of steps that round by about an ulp."""
+    found = []
+    for run in range(NOISY_RUNS + 1):
+        wide = run == 0
+        with contextlib.suppress(RuntimeError):
+            args = program.make_inputs(wide)
+            found.append(results(Interpreter(program, wide, run), args))
+    return found
+
+
+class Interpreter:
+    """Runs a program step by step; with noise unless run is 0."""
+
+    def __init__(self, program: Program, wide: bool, run: int) -> None:
+        self.program, self.wide = program, wide
+        self.generator = torch.Generator("cpu").manual_seed(run) if run else None
+        self.values: dict[str, Tensor] = {}
+
+    def __call__(self, *args: Tensor) -> tuple[Tensor, ...]:
+        values = self.values = dict(zip((i.name for i in self.program.inputs), args, strict=True))
+        for step in self.program.steps:
+            operands = [values[name] for name in step.operands]
+            if step.rounds:
+                operands = [x if step.in_place and i == 0 else self.noisy(x) for i, x in enumerate(operands)]
+            result = step.function(self.wide)(*operands)
+            values[step.name] = self.noisy(result) if step.rounds and not step.in_place else result
+        return tuple(values[name] for name in self.program.outputs)
+
+    def noisy(self, x: Tensor) -> Tensor:
+        if self.generator is None or not x.dtype.is_floating_point:
+            return x
+        ulp = torch.finfo(x.dtype).eps
+        noise = torch.rand(x.shape, generator=self.generator, dtype=torch.float64) * 2 - 1
+        return (x.double() * (1 + ulp * noise)).to(x.dtype)
