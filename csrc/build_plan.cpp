@@ -1,5 +1,6 @@
 #include "build_plan.h"
 
+#include <algorithm>
 #include <set>
 
 #include "base/error.h"
@@ -214,7 +215,10 @@ class PlanBuilder {
     for (const Arg& a : attr<ArgList>(n, "args"))
       step.args.push_back(
           to_call_arg(a, [&](int i) { return tensor(n.operands[static_cast<size_t>(i)]); }));
-    step.into_results = writes_into_results_(step.target);
+    // An overload that writes into memory needs some for each result.
+    const bool wanted =
+        std::all_of(n.results.begin(), n.results.end(), [](ValueId v) { return v >= 0; });
+    step.into_results = wanted && writes_into_results_(step.target);
     for (const ValueId v : n.results) {
       if (v < 0) {
         step.results.push_back(-1);

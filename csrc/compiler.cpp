@@ -36,18 +36,23 @@ struct Unique {
 
 /// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
 /// fallback.
-void count_calls(const Graph& g, const Options& options, CompiledGraph& out) {
+void count_calls(const Graph& g, const Options& options, const CallInfo& info, CompiledGraph& out) {
   for (const Node& n : g.nodes) {
     if (n.op != Op::call) continue;
     const std::string& target = call_target(n);
     if (is_runtime_op(target)) continue;
-    if (is_library_op(target) || (options.fallback_random && is_random_op(target))) {
+    if (sees_storage(target))
+      OURJIT_RAISE(Unsupported) << target << " at " << (n.loc.empty() ? "an unknown line" : n.loc)
+                                << ": sees memory beyond its operand, which calls do not get";
+    const bool as_asked = options.fallback_random && is_random_op(target);
+    const auto reason = as_asked ? std::nullopt : fallback_reason(g, n, info.is_pointwise(target));
+    if (!reason) {
       ++out.library_calls[target];
       continue;
     }
     Fallback& f = out.fallbacks[target];
     ++f.count;
-    if (f.reason.empty()) f.reason = fallback_reason(g, n);
+    if (f.reason.empty()) f.reason = *reason;
   }
   if (!options.strict || out.fallbacks.empty()) return;
   std::string list;
@@ -211,7 +216,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   if (s.options.verify) verify(g);
   out->optimized = print(g);
   if (log.wants("graph")) log.write("graph", "optimized.graph", out->optimized);
-  count_calls(g, s.options, *out);
+  count_calls(g, s.options, *s.calls, *out);
 
   // Graph to groups, groups to kernels, kernels to machine code.
   FusionOptions fusion_options;

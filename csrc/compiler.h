@@ -38,6 +38,8 @@ class CallInfo {
   /// True if `target` has an .out overload that really writes into given memory (and is not
   /// functional plus copy).
   virtual bool writes_into_results(const std::string& target) const = 0;
+  /// True if `target` computes each element from elements of its operands at one place.
+  virtual bool is_pointwise(const std::string& target) const = 0;
 };
 
 /// One kernel for reports: what it computes and what it costs.

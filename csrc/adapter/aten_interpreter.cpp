@@ -161,9 +161,7 @@ class Interpreter {
     const at::Tensor& t = values_[static_cast<size_t>(v)];
     const std::vector<int64_t> wanted = eval(strides ? *strides : g_.type(v).strides);
     if (same_strides(t.sizes(), t.strides(), wanted)) return t;
-    at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), wanted);
-    copy.copy_(t);
-    return copy;
+    return copy_with_strides(t, wanted);
   }
 
   void node(const Node& n) {
@@ -251,11 +249,16 @@ class Interpreter {
       case Op::index_select:
         return index_select(n);
       case Op::scatter:
-        return aten(
-            attr<std::string>(n, "mode") == "add" ? "aten.scatter_add.default" : "aten.scatter.src",
-            {operand(n), size(n, "dim"), index(n, 1), operand(n, 2)});
+        return scatter(n);
       case Op::index_put:
         return index_put(n);
+      case Op::scan: {
+        const std::string& op = attr<std::string>(n, "op");
+        const at::Tensor x = operand(n);
+        if (op == "logsumexp") return aten("aten.logcumsumexp.default", {x, size(n, "dim")});
+        return aten(op == "sum" ? "aten.cumsum.default" : "aten.cumprod.default",
+                    {x, size(n, "dim"), x.scalar_type()});
+      }
       case Op::copy_to:
         return aten("aten.copy_.default", {operand(n), operand(n, 1)});
       default:
@@ -357,6 +360,16 @@ class Interpreter {
     const at::Tensor flat = aten("aten.reshape.default", {where, int_list({where.numel()})});
     const at::Tensor rows = aten("aten.index_select.default", {operand(n), dim, flat});
     return aten("aten.reshape.default", {rows, int_list(eval(g_.type(n.results[0]).sizes))});
+  }
+
+  at::Tensor scatter(const Node& n) const {
+    static const std::map<std::string, std::string> kReductions = {
+        {"add", "sum"}, {"mul", "prod"}, {"minimum", "amin"}, {"maximum", "amax"}};
+    const auto reduction = kReductions.find(attr<std::string>(n, "mode"));
+    if (reduction == kReductions.end())
+      return aten("aten.scatter.src", {operand(n), size(n, "dim"), index(n, 1), operand(n, 2)});
+    return aten("aten.scatter_reduce.two",
+                {operand(n), size(n, "dim"), index(n, 1), operand(n, 2), reduction->second, true});
   }
 
   at::Tensor index_put(const Node& n) const {

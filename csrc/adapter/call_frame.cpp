@@ -62,7 +62,9 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
     if (plan_outputs[i].tensor >= 0) {
       // One tensor returned twice is one object.
       for (size_t j = 0; j < i && !outputs[i].tensor.defined(); ++j)
-        if (plan_outputs[j].tensor == plan_outputs[i].tensor) outputs[i].tensor = outputs[j].tensor;
+        // Of the same memory, but a tensor of its own: autograd marks each output for itself.
+        if (plan_outputs[j].tensor == plan_outputs[i].tensor)
+          outputs[i].tensor = outputs[j].tensor.detach();
       if (!outputs[i].tensor.defined()) outputs[i].tensor = output(plan_outputs[i].tensor);
     } else {
       outputs[i].number = instance_.numbers[i];

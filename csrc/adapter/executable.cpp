@@ -143,9 +143,7 @@ void Executable::fit_strides(const PlanInstance& instance, size_t i, at::Tensor&
                             << ") is modified in place and must have strides "
                             << shape(expected.strides) << ", but has " << shape(t.strides().vec());
   session_->compiler.add_guard_miss();
-  at::Tensor copy = new_tensor(t.scalar_type(), expected.sizes, expected.strides, device_);
-  copy.copy_(t.detach());
-  t = std::move(copy);
+  t = copy_with_strides(t, expected.strides);
 }
 
 void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const {

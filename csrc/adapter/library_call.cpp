@@ -35,6 +35,18 @@ void direct_baddbmm(const Arguments& a, at::Tensor& out) {
                        a[4].toScalar());
 }
 
+/// Operators may mark a result as conjugated or negated instead of writing the numbers.
+void hold_numbers(at::Tensor t) {
+  if (t.is_conj()) {
+    t._set_conj(false);
+    t.conj_physical_();
+  }
+  if (t.is_neg()) {
+    t._set_neg(false);
+    t.neg_();
+  }
+}
+
 std::string shape(c10::IntArrayRef sizes) {
   std::string s = "[";
   for (size_t i = 0; i < sizes.size(); ++i) s += (i ? ", " : "") + std::to_string(sizes[i]);
@@ -112,10 +124,7 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
 /// Replaces borrowed tensors on the stack by copies that own their memory.
 void LibraryCall::own_operands() {
   const auto own = [](const at::Tensor& t) {
-    if (!t.defined() || !is_borrowed(t)) return t;
-    at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), t.strides(), t.device());
-    copy.copy_(t);
-    return copy;
+    return t.defined() && is_borrowed(t) ? copy_with_strides(t, t.strides()) : t;
   };
   for (c10::IValue& v : stack_) {
     if (v.isTensor()) {
@@ -155,6 +164,7 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
   op_->callBoxed(stack_);
   if (step_.into_results) {
     stack_.clear();
+    for (int t : step_.results) hold_numbers(tensors.get(t));
     return;
   }
   std::vector<at::Tensor> results = flatten_results(stack_);
@@ -181,14 +191,12 @@ void LibraryCall::keep(at::Tensor result, int tensor, void** buffers, BorrowedTe
     if (place.data_ptr() != result.data_ptr()) place.copy_(result);
     return;
   }
-  const bool as_expected = same_strides(t.sizes, result.strides(), t.strides);
+  // Plan memory holds the numbers themselves, not their conjugates or negatives.
+  const bool as_expected =
+      same_strides(t.sizes, result.strides(), t.strides) && !result.is_conj() && !result.is_neg();
   // A result that is a view of plan memory would change under our hands, and may not leave the
   // call.
-  if (!as_expected || is_borrowed(result)) {
-    at::Tensor copy = new_tensor(result.scalar_type(), t.sizes, t.strides, result.device());
-    copy.copy_(result);
-    result = std::move(copy);
-  }
+  if (!as_expected || is_borrowed(result)) result = copy_with_strides(result, t.strides);
   buffers[buffer] = static_cast<char*>(result.data_ptr()) - t.byte_offset;
   held[buffer] = std::move(result);
 }

@@ -7,6 +7,8 @@
 #include <ATen/ops/scalar_tensor.h>
 
 #include <array>
+#include <bit>
+#include <charconv>
 #include <mutex>
 
 #include "adapter/dtypes.h"
@@ -81,7 +83,20 @@ class Converter {
     if (const auto* b = std::get_if<bool>(&a.v)) return c10::Scalar(*b);
     if (const auto* s = std::get_if<Sym>(&a.v)) return c10::Scalar(values_.size(*s));
     if (const auto* d = std::get_if<double>(&a.v)) return c10::Scalar(*d);
+    if (const auto* e = std::get_if<CallEnum>(&a.v); e && e->kind == "complex") return complex(*e);
     fail("a number");
+  }
+
+  /// "x3ff0000000000000_0000000000000000": the bits of the real and the imaginary part as f64.
+  c10::Scalar complex(const CallEnum& e) const {
+    uint64_t bits[2] = {};
+    const char* const end = e.name.data() + e.name.size();
+    for (size_t i = 0; i < 2; ++i) {
+      const char* const from = e.name.data() + 1 + 17 * i;
+      if (from > end || std::from_chars(from, end, bits[i], 16).ec != std::errc())
+        fail("a complex number");
+    }
+    return c10::complex<double>(std::bit_cast<double>(bits[0]), std::bit_cast<double>(bits[1]));
   }
 
   /// A number where the schema wants a tensor: a 0-d one, marked so that it does not promote.
@@ -221,6 +236,12 @@ std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack) {
 
 bool AtenCallInfo::writes_into_results(const std::string& target) const {
   return is_rng_seed(target) || find_out_variant(target, device_).has_value();
+}
+
+bool AtenCallInfo::is_pointwise(const std::string& target) const {
+  const TargetName name = split(target);
+  const auto op = c10::Dispatcher::singleton().findSchema({name.op, name.overload});
+  return op && op->hasTag(at::Tag::pointwise);
 }
 
 bool is_rng_seed(const std::string& target) { return target == "ourjit.rng_seed.default"; }

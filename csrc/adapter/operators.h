@@ -39,13 +39,14 @@ std::vector<c10::IValue> make_arguments(const c10::OperatorHandle& op,
 /// tensors.
 std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack);
 
-/// What torch's dispatcher knows about .out overloads.
+/// What torch's dispatcher knows about operators.
 class AtenCallInfo final : public CallInfo {
  public:
   /// For tensors on the device that `target`, an option, compiles for.
   explicit AtenCallInfo(const std::string& target)
       : device_(target.starts_with("cuda") ? c10::kCUDA : c10::kCPU) {}
   bool writes_into_results(const std::string& target) const override;
+  bool is_pointwise(const std::string& target) const override;
 
  private:
   const c10::DeviceType device_;

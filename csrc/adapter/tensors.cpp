@@ -148,6 +148,18 @@ at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArr
                      0);
 }
 
+at::Tensor copy_with_strides(const at::Tensor& t, c10::IntArrayRef strides) {
+  at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), strides, t.device());
+  at::Tensor to = copy, from = t.detach();
+  for (int64_t d = 0; d < t.dim(); ++d)
+    if (strides[static_cast<size_t>(d)] == 0 && t.size(d) > 1) {
+      to = to.narrow(d, 0, 1);
+      from = from.narrow(d, 0, 1);
+    }
+  to.copy_(from);
+  return copy;
+}
+
 int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides) {
   int64_t last = 0;
   for (size_t i = 0; i < sizes.size(); ++i) {

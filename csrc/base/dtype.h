@@ -50,6 +50,7 @@ bool is_native(DType t);
 
 inline bool is_float(DType t) { return dtype_kind(t) == DTypeKind::Float; }
 inline bool is_bool(DType t) { return t == DType::boolean; }
+inline bool is_complex(DType t) { return t == DType::c64 || t == DType::c128; }
 /// Integers without bool.
 inline bool is_integer(DType t) {
   return dtype_kind(t) == DTypeKind::Signed || dtype_kind(t) == DTypeKind::Unsigned;

@@ -32,6 +32,7 @@ NodeKind node_kind(const Graph& g, NodeId id) {
                  : NodeKind::Barrier;
     case OpCategory::Call:
     case OpCategory::Scatter:
+    case OpCategory::Scan:
     case OpCategory::Mutate:
       return NodeKind::Barrier;
   }

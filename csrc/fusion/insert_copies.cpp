@@ -5,6 +5,7 @@
 #include "fusion/group.h"
 #include "graph/builder.h"
 #include "graph/infer.h"
+#include "passes/facts.h"
 
 namespace ourjit {
 namespace {
@@ -103,24 +104,48 @@ void keep_concat(Rewriter& r, const Node& n) {
   r.replace(n, out);
 }
 
-/// Keeps a mutation; what it writes must not be read from the target's own memory at other places.
-void keep_copy_to(Rewriter& r, const Node& n) {
+/// True if what `n`, a copy_to, writes is no memory of its own and may change before: it is folded
+/// from others, or an input that another copy_to writes.
+bool reads_what_may_change(const Graph& g, const Node& n) {
   const ValueId v = n.operands[1];
-  const NodeId d = r.old.values[static_cast<size_t>(v)].def;
+  const NodeId d = g.values[static_cast<size_t>(v)].def;
+  if (d >= 0) return node_kind(g, d) == NodeKind::Folded;
+  return std::any_of(g.nodes.begin(), g.nodes.end(), [&](const Node& other) {
+    return other.op == Op::copy_to && view_root(g, other.operands[0]) == v;
+  });
+}
+
+/// What is known so far of what mutations will write, copied before the first of them.
+void copy_sources(Rewriter& r, Copies& sources) {
+  for (const Node& n : r.old.nodes) {
+    if (n.op != Op::copy_to || !reads_what_may_change(r.old, n)) continue;
+    const ValueId v = n.operands[1];
+    if (r.map[static_cast<size_t>(v)] >= 0 && !sources.contains(v)) sources[v] = copy(r, r(v));
+  }
+}
+
+/// Keeps a mutation; what it writes must not be read from memory that it or another one changes.
+void keep_copy_to(Rewriter& r, Copies& sources, const Node& n) {
+  copy_sources(r, sources);
+  const ValueId v = n.operands[1];
   const ValueId saved = r(v);
-  if (d >= 0 && node_kind(r.old, d) == NodeKind::Folded)
-    r.map[static_cast<size_t>(v)] = copy(r, saved);
+  if (const auto it = sources.find(v); it != sources.end())
+    r.map[static_cast<size_t>(v)] = it->second;
   r.keep(n);
   r.map[static_cast<size_t>(v)] = saved;
 }
 
-/// Keeps a scatter with a fresh copy of its base, which it then writes in place.
+/// Keeps a scatter with a fresh copy of its base, which it then writes in place. Only the base is
+/// replaced: updates that are the same value are read while the copy changes.
 void keep_scatter(Rewriter& r, const Node& n) {
-  const ValueId base = n.operands[0];
-  const ValueId saved = r(base);
-  r.map[static_cast<size_t>(base)] = copy(r, saved);
-  r.keep(n);
-  r.map[static_cast<size_t>(base)] = saved;
+  const Value& result = r.old.values[static_cast<size_t>(n.results[0])];
+  std::vector<ValueId> operands;
+  for (const ValueId v : n.operands) operands.push_back(r(v));
+  operands[0] = copy(r, operands[0]);
+  r.b.set_loc(n.loc);
+  const ValueId out = r.b.emit(n.op, operands, n.attrs, result.name);
+  for (const ValueId v : {operands[0], out}) r.b.set_strides(v, result.type.strides);
+  r.replace(n, out);
 }
 
 /// Strides of dims of one element do not matter.
@@ -128,6 +153,28 @@ bool same_strides(const TensorType& t, const std::vector<Sym>& strides) {
   for (size_t i = 0; i < strides.size(); ++i)
     if (!t.sizes[i].is_const(1) && t.strides[i] != strides[i]) return false;
   return true;
+}
+
+/// The strides of a copy that output `o`, which is value `v` of `g`, must be; nothing if it need
+/// not.
+std::optional<std::vector<Sym>> strides_to_copy(const Graph& g, const GraphOutput& o, ValueId v) {
+  const TensorType& t = g.type(v);
+  if (o.strides_fixed && (!same_strides(t, o.strides) || !has_memory(g, v))) return o.strides;
+  if (!has_memory(g, v)) return contiguous_strides(t.sizes);
+  return std::nullopt;
+}
+
+/// Copies of outputs that are known so far, made before memory that they read is written.
+void copy_early(Rewriter& r, std::vector<ValueId>& copies) {
+  for (size_t i = 0; i < copies.size(); ++i) {
+    const GraphOutput& o = r.old.outputs[i];
+    const ValueId v = o.value < 0 ? -1 : r.map[static_cast<size_t>(o.value)];
+    if (v < 0 || copies[i] >= 0) continue;
+    const auto strides = strides_to_copy(r.b.graph(), o, v);
+    if (!strides) continue;
+    copies[i] = copy(r, v);
+    r.b.set_strides(copies[i], *strides);
+  }
 }
 
 /// Appends an identity copy of `v` to a finished graph.
@@ -147,7 +194,8 @@ ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
 }  // namespace
 
 Graph insert_copies(const Graph& g) {
-  Copies copies;
+  Copies copies, sources;
+  std::vector<ValueId> early(g.outputs.size(), -1);
   Graph out = rewrite(g, [&](Rewriter& r, const Node& n) {
     const auto id = static_cast<NodeId>(&n - r.old.nodes.data());
     r.b.set_loc(n.loc);
@@ -160,19 +208,19 @@ Graph insert_copies(const Graph& g) {
       case Op::index_put:
         return keep_scatter(r, n);
       case Op::copy_to:
-        return keep_copy_to(r, n);
+        copy_early(r, early);
+        return keep_copy_to(r, sources, n);
       default:
         return keep_with_copies(r, copies, n);
     }
   });
-  for (GraphOutput& o : out.outputs) {
+  for (size_t i = 0; i < out.outputs.size(); ++i) {
+    GraphOutput& o = out.outputs[i];
     if (o.value < 0) continue;
-    const TensorType& t = out.type(o.value);
-    if (o.strides_fixed && !same_strides(t, o.strides))
-      o.value = append_copy(out, o.value, o.strides);
-    else if (!has_memory(out, o.value))
-      o.value =
-          append_copy(out, o.value, o.strides_fixed ? o.strides : contiguous_strides(t.sizes));
+    if (early[i] >= 0)
+      o.value = early[i];
+    else if (const auto strides = strides_to_copy(out, o, o.value))
+      o.value = append_copy(out, o.value, *strides);
   }
   return out;
 }

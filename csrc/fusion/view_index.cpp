@@ -1,5 +1,7 @@
 #include "fusion/view_index.h"
 
+#include <algorithm>
+
 #include "base/error.h"
 
 namespace ourjit {
@@ -18,18 +20,20 @@ Sym linearize(const std::vector<Sym>& sizes, const IndexVector& index, size_t be
   return at;
 }
 
-/// Splits a row-major position over dims [begin, end) of `sizes` into `out`.
-void delinearize(const Sym& position, const std::vector<Sym>& sizes, size_t begin, size_t end,
-                 const SymBounds& bounds, IndexVector& out) {
-  Sym stride = 1;
-  for (size_t i = end; i-- > begin;) {
-    const Sym above = floordiv(position, stride);
-    out[i] = bounds.simplify(i == begin ? above : mod(above, sizes[i]));
-    stride *= sizes[i];
-  }
-}
-
 }  // namespace
+
+IndexVector delinearize(const Sym& position, const std::vector<Sym>& sizes,
+                        const SymBounds& bounds) {
+  IndexVector out(sizes.size());
+  if (has_zero(sizes)) return out;
+  Sym below = 1;
+  for (size_t i = sizes.size(); i-- > 0;) {
+    const Sym above = floordiv(position, below);
+    out[i] = bounds.simplify(i == 0 ? above : mod(above, sizes[i]));
+    below *= sizes[i];
+  }
+  return out;
+}
 
 IndexVector reshape_index(const std::vector<Sym>& from, const std::vector<Sym>& to,
                           const IndexVector& index, const SymBounds& bounds) {
@@ -52,10 +56,10 @@ IndexVector reshape_index(const std::vector<Sym>& from, const std::vector<Sym>& 
       }
     }
     const Sym position = linearize(from, index, i, i_end);
-    if (j_end - j == 1)
-      out[j] = bounds.simplify(position);
-    else
-      delinearize(position, to, j, j_end, bounds, out);
+    const IndexVector part = delinearize(
+        position, {to.begin() + static_cast<int64_t>(j), to.begin() + static_cast<int64_t>(j_end)},
+        bounds);
+    std::copy(part.begin(), part.end(), out.begin() + static_cast<int64_t>(j));
     i = i_end;
     j = j_end;
   }

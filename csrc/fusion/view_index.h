@@ -22,6 +22,10 @@ IndexVector broadcast_index(const IndexVector& index, const std::vector<Sym>& si
 IndexVector reshape_index(const std::vector<Sym>& from, const std::vector<Sym>& to,
                           const IndexVector& index, const SymBounds& bounds);
 
+/// The index in shape `sizes` of a row-major position; zeros where the shape has no elements.
+IndexVector delinearize(const Sym& position, const std::vector<Sym>& sizes,
+                        const SymBounds& bounds);
+
 /// sum of index * strides, simplified.
 Sym linear_offset(const IndexVector& index, const std::vector<Sym>& strides,
                   const SymBounds& bounds);

@@ -36,6 +36,7 @@ enum class OpCategory : uint8_t {
   Join,
   Gather,
   Scatter,
+  Scan,
   Mutate
 };
 
@@ -90,7 +91,8 @@ struct OperandRef {
 struct NoneArg {
   bool operator==(const NoneArg&) const = default;
 };
-/// dtype, device, layout, memory_format: kind and name, as in {"dtype", "f32"}.
+/// dtype, device, layout, memory_format, complex: kind and name, as in {"dtype", "f32"}. A complex
+/// number is named by the bits of its parts as f64: "x3ff0000000000000_0000000000000000" is 1.
 struct EnumArg {
   std::string kind, name;
   bool operator==(const EnumArg&) const = default;

@@ -42,6 +42,8 @@ class Infer {
         return op_ == Op::gather ? gather() : index_select();
       case OpCategory::Scatter:
         return op_ == Op::scatter ? scatter() : index_put();
+      case OpCategory::Scan:
+        return scan();
       case OpCategory::Mutate:
         return copy_to();
       case OpCategory::Call:
@@ -180,7 +182,9 @@ class Infer {
   TensorType reshape() {
     const TensorType& x = operand();
     const auto& sizes = get<std::vector<Sym>>("sizes");
-    if (product(sizes) != x.numel())
+    // Symbolic numbers may be equal by what the tracer knows of their symbols (s0 is even).
+    const Sym missing = x.numel() - product(sizes);
+    if (missing.is_const() && !missing.is_const(0))
       fail("cannot have " + product(sizes).str() + " elements after reshape");
     TensorType t = make_type(x.dtype, sizes);
     if (auto strides = view_strides(x, sizes)) t.strides = std::move(*strides);
@@ -325,15 +329,22 @@ class Infer {
     return make_type(x.dtype, std::move(sizes));
   }
 
-  void need_mode() const {
-    const std::string& mode = get<std::string>("mode");
-    need(mode == "set" || mode == "add", "mode must be \"set\" or \"add\"");
+  TensorType scan() {
+    const TensorType& x = operand();
+    const std::string& op = get<std::string>("op");
+    need(op == "sum" || op == "prod" || op == "logsumexp",
+         "op must be \"sum\", \"prod\" or \"logsumexp\"");
+    need(op != "logsumexp" || is_float(x.dtype), "logsumexp needs floats");
+    dim(x.rank());
+    return make_type(x.dtype, x.sizes);
   }
 
   TensorType scatter() {
     const TensorType &base = operand(), &index = operand(1), &updates = operand(2);
     need_index(index);
-    need_mode();
+    const std::string& mode = get<std::string>("mode");
+    need(mode == "set" || mode == "add" || mode == "mul" || mode == "minimum" || mode == "maximum",
+         "mode must be \"set\", \"add\", \"mul\", \"minimum\" or \"maximum\"");
     need(base.dtype == updates.dtype, "base and updates differ in dtype");
     need(base.rank() == index.rank(), "base and index differ in rank");
     need(index.sizes == updates.sizes, "index and updates differ in shape");
@@ -344,7 +355,8 @@ class Infer {
   TensorType index_put() {
     need(operands_.size() >= 3, "needs base, updates and an index");
     const TensorType &base = operand(), &updates = operand(1);
-    need_mode();
+    const std::string& mode = get<std::string>("mode");
+    need(mode == "set" || mode == "add", "mode must be \"set\" or \"add\"");
     need(base.dtype == updates.dtype, "base and updates differ in dtype");
     const std::vector<int64_t> over = dims();
     need(over.size() == operands_.size() - 2, "needs one dim for each index");

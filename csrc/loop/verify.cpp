@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <set>
+#include <utility>
 
 #include "base/error.h"
 #include "base/scalar_eval.h"
@@ -90,7 +91,7 @@ class Verifier {
       if (b.name == name) size = b.size;
     for (const Local& l : k_.locals)
       if (l.name == name) size = l.size;
-    if (index.is_const() &&
+    if (!never_ && index.is_const() &&
         (index.value() < 0 || (size.is_const() && index.value() >= size.value())))
       fail("the index is out of bounds");
   }
@@ -234,6 +235,7 @@ class Verifier {
       declare_symbol(f.slot);
     }
     ++depth_;
+    const bool never = std::exchange(never_, never_ || (f.end - f.begin).is_const(0));
     if (f.kind == LoopKind::Vector) varying_from_ = symbols;
     if (f.kind == LoopKind::Serial) uniform_.insert(f.var);
     for (const Node& n : f.body) {
@@ -242,6 +244,7 @@ class Verifier {
     }
     if (f.kind == LoopKind::Vector) varying_from_.reset();
     --depth_;
+    never_ = never;
     if (inside) *inside = false;
     at_ = description;
     for (const Reduction& r : f.reductions) {
@@ -301,6 +304,7 @@ class Verifier {
   std::set<ValueId> defined_, visible_;
   std::vector<ValueId> scope_;
   int depth_ = 0;
+  bool never_ = false;                // inside a loop without iterations
   bool in_x_ = false, in_y_ = false;  // inside a thread loop of that axis
   std::optional<size_t> varying_from_;
 };

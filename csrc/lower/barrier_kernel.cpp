@@ -1,5 +1,8 @@
-// Kernels that write into memory that has a value already: copy_to, scatter, index_put.
+// Kernels of nodes that stand alone: those that write into memory that has a value already
+// (copy_to, scatter, index_put), and scans.
 #include <algorithm>
+#include <limits>
+#include <optional>
 
 #include "base/error.h"
 #include "loop/visit.h"
@@ -29,6 +32,9 @@ class BarrierLowering {
       case Op::index_put:
         atomic() ? index_put_in_parallel() : index_put();
         break;
+      case Op::scan:
+        scan();
+        break;
       default:
         OURJIT_CHECK(false) << op_name(n_.op) << " has no kernel";
     }
@@ -51,29 +57,26 @@ class BarrierLowering {
   /// Opens one parallel loop over the product of `extents` and returns the index of each.
   IndexVector open_parallel(const std::vector<Sym>& extents) {
     extent_ = product(extents);
-    IndexVector out(extents.size());
-    if (extents.empty()) return out;
+    if (extents.empty()) return {};
     open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
-    Sym below = 1;
-    for (size_t i = extents.size(); i-- > 0;) {
-      const Sym above = floordiv(Sym::symbol("p"), below);
-      out[i] = b_.bounds().simplify(i == 0 ? above : mod(above, extents[i]));
-      below *= extents[i];
-    }
-    return out;
+    return delinearize(Sym::symbol("p"), extents, b_.bounds());
   }
 
   void copy_to();
   void scatter();
   void index_put();
+  void scan();
+  loop::ValueId log_add_exp(loop::ValueId x, loop::ValueId y, DType t);
   void scatter_in_parallel();
   void index_put_in_parallel();
   /// Opens loops over all of `sizes`, the last one within a parallel iteration.
   IndexVector open_all(const std::vector<Sym>& sizes);
-  bool adds() const { return attr<std::string>(n_, "mode") == "add"; }
+  /// How a scatter combines an update with what is there; nothing: it replaces it.
+  std::optional<ScalarOp> combine() const { return parse_scalar_op(attr<std::string>(n_, "mode")); }
   /// Elements may be added in any order, and are where memory can.
   bool atomic() const {
-    return options_.atomics && adds() && loop::has_atomic_add(g_.type(n_.results[0]).dtype);
+    return options_.atomics && combine() == ScalarOp::add &&
+           loop::has_atomic_add(g_.type(n_.results[0]).dtype);
   }
 
   const Graph& g_;
@@ -110,7 +113,7 @@ void BarrierLowering::scatter_in_parallel() {
   const loop::ValueId x =
       e_.element(n_.operands[2], broadcast_index(at, g_.type(n_.operands[2]).sizes));
   if (!at.empty()) at[dim] = target;
-  e_.store(n_.results[0], at, x, true, true);
+  e_.store(n_.results[0], at, x, ScalarOp::add, true);
   close_all();
 }
 
@@ -133,7 +136,7 @@ void BarrierLowering::index_put_in_parallel() {
   to.insert(to.end(), last, at.end());
   const loop::ValueId x =
       e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
-  e_.store(n_.results[0], to, x, true, true);
+  e_.store(n_.results[0], to, x, ScalarOp::add, true);
   close_all();
 }
 
@@ -160,7 +163,7 @@ void BarrierLowering::scatter() {
       e_.element(n_.operands[2], broadcast_index(at, g_.type(n_.operands[2]).sizes));
   IndexVector to = at;
   if (!to.empty()) to[dim] = target;
-  e_.store(n_.results[0], to, x, adds());
+  e_.store(n_.results[0], to, x, combine());
   close_all();
 }
 
@@ -212,8 +215,50 @@ void BarrierLowering::index_put() {
   }
   const loop::ValueId x =
       e_.element(n_.operands[1], broadcast_index(at, g_.type(n_.operands[1]).sizes));
-  e_.store(n_.results[0], to, x, adds());
+  e_.store(n_.results[0], to, x, combine());
   close_all();
+}
+
+/// Each line along the dim is a serial loop.
+void BarrierLowering::scan() {
+  const auto dim = static_cast<size_t>(int_attr(n_, "dim"));
+  const std::string& op = attr<std::string>(n_, "op");
+  const TensorType& type = g_.type(n_.results[0]);
+  std::vector<Sym> others(type.sizes);
+  others.erase(others.begin() + static_cast<int64_t>(dim));
+  IndexVector at = open_parallel(others);
+  // As ATen on CPUs: sums and products of f32 in f64, logsumexp in f32.
+  const bool exponents = op == "logsumexp";
+  const DType wide =
+      type.dtype == DType::f32 && !exponents ? DType::f64 : compute_dtype(type.dtype);
+  const std::string state = b_.add_local(wide, 1);
+  const double identity = exponents ? -std::numeric_limits<double>::infinity() : op == "prod";
+  b_.store(state, 0, b_.constant(wide, identity));
+  open(loop::LoopKind::Serial, "t", 0, type.sizes[dim], type.sizes[dim]);
+  at.insert(at.begin() + static_cast<int64_t>(dim), Sym::symbol("t"));
+  const loop::ValueId before = b_.load(state, wide, 0, loop::kNone, true);
+  const loop::ValueId x = b_.cast(e_.element(n_.operands[0], at), wide);
+  const loop::ValueId after =
+      exponents ? log_add_exp(before, x, wide)
+                : b_.compute(op == "sum" ? ScalarOp::add : ScalarOp::mul, wide, {before, x});
+  b_.store(state, 0, after);
+  e_.store(n_.results[0], at, after);
+  close_all();
+}
+
+/// log(exp(x) + exp(y)); equal infinities are the result.
+loop::ValueId BarrierLowering::log_add_exp(loop::ValueId x, loop::ValueId y, DType t) {
+  const auto f = [&](ScalarOp op, std::vector<loop::ValueId> args, DType result) {
+    return b_.compute(op, result, std::move(args));
+  };
+  const loop::ValueId low = f(ScalarOp::minimum, {x, y}, t), high = f(ScalarOp::maximum, {x, y}, t);
+  const loop::ValueId distance = f(ScalarOp::sub, {low, high}, t);
+  const loop::ValueId sum =
+      f(ScalarOp::add, {f(ScalarOp::log1p, {f(ScalarOp::exp, {distance}, t)}, t), high}, t);
+  const loop::ValueId equal = f(ScalarOp::eq, {low, high}, DType::boolean);
+  const loop::ValueId infinite = f(ScalarOp::isinf, {high}, DType::boolean);
+  return f(ScalarOp::where,
+           {f(ScalarOp::bitwise_and, {equal, infinite}, DType::boolean), high, sum}, t);
 }
 
 }  // namespace
@@ -223,8 +268,9 @@ LoweredKernel lower_barrier(const Graph& g, const Fusion& f, NodeId n, const std
   const Node& node = g.node(n);
   LoweredKernel k = BarrierLowering(g, f, node, name, options).run();
   // A scatter writes into the copy of its base.
-  for (ValueId& v : k.buffers)
-    if (v == node.results[0]) v = node.operands[0];
+  if (node.op != Op::scan)
+    for (ValueId& v : k.buffers)
+      if (v == node.results[0]) v = node.operands[0];
   k.kernel.provenance.push_back(std::string(op_name(node.op)) +
                                 (node.loc.empty() ? "" : "  # " + node.loc));
   return k;

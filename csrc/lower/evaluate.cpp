@@ -31,6 +31,12 @@ void Evaluator::set_local(ValueId v, std::string local, IndexVector index, Sym a
   locals_[v] = {std::move(local), std::move(index), std::move(at)};
 }
 
+void Evaluator::set_stored(ValueId v, const IndexVector& index) {
+  IndexVector& at = stored_[v];
+  at.clear();
+  for (const Sym& i : index) at.push_back(b_.bounds().simplify(i));
+}
+
 int Evaluator::buffer(ValueId v, loop::Access access) {
   const auto it = buffer_of_.find(v);
   if (it != buffer_of_.end()) {
@@ -61,6 +67,8 @@ loop::ValueId Evaluator::element(ValueId v, const IndexVector& index, loop::Valu
 
 loop::ValueId Evaluator::load(ValueId v, const IndexVector& index, loop::ValueId mask) {
   const TensorType& t = g_.type(v);
+  // The loops around do not run, but what does not depend on them would stand before them.
+  if (t.numel().is_const(0)) return b_.constant_int(compute_dtype(t.dtype), 0);
   const bool own = stored_.count(v) > 0;
   const int b = buffer(v, loop::Access::In);
   const loop::ValueId x =
@@ -76,7 +84,10 @@ loop::ValueId Evaluator::compute(ValueId v, const IndexVector& index, loop::Valu
     return b_.load(l->second.local, compute_dtype(g_.type(v).dtype), l->second.at, mask, true);
   const NodeId d = g_.values[static_cast<size_t>(v)].def;
   const bool mine = d >= 0 && member_[static_cast<size_t>(d)];
-  if (d < 0 || stored_.count(v) || (f_.materialized[static_cast<size_t>(v)] && !mine))
+  // Other elements of what this kernel stores may not be there yet: they are computed again.
+  const auto stored = stored_.find(v);
+  const bool there = stored != stored_.end() && stored->second == index;
+  if (d < 0 || there || (f_.materialized[static_cast<size_t>(v)] && !mine))
     return load(v, index, mask);
   const Node& n = g_.node(d);
   switch (op_category(n.op)) {
@@ -108,6 +119,65 @@ loop::ValueId Evaluator::rounded(loop::ValueId v, DType to) {
   return wide;
 }
 
+namespace {
+
+/// Operations whose results jump: what they see must be rounded as it would be in memory.
+bool jumps(ScalarOp op) {
+  switch (op) {
+    case ScalarOp::sign:
+    case ScalarOp::floor:
+    case ScalarOp::ceil:
+    case ScalarOp::round:
+    case ScalarOp::trunc:
+    case ScalarOp::floor_div:
+    case ScalarOp::trunc_div:
+    case ScalarOp::mod:
+    case ScalarOp::fmod:
+    case ScalarOp::eq:
+    case ScalarOp::ne:
+    case ScalarOp::lt:
+    case ScalarOp::le:
+    case ScalarOp::gt:
+    case ScalarOp::ge:
+      return true;
+    default:
+      return false;
+  }
+}
+
+/// Operations in which ATen takes a Python float as it is, not rounded to its 16-bit operand.
+bool takes_whole_numbers(ScalarOp op) { return op == ScalarOp::mul || op == ScalarOp::div; }
+
+std::optional<double> python_float(const Graph& g, ValueId v) {
+  const Node* n = g.def(v);
+  if (!n || n->op != Op::constant || !is_narrow_float(g.type(v).dtype)) return std::nullopt;
+  const auto* x = std::get_if<double>(&n->attrs.find("value")->second);
+  return x ? std::optional(*x) : std::nullopt;
+}
+
+bool is_zero(const Graph& g, ValueId v) {
+  const Node* n = g.def(v);
+  while (n && op_category(n->op) == OpCategory::View) n = g.def(n->operands[0]);
+  if (!n || n->op != Op::constant) return false;
+  const Attr& value = n->attrs.find("value")->second;
+  if (const auto* d = std::get_if<double>(&value)) return *d == 0;
+  const auto* s = std::get_if<Sym>(&value);
+  return s && s->is_const(0);
+}
+
+/// Rounding changes no sign, so that order against zero does not need it.
+bool orders_against_zero(const Graph& g, const Node& n) {
+  if (n.op != Op::lt && n.op != Op::le && n.op != Op::gt && n.op != Op::ge) return false;
+  return is_zero(g, n.operands[0]) || is_zero(g, n.operands[1]);
+}
+
+}  // namespace
+
+loop::ValueId Evaluator::seen(ValueId v, loop::ValueId x) {
+  const DType t = g_.type(v).dtype;
+  return is_float(t) ? rounded(x, t) : x;
+}
+
 loop::ValueId Evaluator::pointwise(const Node& n, const IndexVector& index, loop::ValueId mask) {
   const DType result = g_.type(n.results[0]).dtype;
   std::vector<loop::ValueId> args;
@@ -115,9 +185,16 @@ loop::ValueId Evaluator::pointwise(const Node& n, const IndexVector& index, loop
     args.push_back(element(o, broadcast_index(index, g_.type(o).sizes), mask));
   if (n.op == Op::cast) {
     if (g_.type(n.operands[0]).dtype == result) return args[0];
+    if (is_integer(result)) args[0] = seen(n.operands[0], args[0]);
     return rounded(args[0], result);
   }
   const ScalarOp op = scalar_op(n.op);
+  if (takes_whole_numbers(op))
+    for (size_t i = 0; i < args.size(); ++i)
+      if (const std::optional<double> x = python_float(g_, n.operands[i]))
+        args[i] = b_.constant(compute_dtype(result), *x);
+  if (jumps(op) && !orders_against_zero(g_, n))
+    for (size_t i = 0; i < args.size(); ++i) args[i] = seen(n.operands[i], args[i]);
   const bool divides = op == ScalarOp::floor_div || op == ScalarOp::trunc_div ||
                        op == ScalarOp::mod || op == ScalarOp::fmod;
   if (divides && mask != kNone && !is_float(b_.dtype(args[1]))) {
@@ -246,22 +323,21 @@ loop::ValueId Evaluator::gather(const Node& n, const IndexVector& index, loop::V
   return element(n.operands[0], inner, mask);
 }
 
-void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate,
-                      bool atomic) {
+void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value,
+                      std::optional<ScalarOp> combine, bool atomic) {
   const Node* n = g_.def(v);
   if (n && op_category(n->op) == OpCategory::View)
-    return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, accumulate,
+    return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, combine,
                  atomic);
   const TensorType& t = g_.type(v);
-  const int b = buffer(v, accumulate ? loop::Access::InOut : loop::Access::Out);
+  const int b = buffer(v, combine ? loop::Access::InOut : loop::Access::Out);
   const Sym at = linear_offset(index, t.strides, b_.bounds());
   const DType wide = compute_dtype(t.dtype);
-  if (accumulate && wide != t.dtype) {
-    // Floats of 16 bits are added in f32.
+  const bool accumulate = combine == ScalarOp::add && wide == t.dtype && !is_bool(wide);
+  if (combine && !accumulate) {
     const loop::ValueId before =
         b_.cast(b_.load(b_.buffer_name(b), t.dtype, at, kNone, true), wide);
-    value = b_.compute(ScalarOp::add, wide, {before, b_.cast(value, wide)});
-    accumulate = false;
+    value = b_.compute(*combine, wide, {before, b_.cast(value, wide)});
   }
   const auto narrow = narrow_.find(value);
   const loop::ValueId x = narrow != narrow_.end() && b_.dtype(narrow->second) == t.dtype

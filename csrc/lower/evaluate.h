@@ -26,15 +26,18 @@ class Evaluator {
   /// Element `index` of `v`, zero where `mask` is false.
   loop::ValueId element(ValueId v, const IndexVector& index, loop::ValueId mask = loop::kNone);
   /// Stores `value` as element `index` of `v` (a value in memory, or a view of one).
-  void store(ValueId v, const IndexVector& index, loop::ValueId value, bool accumulate = false,
-             bool atomic = false);
+  void store(ValueId v, const IndexVector& index, loop::ValueId value,
+             std::optional<ScalarOp> combine = {}, bool atomic = false);
 
   /// From now on `v` is `value` (a reduction's result, of the row that is open).
   void set_scalar(ValueId v, loop::ValueId value) { scalars_[v] = value; }
   /// From now on reads of `v` load from the kernel's own output.
-  void set_stored(ValueId v) { stored_.insert(v); }
+  void set_stored(ValueId v, const IndexVector& index);
   /// From now on reads of `v` at `index` load from a local at `at`.
   void set_local(ValueId v, std::string local, IndexVector index, Sym at);
+
+  /// An element of `v`, computed as `x`, as memory would hold it: 16-bit floats are rounded.
+  loop::ValueId seen(ValueId v, loop::ValueId x);
 
   /// Buffer parameter of the memory of `v`.
   int buffer(ValueId v, loop::Access access);
@@ -65,7 +68,7 @@ class Evaluator {
   KernelBuilder& b_;
   std::vector<bool> member_;
   std::map<ValueId, loop::ValueId> scalars_;
-  std::set<ValueId> stored_;
+  std::map<ValueId, IndexVector> stored_;  // and which element
   std::map<ValueId, LocalCopy> locals_;
   std::map<ValueId, int> buffer_of_;
   std::vector<ValueId> buffers_;

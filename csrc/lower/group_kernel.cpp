@@ -65,13 +65,10 @@ class GroupLowering {
 
   /// Sets the domain variables of a loop from its variable.
   void decode(const LoopDims& l, const Sym& value) {
-    Sym below = 1;
-    for (size_t i = l.dims.size(); i-- > 0;) {
-      const size_t d = l.dims[i];
-      const Sym above = floordiv(value, below);
-      at_[d] = b_.bounds().simplify(i == 0 ? above : mod(above, dims()[d]));
-      below *= dims()[d];
-    }
+    std::vector<Sym> sizes;
+    for (const size_t d : l.dims) sizes.push_back(dims()[d]);
+    const IndexVector at = delinearize(value, sizes, b_.bounds());
+    for (size_t i = 0; i < at.size(); ++i) at_[l.dims[i]] = at[i];
   }
 
   void open(loop::LoopKind kind, const std::string& var, const Sym& begin, const Sym& end,
@@ -90,12 +87,10 @@ class GroupLowering {
   }
 
   void decode_product(const std::vector<LoopDims>& loops, const Sym& value) {
-    Sym below = 1;
-    for (size_t i = loops.size(); i-- > 0;) {
-      const Sym above = floordiv(value, below);
-      decode(loops[i], b_.bounds().simplify(i == 0 ? above : mod(above, loops[i].extent)));
-      below *= loops[i].extent;
-    }
+    std::vector<Sym> extents;
+    for (const LoopDims& l : loops) extents.push_back(l.extent);
+    const IndexVector at = delinearize(value, extents, b_.bounds());
+    for (size_t i = 0; i < at.size(); ++i) decode(loops[i], at[i]);
   }
 
   /// Opens a parallel loop over blocks of `l` in each iteration of `outer`, and a serial one within
@@ -381,7 +376,6 @@ void GroupLowering::init_partials(const std::vector<LoopDims>& inner) {
         combine_op(reduce_op(node));
     }
     e_.store(v, partial_index(n, chunk_), zero);
-    e_.set_stored(v);
   }
   for (size_t i = 0; i < inner.size(); ++i) b_.close();
 }
@@ -435,8 +429,9 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
     const ValueId v = node.results[0];
     const ReduceOp op = reduce_op(node);
     loop::ValueId x = e_.element(node.operands[0], member_at(n));
-    if (op != ReduceOp::argmax && op != ReduceOp::argmin)
-      x = b_.cast(x, compute_dtype(g_.type(v).dtype));
+    x = op == ReduceOp::argmax || op == ReduceOp::argmin
+            ? e_.seen(node.operands[0], x)
+            : b_.cast(x, compute_dtype(g_.type(v).dtype));
     results->emplace_back(v, b_.reduce(op, x, first_loop));
   }
 }
@@ -489,19 +484,23 @@ void GroupLowering::row_body(const std::vector<LoopDims>& inner) {
     } else {
       open_inner(inner, "c" + std::to_string(i), flat && rows);
     }
-    // Kept values are read at the indices of this stage's loops.
-    for (size_t earlier = 0; earlier < i; ++earlier)
+    // Kept and stored values are read at the indices of this stage's loops.
+    for (size_t earlier = 0; earlier < i; ++earlier) {
+      for (const ValueId v : stages.stages[earlier].stores) {
+        if (!stages.reloaded.count(v)) continue;
+        const NodeId n = g_.values[static_cast<size_t>(v)].def;
+        e_.set_stored(v, result_index(g_.node(n), member_at(n)));
+      }
       for (const ValueId v : stages.stages[earlier].locals) {
         e_.set_local(v, locals_.at(v), member_at(g_.values[static_cast<size_t>(v)].def),
                      b_.bounds().simplify(local_index()));
       }
+    }
     std::vector<std::pair<ValueId, loop::ValueId>> results;
     stage_body(s, first_loop, &results);
     while (b_.depth() >= first_loop) b_.close();
     for (const auto& [v, x] : results)
       e_.set_scalar(v, b_.cast(x, compute_dtype(g_.type(v).dtype)));
-    for (const ValueId v : s.stores)
-      if (stages.reloaded.count(v)) e_.set_stored(v);
   }
   for (const ValueId v : stages.row_stores) {
     const NodeId n = g_.values[static_cast<size_t>(v)].def;

@@ -6,6 +6,7 @@
 #include <set>
 
 #include "base/error.h"
+#include "base/scalar_eval.h"
 #include "loop/visit.h"
 
 namespace ourjit {
@@ -89,8 +90,7 @@ ValueId KernelBuilder::constant(DType dtype, double value) {
 
 ValueId KernelBuilder::constant_int(DType dtype, int64_t value) {
   if (is_float(dtype)) return constant(dtype, static_cast<double>(value));
-  if (is_bool(dtype)) value = value != 0;
-  const auto bits = static_cast<uint64_t>(value);
+  const uint64_t bits = Scalar::integer(dtype, value).bits();
   return once({0, 0, dtype, {}, {}, {}, bits}, 0, dtype,
               [&](ValueId v) { return loop::Const{v, dtype, bits}; });
 }

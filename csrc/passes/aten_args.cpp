@@ -107,7 +107,8 @@ const TensorType& AtenCall::captured(int i) const {
 const Node* AtenCall::producer(int i) const {
   const auto* ref = std::get_if<OperandRef>(&arg(i).v);
   require(ref != nullptr, "a tensor was expected");
-  return rewriter_.old.def(node_.operands[static_cast<size_t>(ref->index)]);
+  const Node* n = rewriter_.old.def(node_.operands[static_cast<size_t>(ref->index)]);
+  return n && n->op == Op::call ? n : nullptr;
 }
 
 bool AtenCall::flag(int i) const {

@@ -57,7 +57,7 @@ class AtenCall {
   std::vector<std::optional<ValueId>> tensors(int i) const;
   /// Type of a tensor argument with the strides that ATen gave it.
   const TensorType& captured(int i) const;
-  /// The call that makes tensor argument `i`, null if that is an input of the graph.
+  /// The call that makes tensor argument `i`, null if that is none.
   const Node* producer(int i) const;
 
   bool flag(int i) const;

@@ -41,6 +41,17 @@ void mean_dims(AtenCall& c) {
   c.done(mean(x, c.dims(1, x.rank()), c.flag(2)));
 }
 
+void scan(AtenCall& c, const std::string& op) {
+  const Expr x = c.expr(0, c.out().dtype);
+  if (x.rank() == 0) return c.done(x);
+  const Attrs attrs{{"dim", Sym(c.dim(1, x.rank()))}, {"op", op}};
+  c.done({&c.b, c.b.emit(Op::scan, {x.v}, attrs)});
+}
+
+void cumsum(AtenCall& c) { scan(c, "sum"); }
+void cumprod(AtenCall& c) { scan(c, "prod"); }
+void logcumsumexp(AtenCall& c) { scan(c, "logsumexp"); }
+
 /// any (maximum) and all (minimum): elements count as true unless they are zero.
 void truth_all(AtenCall& c) {
   const Expr x = c.expr(0, DType::boolean);
@@ -147,6 +158,9 @@ std::vector<AtenRule> reduction_rules() {
       {"aten.min.dim", extreme_with_index, S::minimum},
       {"aten.aminmax.default", aminmax},
       {"aten.nansum.default", nansum},
+      {"aten.cumsum.default", cumsum},
+      {"aten.cumprod.default", cumprod},
+      {"aten.logcumsumexp.default", logcumsumexp},
       {"aten.count_nonzero.default", count_nonzero},
       {"aten.count_nonzero.dim_IntList", count_nonzero},
       {"aten.logsumexp.default", logsumexp},

@@ -1,35 +1,95 @@
 // Calls that write through index tensors into a copy of their operand.
+#include <algorithm>
+#include <iterator>
+
+#include "base/scalar_eval.h"
 #include "passes/canonicalize_rules.h"
 #include "passes/indexing.h"
 
 namespace ourjit {
 namespace {
 
-/// self, dim, index, source (tensor or number); `op` add accumulates.
-void scatter(AtenCall& c, ScalarOp op) {
-  Expr x = c.expr(0), index = c.expr(2, DType::i64);
-  Expr updates = c.expr(3, x.dtype());
-  const int64_t dim = c.dim(1, x.rank());
-  const auto at_least_1d = [](const Expr& e) { return e.rank() == 0 ? reshape(e, {Sym(1)}) : e; };
-  if (!c.is_tensor(3)) updates = expand(updates, index.sizes());
-  x = at_least_1d(x);
-  index = at_least_1d(index);
+Expr at_least_1d(const Expr& e) { return e.rank() == 0 ? reshape(e, {Sym(1)}) : e; }
+
+/// `x` with `updates` set, or combined by the operator that `mode` names, where `index` says along
+/// `dim`. Larger updates are read from their corner.
+Expr scattered(const Expr& x, int64_t dim, const Expr& index, Expr updates,
+               const std::string& mode) {
+  if (updates.sizes() != index.sizes() && updates.rank() == 0)
+    updates = expand(updates, index.sizes());
+  const Expr base = at_least_1d(x), at = at_least_1d(index);
   updates = at_least_1d(updates);
-  for (size_t d = 0; d < index.sizes().size(); ++d)  // a larger source is read from its corner
-    if (updates.sizes()[d] != index.sizes()[d])
-      updates = narrow(updates, static_cast<int64_t>(d), 0, index.sizes()[d]);
-  const std::string mode = op == ScalarOp::add ? "add" : "set";
+  for (size_t d = 0; d < at.sizes().size(); ++d)
+    if (updates.sizes()[d] != at.sizes()[d])
+      updates = narrow(updates, static_cast<int64_t>(d), 0, at.sizes()[d]);
   const Attrs attrs{{"dim", Sym(dim)}, {"mode", mode}};
-  c.done(reshape({&c.b, c.b.emit(Op::scatter, {x.v, index.v, updates.v}, attrs)}, c.out().sizes));
+  const Expr out{x.b, x.b->emit(Op::scatter, {base.v, at.v, updates.v}, attrs)};
+  return reshape(out, x.sizes());
 }
 
-void scatter_set(AtenCall& c) { scatter(c, ScalarOp::cast); }
-void scatter_add(AtenCall& c) { scatter(c, ScalarOp::add); }
+/// self, dim, index, source (tensor or number); `op` add accumulates.
+void scatter(AtenCall& c) {
+  const Expr x = c.expr(0);
+  c.done(scattered(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
+                   c.op == ScalarOp::add ? "add" : "set"));
+}
+
+/// A constant that changes nothing when combined by `op`.
+Expr neutral(Builder& b, ReduceOp op, DType t) {
+  const Scalar x = reduce_identity(op, t);
+  return x.is_float() ? number(b, x.f, t) : number(b, Sym(x.i), t);
+}
+
+/// `x` reduced with `updates`: `reduction` is "sum", "prod", "mean", "amax" or "amin". Without
+/// `include_self`, elements of x that an update meets do not take part.
+Expr scatter_reduced(Expr x, int64_t dim, const Expr& index, const Expr& updates,
+                     const std::string& reduction, bool include_self) {
+  struct Row {
+    std::string_view name, mode;
+    ReduceOp op;
+  };
+  static constexpr Row kRows[] = {{"sum", "add", ReduceOp::sum},
+                                  {"mean", "add", ReduceOp::sum},
+                                  {"prod", "mul", ReduceOp::prod},
+                                  {"amax", "maximum", ReduceOp::max},
+                                  {"amin", "minimum", ReduceOp::min}};
+  const auto row = std::find_if(std::begin(kRows), std::end(kRows),
+                                [&](const Row& r) { return r.name == reduction; });
+  require(row != std::end(kRows), "unknown reduction");
+  const DType t = x.dtype();
+  Builder& b = *x.b;
+  if (!include_self) x = scattered(x, dim, index, neutral(b, row->op, t), "set");
+  const Expr folded = scattered(x, dim, index, updates, std::string(row->mode));
+  if (reduction != "mean") return folded;
+  const DType counts = is_float(t) ? t : DType::i64;
+  const Expr met =
+      scattered(full(b, include_self, counts, x.sizes()), dim, index, number(b, 1, counts), "add");
+  const Expr count = maximum(met, 1);
+  return is_float(t) ? folded / count : cast(floor_div(cast(folded, counts), count), t);
+}
 
 /// self, dim, index, src, reduce, include_self
 void scatter_reduce(AtenCall& c) {
-  require(c.text(4) == "sum" && c.flag(5), "scatter_reduce other than a sum that includes self");
-  scatter(c, ScalarOp::add);
+  const Expr x = c.expr(0);
+  c.done(scatter_reduced(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
+                         c.text(4), c.flag(5)));
+}
+
+/// self, dim, index, source or value, reduce ("add" or "multiply")
+void scatter_with(AtenCall& c) {
+  const Expr x = c.expr(0);
+  c.done(scattered(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
+                   c.text(4) == "add" ? "add" : "mul"));
+}
+
+/// self, dim, 1-d index, source, reduce, include_self: lines of dim `dim`.
+void index_reduce(AtenCall& c) {
+  const Expr x = c.expr(0);
+  const int64_t dim = c.dim(1, x.rank());
+  Expr updates = at_least_1d(c.expr(3, x.dtype()));
+  const Expr index = at_least_1d(c.expr(2, DType::i64));
+  const Expr lines = expand(along(index, dim, updates.rank()), updates.sizes());
+  c.done(scatter_reduced(x, dim, lines, updates, c.text(4), c.flag(5)));
 }
 
 /// `base` with `updates` at `indices` of the dims from `first` on.
@@ -98,6 +158,13 @@ void put_lines(AtenCall& c, const Expr& updates, bool add) {
   c.done(put(x, dim, {index}, fitted, add));
 }
 
+/// self, index, source, accumulate: as if self were flat.
+void put_flat(AtenCall& c) {
+  const Expr x = c.expr(0), index = c.expr(1, DType::i64);
+  const auto flat = [](const Expr& e) { return reshape(e, {count(e, all_dims(e.rank()))}); };
+  c.done(reshape(put(flat(x), 0, {flat(index)}, flat(c.expr(2, x.dtype())), c.flag(3)), x.sizes()));
+}
+
 /// self, dim, index, source, alpha
 void index_add(AtenCall& c) {
   Expr source = c.expr(3, c.out().dtype);
@@ -142,9 +209,13 @@ void unfold_backward(AtenCall& c) {
 
 std::vector<AtenRule> scatter_rules() {
   return {
-      {"aten.scatter.src", scatter_set},
-      {"aten.scatter.value", scatter_set},
-      {"aten.scatter_add.default", scatter_add},
+      {"aten.scatter.src", scatter},
+      {"aten.scatter.value", scatter},
+      {"aten.scatter_add.default", scatter, ScalarOp::add},
+      {"aten.scatter.reduce", scatter_with},
+      {"aten.scatter.value_reduce", scatter_with},
+      {"aten.index_reduce.default", index_reduce},
+      {"aten.put.default", put_flat},
       {"aten.scatter_reduce.two", scatter_reduce},
       {"aten.index_put.default", index_put},
       {"aten._unsafe_index_put.default", index_put},

@@ -74,6 +74,15 @@ std::optional<Scalar> fold(const Graph& old, const Node& n, const std::vector<Sc
 Graph const_fold(const Graph& g, const PassContext&) {
   return rewrite(g, [](Rewriter& r, const Node& n) {
     if (n.op == Op::call || n.op == Op::copy_to || n.operands.empty()) return r.keep(n);
+    const TensorType& type = r.old.type(n.results[0]);
+    const auto fold_to = [&](const Scalar& x) {
+      const ValueId v = make_splat(r.b, x, type.sizes);
+      r.b.rename(v, r.old.values[static_cast<size_t>(n.results[0])].name);
+      r.replace(n, v);
+    };
+    // Without elements nothing may be read, and no division by zero happens.
+    if (type.numel().is_const(0) && op_category(n.op) != OpCategory::View)
+      return fold_to(Scalar::integer(type.dtype, 0));
     std::vector<Scalar> args;
     for (const ValueId v : n.operands) {
       const auto x = splat(r.b.graph(), r(v));
@@ -84,9 +93,7 @@ Graph const_fold(const Graph& g, const PassContext&) {
     if (n.op == Op::expand && def->op == Op::constant) return r.keep(n);
     const auto x = fold(r.old, n, args);
     if (!x) return r.keep(n);
-    const ValueId v = make_splat(r.b, *x, r.old.type(n.results[0]).sizes);
-    r.b.rename(v, r.old.values[static_cast<size_t>(n.results[0])].name);
-    r.replace(n, v);
+    fold_to(*x);
   });
 }
 

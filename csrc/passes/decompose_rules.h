@@ -18,5 +18,6 @@ std::vector<AtenRule> batch_norm_rules();
 std::vector<AtenRule> elementwise_loss_rules();
 std::vector<AtenRule> nll_loss_rules();
 std::vector<AtenRule> matmul_rules();
+std::vector<AtenRule> special_rules();
 
 }  // namespace ourjit

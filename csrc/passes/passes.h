@@ -29,7 +29,7 @@ Graph widen_scatters(const Graph& g, const PassContext& ctx);
 /// Products with a vector (in batches) or over one element become pointwise operators and sums,
 /// which fuse.
 Graph simplify_matmul(const Graph& g, const PassContext& ctx);
-/// Evaluates pointwise operators and casts of constants.
+/// Evaluates operators on constants, and those whose results have no elements.
 Graph const_fold(const Graph& g, const PassContext& ctx);
 /// Merges nodes without effects that compute the same.
 Graph cse(const Graph& g, const PassContext& ctx);

@@ -71,13 +71,30 @@ def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
     return hidden
 
 
+def is_with_effects(target: Any) -> bool:
+    """True for the higher-order operator that orders calls with effects by tokens."""
+    return target is getattr(torch.ops.higher_order, "with_effects", None)
+
+
+def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller with so many tokens of effects in front of the inputs and the outputs."""
+    if tokens == 0:
+        return compiled
+
+    def run(inputs: list[Any]) -> Any:
+        del inputs[:tokens]
+        return [*(None,) * tokens, *compiled(inputs)]
+
+    run._boxed_call = True  # type: ignore[attr-defined]
+    return run
+
+
 def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
     """A callable of one list that runs an FX graph as it is and that Dynamo does not trace."""
 
+    # Not module.forward: the text of a graph does not spell all constants (complex ones with NaN).
     def run(inputs: list[Any]) -> Any:
-        arguments = list(inputs)
-        inputs.clear()
-        return module.forward(*arguments)
+        return torch.fx.Interpreter(module).boxed_run(inputs)
 
     hidden: Callable[..., Any] = torch.compiler.disable(run, reason="an FX graph that ourjit does not compile")
     hidden._boxed_call = True  # type: ignore[attr-defined]

@@ -14,7 +14,7 @@ import torch
 from ourjit import _C, _gpu, _torch
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
-from ourjit.fx_export import export_graph
+from ourjit.fx_export import export_graph, leading_tokens
 from ourjit.joint_graph import prepare
 from ourjit.options import check_options, with_torch_settings
 
@@ -86,7 +86,9 @@ class Session:
             return _torch.boxed(module)
         if name.startswith("forward"):
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
-        return replayed(executable, self.options["target"], self.graphs) if self.options["cuda_graphs"] else executable
+        if self.options["cuda_graphs"]:
+            executable = replayed(executable, self.options["target"], self.graphs)
+        return _torch.without_tokens(executable, leading_tokens(module))
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
         log.warning("ourjit runs %s uncompiled: %s", name, reason)

@@ -6,14 +6,10 @@ that this torch release lacks is left out.
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
-import torch
-from torch import Tensor
-
-from ourjit import random_ops
+from ourjit import indexing_decompositions, random_decompositions
 from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
@@ -56,113 +52,24 @@ _LONG_TAIL = """
     aten.upsample_bilinear2d.vec aten.upsample_bilinear2d.default aten.upsample_linear1d.default
     aten.vdot.default aten.xlogy.Tensor aten.xlogy.Scalar_Other aten.xlogy.Scalar_Self
     aten.std_mean.correction
+    aten.diagonal_copy.default aten.narrow_copy.default aten.permute_copy.default
+    aten.squeeze_copy.default aten.squeeze_copy.dim aten.squeeze_copy.dims aten.t_copy.default aten.transpose_copy.int
+    aten.unbind_copy.int aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.view_copy.default
+    aten.tril_indices.default aten.triu_indices.default aten.linalg_cross.default aten.ldexp.Tensor
+    aten.linspace.Tensor_Tensor aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor
+    aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar aten.logspace.Scalar_Tensor
+    aten.upsample_trilinear3d.vec aten.upsample_trilinear3d.default
+    aten.upsample_bicubic2d.vec aten.upsample_bicubic2d.default aten.isin.Tensor_Scalar aten._chunk_cat.default
 """.split()
 
 
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
     table = decompositions_by_name(_LONG_TAIL)
+    rules = dict(indexing_decompositions.TABLE)
     if not fallback_random:
-        random = _Random()
-        for name, function in random.functions():
-            overload = find_overload(name)
-            if overload is not None:
-                table[overload] = function
+        rules |= random_decompositions.rules()
+    for name, function in rules.items():
+        if (overload := find_overload(name)) is not None:
+            table[overload] = function
     return table
-
-
-def _compiled_on(device: torch.device | str | None) -> torch.device | None:
-    """The device (None: torch's default), if there are kernels for it."""
-    found = torch.device(device if device is not None else torch.get_default_device())
-    return found if found.type in ("cpu", "cuda") else None
-
-
-class _Random:
-    """Random operators as functions of fresh seeds. Each call has a stream of its own, so that none are merged."""
-
-    def __init__(self) -> None:
-        self.streams = itertools.count()
-
-    def functions(self) -> Sequence[tuple[str, Callable[..., Any]]]:
-        return (
-            ("aten.bernoulli.default", self.bernoulli),
-            ("aten.bernoulli.p", self.bernoulli_p),
-            ("aten.native_dropout.default", self.native_dropout),
-            ("aten.rand.default", self.rand),
-            ("aten.rand_like.default", self.rand_like),
-            ("aten.randn.default", self.randn),
-            ("aten.randn_like.default", self.randn_like),
-            ("aten.randint.default", self.randint),
-            ("aten.randint.low", self.randint_low),
-            ("aten.normal_functional.default", self.normal_functional),
-            ("aten.uniform.default", self.uniform_functional),
-            ("aten.exponential.default", self.exponential),
-        )
-
-    def draw(self, operator: Any, size: Sequence[int], dtype: torch.dtype | None, device: Any) -> Any:
-        place = _compiled_on(device)
-        if place is None:
-            return NotImplemented
-        return operator(random_ops.rng_seed(next(self.streams), place), size, dtype or torch.get_default_dtype())
-
-    def bernoulli(self, x: Tensor, *, generator: Any = None) -> Any:
-        if generator is not None or not _compiled_on(x.device):
-            return NotImplemented
-        return (self.draw(random_ops.uniform, x.shape, torch.float32, x.device) < x).to(x.dtype)
-
-    def bernoulli_p(self, x: Tensor, p: float = 0.5, *, generator: Any = None) -> Any:
-        if generator is not None or not _compiled_on(x.device):
-            return NotImplemented
-        return (self.draw(random_ops.uniform, x.shape, torch.float32, x.device) < p).to(x.dtype)
-
-    def native_dropout(self, x: Tensor, p: float, train: bool | None) -> Any:
-        if not _compiled_on(x.device):
-            return NotImplemented
-        if train is False or p == 0:
-            return x.clone(), torch.ones_like(x, dtype=torch.bool)
-        if p == 1:
-            return torch.zeros_like(x), torch.zeros_like(x, dtype=torch.bool)
-        mask = self.draw(random_ops.uniform, x.shape, torch.float32, x.device) >= p
-        return x * mask * (1.0 / (1.0 - p)), mask
-
-    def rand(
-        self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
-    ) -> Any:
-        return self.draw(random_ops.uniform, size, dtype, device)
-
-    def randn(
-        self, size: Sequence[int], *, dtype: Any = None, layout: Any = None, device: Any = None, pin_memory: Any = None
-    ) -> Any:
-        return self.draw(random_ops.normal, size, dtype, device)
-
-    def rand_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
-        return self.draw(random_ops.uniform, x.shape, dtype or x.dtype, device or x.device)
-
-    def randn_like(self, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Any:
-        return self.draw(random_ops.normal, x.shape, dtype or x.dtype, device or x.device)
-
-    def randint(self, high: int, size: Sequence[int], **keywords: Any) -> Any:
-        return self.randint_low(0, high, size, **keywords)
-
-    def randint_low(
-        self, low: int, high: int, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any
-    ) -> Any:
-        if not _compiled_on(device) or not high - low <= 2**53:
-            return NotImplemented
-        numbers = (self.draw(random_ops.uniform, size, torch.float64, device) * (high - low)).floor() + low
-        return numbers.to(dtype or torch.int64)
-
-    def normal_functional(self, x: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or not _compiled_on(x.device):
-            return NotImplemented
-        return self.draw(random_ops.normal, x.shape, x.dtype, x.device) * std + mean
-
-    def uniform_functional(self, x: Tensor, low: float = 0.0, high: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or not _compiled_on(x.device):
-            return NotImplemented
-        return self.draw(random_ops.uniform, x.shape, x.dtype, x.device) * (high - low) + low
-
-    def exponential(self, x: Tensor, rate: float = 1.0, *, generator: Any = None) -> Any:
-        if generator is not None or not _compiled_on(x.device):
-            return NotImplemented
-        return torch.log1p(-self.draw(random_ops.uniform, x.shape, x.dtype, x.device)) / -rate

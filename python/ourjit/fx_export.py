@@ -18,13 +18,14 @@ Constants that the graph holds become additional inputs behind the others.
 from __future__ import annotations
 
 import operator
-from collections.abc import Sequence
+import struct
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, symbolic_expression
+from ourjit._torch import TORCH_FOLDER, is_with_effects, symbolic_expression
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -80,12 +81,25 @@ def export_graph(
     return graph, constants
 
 
+def leading_tokens(module: torch.fx.GraphModule) -> int:
+    """How many of the first inputs, and of the first outputs, are tokens of effects, which are not exported.
+
+    They are None when the graph runs.
+    """
+    count = 0
+    for node in module.graph.nodes:
+        if node.op != "placeholder" or not any(is_with_effects(user.target) for user in node.users):
+            break
+        count += 1
+    return count
+
+
 class Exporter:
     def __init__(self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = ()) -> None:
         self.module = module
         self.example_inputs = example_inputs
         self.name = name
-        self.values: dict[torch.fx.Node, int | tuple[int, ...] | None] = {}
+        self.values: dict[torch.fx.Node, int | tuple[int | None, ...] | None] = {}
         self.count = 0
         self.inputs: list[tuple[str, Any]] = []
         self.nodes: list[tuple[Any, ...]] = []
@@ -109,13 +123,16 @@ class Exporter:
                 results = node.args[0]
             else:
                 raise Unsupported(f"FX node {node.name} of kind {node.op}")
-        for node in placeholders:
+        tokens = leading_tokens(self.module)
+        self.example_inputs = self.example_inputs[tokens:]
+        self.values |= dict.fromkeys(placeholders[:tokens])
+        for node in placeholders[tokens:]:
             self.add_input(node)
         for node in constants:
             self.add_constant(node)
         for node in operators:
             self.add_operator(node)
-        for result in results if isinstance(results, (tuple, list)) else (results,):
+        for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
             outputs.append(self.encode_output(result))
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
         return graph, self.constants
@@ -163,11 +180,13 @@ class Exporter:
                 raise Unsupported(f"{target} computes a number from a tensor's elements")
             self.values[node] = None
             return
+        if is_with_effects(target):
+            return self.add_effect(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"higher-order operator {target}")
         loc = self.location(node)
         try:
-            args = self.arguments(node, target)
+            args = self.arguments(target, node.args, node.kwargs)
             if isinstance(value, torch.Tensor):
                 names: tuple[str, ...] = (node.name,)
                 types: tuple[Any, ...] = (self.tensor_type(value),)
@@ -184,6 +203,20 @@ class Exporter:
             raise Unsupported(f"{target} at {loc or 'an unknown line'}: {error}") from None
         self.count += len(names)
         self.nodes.append((_name(target), args, names, types, loc))
+
+    def add_effect(self, node: torch.fx.Node) -> None:
+        """with_effects(token, operator, its arguments) -> (token, its results): a call that keeps its place.
+
+        Calls without results do that anyway. Tokens are None when the graph runs.
+        """
+        token, target, *given = node.args
+        if not isinstance(target, torch._ops.OpOverload) or target._schema.returns:
+            raise Unsupported(f"operator {target} with effects and results")
+        if self.values.get(token, 0) is not None:  # type: ignore[arg-type]
+            raise Unsupported("a token of effects that is no leading input")
+        args = self.arguments(target, given, node.kwargs)
+        self.nodes.append((_name(target), args, (), (), self.location(node)))
+        self.values[node] = (None, None)
 
     def reads_tensor_data(self, node: torch.fx.Node) -> bool:
         """True if a number-valued node depends on elements of a tensor, not on its shape alone."""
@@ -203,10 +236,10 @@ class Exporter:
             types.append(self.tensor_type(result) if i in used and result is not None else None)
         return tuple(names), tuple(types)
 
-    def arguments(self, node: torch.fx.Node, target: torch._ops.OpOverload) -> tuple[Any, ...]:
+    def arguments(
+        self, target: torch._ops.OpOverload, given: Sequence[Any], keywords: Mapping[str, Any]
+    ) -> tuple[Any, ...]:
         schema = _schema(target)
-        given = node.args
-        keywords = node.kwargs
         encoded = []
         for i, (name, default, kind) in enumerate(schema):
             if i < len(given):
@@ -227,8 +260,8 @@ class Exporter:
         """An argument as plain data.
 
         ("v", number) for a tensor; ("sym", text) for a symbolic int; ("dtype" | "device" | "layout" |
-        "memory_format", name); a list for a list or tuple; int, float, bool, str and None as they are. An argument
-        that the schema calls a Tensor may be a plain number.
+        "memory_format", name); ("complex", bits of both parts, see csrc/graph/graph.h); a list for a list or tuple;
+        int, float, bool, str and None as they are. An argument that the schema calls a Tensor may be a plain number.
         """
         if isinstance(value, torch.fx.Node):
             number = self.values[value]
@@ -237,6 +270,9 @@ class Exporter:
             return self.encode(value.meta["val"])
         if value is None or isinstance(value, (bool, int, float, str)):
             return value
+        if isinstance(value, complex):
+            real, imaginary = struct.unpack("<QQ", struct.pack("<dd", value.real, value.imag))
+            return ("complex", f"x{real:016x}_{imaginary:016x}")
         if isinstance(value, (list, tuple)):
             return [self.encode(item) for item in value]
         return self.encode_other(value)

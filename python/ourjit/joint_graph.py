@@ -11,11 +11,26 @@ from ourjit import random_ops
 
 
 def prepare(graph: torch.fx.Graph) -> None:
-    """Merges equal nodes, and marks random numbers as recomputable: a seed is kept for the backward, not a mask."""
+    """Merges equal nodes, and marks what is to be kept for the backward and what not.
+
+    Of random numbers a seed is kept, not a mask. 16-bit floats that are tested for equality are kept: forward and
+    backward round different parts of a chain, so that a backward that computed them again might find an extreme
+    nowhere.
+    """
     merge_equal_nodes(graph)
     for node in graph.nodes:
-        if node.op == "call_function" and node.target in random_ops.RECOMPUTED:
+        if node.op != "call_function":
+            continue
+        if node.target in random_ops.RECOMPUTED:
             node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
+        elif node.target is torch.ops.aten.eq.Tensor and all(map(_is_narrow, node.args)):
+            for operand in node.args:
+                operand.meta.setdefault("recompute", CheckpointPolicy.MUST_SAVE)
+
+
+def _is_narrow(value: Any) -> bool:
+    tensor = value.meta.get("val") if isinstance(value, torch.fx.Node) else None
+    return isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float16, torch.bfloat16)
 
 
 def merge_equal_nodes(graph: torch.fx.Graph) -> None:

@@ -30,7 +30,7 @@ def assert_no_fallbacks() -> None:
     assert ourjit.stats()["fallbacks"] == {}
 
 
-def _strides(t: Tensor) -> list[int]:
+def strides(t: Tensor) -> list[int]:
     """Strides that mean something: of dims with several elements."""
     return [stride for size, stride in zip(t.shape, t.stride(), strict=True) if size > 1] if t.numel() else []
 
@@ -47,7 +47,7 @@ def assert_same(expected: Any, got: Any, reference: Any = None, tol: float = 1e-
         form, wanted = (b.dtype, b.shape), (a.dtype, a.shape)
         assert form == wanted, f"{what} {i}: {form} instead of {wanted}"
         if what == "output":
-            assert _strides(a) == _strides(b), f"{what} {i}: strides {b.stride()} instead of {a.stride()}"
+            assert strides(a) == strides(b), f"{what} {i}: strides {b.stride()} instead of {a.stride()}"
         if a.dtype.is_floating_point:
             fp64 = c.detach() if isinstance(c, Tensor) else None
             error = (a.detach().double() - b.detach().double()).abs().max() if a.numel() else 0

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from check import check_function, compiled
 from torch import Tensor
 
@@ -44,9 +45,36 @@ def to_itself_transposed(x: Tensor) -> None:
     x.copy_(x.t().clone() + 1)
 
 
+def swap(x: Tensor, y: Tensor) -> Tensor:
+    before = x.clone()
+    x.copy_(y)
+    y.copy_(before)
+    return x - y
+
+
+def joined_before(x: Tensor) -> Tensor:
+    return (torch.cat([x, x]), torch.stack([x, x]), x.neg_())[:2]
+
+
+def moved_before(x: Tensor) -> Tensor:
+    rows = torch.arange(3)
+    before = x.roll(1), x.flip(0), F.pad(x, (1, 1)), x[rows], x.index_select(1, rows), x.gather(0, rows[:, None])
+    x.fill_(7)
+    return before
+
+
+def written_transposed(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+    """Rows of what is written through the transposed view are reduced: square, so that all shapes fit."""
+    z = x.transpose(0, 1)
+    z.mul_(z)
+    return torch.cat([y, z]), F.cross_entropy(x, torch.tensor([2, 2, 0, 1]))
+
+
 @pytest.mark.parametrize(
-    "fn", [add_in_place, swap_halves, through_a_view, read_after_write, two_inputs, to_itself_transposed]
-)
+    "fn",
+    [add_in_place, swap_halves, through_a_view, read_after_write, two_inputs, to_itself_transposed, swap,
+     joined_before, moved_before, written_transposed],
+)  # fmt: skip
 def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
     args = [torch.randn(4, 4) for _ in range(fn.__code__.co_argcount)]
     check_function(fn, *args)
@@ -108,3 +136,27 @@ def test_storage_offset_is_not_compiled_in(offset: int) -> None:
     f(base[:256], other[:256])
     got = f(base[offset : offset + 256], other[:256])
     assert torch.equal(got, base[offset : offset + 256] * other[:256] + 1)
+
+
+def test_outputs_of_one_value_have_gradients_of_their_own() -> None:
+    def f(x: Tensor) -> tuple[Tensor, ...]:
+        y = x.sin()
+        return y.detach(), y.t(), y * 2
+
+    check_function(f, torch.randn(3, 4, requires_grad=True))
+    check_function(lambda x: f(x)[:2], torch.randn(3, 4, requires_grad=True))
+
+
+def test_other_elements_of_what_a_kernel_stores_are_computed_anew() -> None:
+    def f(x: Tensor) -> tuple[Tensor, ...]:
+        y = x * 2
+        return y, y.t().softmax(1), y + y.t(), (y.t() - y.t().amax(1, keepdim=True)).exp()
+
+    for size in (3, 16, 70):
+        check_function(f, torch.randn(size, size, requires_grad=True))
+
+
+def test_reads_beyond_a_tensor_see_its_storage() -> None:
+    base = torch.arange(20.0)
+    f = torch.compile(lambda x: x.as_strided((2, 2), (1, 2), 10) + 1, backend="ourjit")
+    assert torch.equal(f(base[3:7]), base.as_strided((2, 2), (1, 2), 10) + 1)

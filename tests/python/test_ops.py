@@ -9,6 +9,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from check import assert_no_fallbacks, assert_same, check_function, compiled
+from mpmath import mp
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -26,8 +27,13 @@ UNARY: dict[str, Callable[[Tensor], Tensor]] = {
         "tanhshrink hardshrink softshrink"
     ).split()
 }
+UNARY |= {
+    name: getattr(torch.special, name)
+    for name in "i0 i0e i1 i1e erfcx ndtri log_ndtr modified_bessel_i0 modified_bessel_i1".split()
+}
 # Where a function is defined, if not around zero.
 DOMAIN = {name: (0.1, 3.0) for name in "log log10 log2 rsqrt sqrt reciprocal lgamma digamma".split()}
+DOMAIN |= {"ndtri": (0.01, 0.99)}
 DOMAIN |= {name: (-0.9, 0.9) for name in "acos asin atanh erfinv log1p".split()} | {"acosh": (1.1, 4.0)}
 
 
@@ -36,6 +42,41 @@ def test_unary(name: str) -> None:
     low, high = DOMAIN.get(name, (-3.0, 3.0))
     x = (torch.rand(5, 37) * (high - low) + low).requires_grad_()
     check_function(UNARY[name], x)
+
+
+SERIES: dict[str, tuple[Callable[[Tensor], Tensor], Callable[[Any], Any], Tensor]] = {
+    "i0e": (torch.special.i0e, lambda x: mp.exp(-abs(x)) * mp.besseli(0, x), torch.linspace(-99, 99, 300)),
+    "i1e": (torch.special.i1e, lambda x: mp.exp(-abs(x)) * mp.besseli(1, x), torch.linspace(-99, 99, 300)),
+    "i1": (torch.special.i1, lambda x: mp.besseli(1, x), torch.linspace(-20, 20, 300)),
+    "erfcx": (torch.special.erfcx, lambda x: mp.exp(x * x) * mp.erfc(x), torch.linspace(-4, 60, 300)),
+    "ndtri": (torch.special.ndtri, lambda p: mp.sqrt(2) * mp.erfinv(2 * mp.mpf(p) - 1), torch.linspace(1e-6, 1, 300)),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", SERIES)
+def test_series_are_as_accurate_as_eager(name: str, dtype: torch.dtype) -> None:
+    """In units in the last place of the result, against 40 digits."""
+    function, exact, x = SERIES[name]
+    x = torch.cat([x[:-1], x[:20] / 1000 + 1e-9]).to(dtype)
+    x = x[(x > 0) | torch.tensor(name != "ndtri")]
+    with mp.workdps(40):
+        wanted = [exact(mp.mpf(v)) for v in x.tolist()]
+        units = [2.0 ** (mp.frexp(w)[1]) * torch.finfo(dtype).eps / 2 for w in wanted]
+
+        def largest(y: Tensor) -> float:
+            return max(float(abs(v - w) / u) for v, w, u in zip(y.tolist(), wanted, units, strict=True))
+
+        assert largest(compiled(function)(x)) <= largest(function(x)) + 1.5
+
+
+@pytest.mark.parametrize("name", ["i0", "i0e", "i1", "i1e", "erfcx", "ndtri", "log_ndtr"])
+def test_special_values_of_series(name: str) -> None:
+    inf = torch.inf
+    x = torch.tensor([torch.nan, inf, -inf, 0.0, -0.0, 1e-42, -1e-42, 1, -1, 100, -100, 1e30, -1e30, 0.5, 2])
+    expected, got = UNARY[name](x), compiled(UNARY[name])(x)
+    torch.testing.assert_close(got, expected, equal_nan=True)
+    assert torch.equal(got.isnan() | got.signbit(), expected.isnan() | expected.signbit())
 
 
 @pytest.mark.parametrize(
@@ -85,6 +126,14 @@ def test_special_values() -> None:
     check_function(lambda x: (x.exp(), x.tanh(), x.sigmoid(), x.log(), x.sqrt(), x.abs(), x * 2, 1 / x), x)
     check_function(lambda x: (x.isnan(), x.isinf(), x.isfinite(), torch.nan_to_num(x), x.sign(), x.relu()), x)
     check_function(lambda x: (x.amax(), x.amin(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.sum()), x)
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
+def test_what_jumps_sees_rounded_numbers(dtype: torch.dtype) -> None:
+    x = (torch.rand(50, 40) + 0.01).to(dtype).requires_grad_()
+    check_function(lambda x: (x.log().amax(0), (x.exp() * 3).amin(1), x.sqrt().max(1)[0]), x, tol=1e-2)
+    y = (torch.randn(50, 40) * 4).to(dtype)
+    check_function(lambda y: ((y * 1.7).floor(), (y * 0.3).argmax(1), y * 1.1 == y + y * 0.1, (y * 3).int()), y)
 
 
 COMPARE = {
@@ -292,6 +341,67 @@ def test_indexing(name: str) -> None:
     check_function(INDEX[name], torch.randn(12, 8, requires_grad=True), torch.randint(0, 12, (5, 9)))
 
 
+SCAN: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "cumsum": lambda x, dim: x.cumsum(dim) * 2,
+    "cumprod": lambda x, dim: x.detach().cumprod(dim),
+    "logcumsumexp": lambda x, dim: x.logcumsumexp(dim),
+    "of_a_sum": lambda x, dim: (x + x.sum()).flip(dim).cumsum(dim),
+}
+
+
+@pytest.mark.parametrize("shape", [(7,), (5, 1, 33), (3, 40, 17), (0, 4), (2, 5000)], ids=str)
+@pytest.mark.parametrize("name", SCAN)
+def test_scans(name: str, shape: tuple[int, ...]) -> None:
+    x = torch.randn(shape, requires_grad=True)
+    check_function(lambda x: [SCAN[name](x, dim) for dim in range(len(shape))], x)
+
+
+def test_scans_of_special_values_and_dtypes() -> None:
+    x = torch.tensor([1.0, -torch.inf, 3, torch.inf, 2, torch.nan, 1])
+    check_function(lambda x: (x.cumsum(0), x.cumprod(0), x.logcumsumexp(0), x[1:2].logcumsumexp(0)), x)
+    for dtype in (torch.bool, torch.uint8, torch.int32, torch.int64, torch.float16, torch.bfloat16, torch.float64):
+        x = (torch.randn(6, 70) * 3).to(dtype)
+        check_function(lambda x: (x.cumsum(1), x.cumprod(0), x.cumsum(0, dtype=torch.float32)), x)
+
+
+@pytest.mark.parametrize("include_self", [True, False])
+@pytest.mark.parametrize("reduction", ["sum", "prod", "mean", "amax", "amin"])
+def test_scatters_that_reduce(reduction: str, include_self: bool) -> None:
+    def f(x: Tensor, i: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        rows = i[0] if reduction == "sum" else i[0, :5]
+        lines = x.clone() if reduction == "sum" else x.index_reduce(0, rows, y, reduction, include_self=include_self)
+        return x.scatter_reduce(0, i, y, reduction, include_self=include_self), lines
+
+    x, y = torch.randn(4, 9, requires_grad=True), torch.randn(5, 9, requires_grad=True)
+    index = torch.randint(0, 4, (5, 9))
+    check_function(f, x, index, y)
+    for dtype in (torch.bool, torch.uint8, torch.int64, torch.float16):
+        if dtype != torch.bool or (include_self and reduction != "mean"):
+            check_function(f, (x.detach() * 5).to(dtype), index, (y.detach() * 5).to(dtype), tol=1e-2)
+
+
+def test_updates_may_be_the_base_itself() -> None:
+    x, i = torch.randn(3, 4), torch.tensor([0, 2, 1])
+    check_function(lambda x, i: (x.index_put((i,), x), (x * 2).index_add(0, i, x * 2)), x, i)
+    check_function(lambda x, i: (x.scatter(0, i[:, None].expand(3, 4), x), x.scatter_add(0, i[:, None], x)), x, i)
+    check_function(lambda i: (i.scatter(0, i, i), i.scatter_add(0, i, i), i.index_put((i,), i)), i)
+
+
+def test_flat_puts() -> None:
+    x, i = torch.randn(4, 5, requires_grad=True), torch.tensor([[3, -1], [19, 3]])
+    y = torch.randn(2, 2, requires_grad=True)
+    check_function(lambda x, i, y: (x.put(i, y, accumulate=True), x.put(i[:, 0], y[0])), x, i, y)
+    check_function(
+        lambda x, i: x.scatter(1, i, 2.0, reduce="multiply").scatter(0, i, x, reduce="add"), x.detach(), i % 4
+    )
+
+
+def test_empty_dims_are_neither_read_nor_divided() -> None:
+    x, zero = torch.randn(0, 1, 5, 5, requires_grad=True), torch.zeros(1, dtype=torch.int64)
+    check_function(lambda x: F.unfold(x, 2), x)
+    check_function(lambda x, y: (x // y, x.sum(1), F.pad(x, (1, 1)), x.prod()), torch.zeros(0, 3).long(), zero)
+
+
 def test_embedding_gradient_of_repeated_rows() -> None:
     index = torch.randint(0, 3, (1000,))
     check_function(lambda w, i: F.embedding(i, w).sin(), torch.randn(3, 17, requires_grad=True), index)
@@ -348,6 +458,14 @@ def test_empty_tensors(shape: tuple[int, ...]) -> None:
 def test_tails_of_vectors(size: int) -> None:
     check_function(
         lambda x: (x.exp() * 2, x.softmax(0), (x > 0).float(), x.sum()), torch.randn(size, requires_grad=True)
+    )
+
+
+def test_shapes_that_are_equal_by_what_was_guarded() -> None:
+    x = torch.randn(16, requires_grad=True)
+    check_function(lambda x: x.view(4, 2, 2, 1, 1).sin().reshape([2, 2, 4, 1, 1]) * 2, x, dynamic=True)
+    check_function(
+        lambda x: (x.reshape([2, 2, 4, 1]), x.t().reshape([8, 2]).sum(0)), x.detach().view(4, 4), dynamic=True
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Callable
 
 import pytest
@@ -69,8 +70,32 @@ def test_calls_in_one_graph_differ() -> None:
         (lambda x: torch.empty_like(x).exponential_(2.0), 0.5, 0.5),
         (lambda x: torch.randint(0, 10, x.shape).float(), 4.5, 8.25**0.5),
         (lambda x: torch.bernoulli(torch.full_like(x, 0.3)), 0.3, 0.21**0.5),
+        (lambda x: torch.randint_like(x, -3, 3), -0.5, (35 / 12) ** 0.5),
+        (lambda x: torch.empty_like(x).geometric_(0.4), 2.5, 0.6**0.5 / 0.4),
+        (lambda x: torch.empty_like(x).log_normal_(0.0, 0.25), math.exp(1 / 32), 0.2583),
+        (lambda x: torch.empty_like(x).cauchy_().atan(), 0.0, math.pi * 12**-0.5),
+        (lambda x: torch.normal(torch.full_like(x, 2.0), torch.full_like(x, 0.5)), 2.0, 0.5),
+        (lambda x: torch.normal(1.0, 2.0, x.shape), 1.0, 2.0),
+        (lambda x: F.rrelu(x - 1, 0.25, 0.75, training=True), -0.5, 0.5 * 12**-0.5),
     ],
-    ids=["rand_like", "randn_like", "rand", "randn", "normal_", "uniform_", "exponential_", "randint", "bernoulli"],
+    ids=[
+        "rand_like",
+        "randn_like",
+        "rand",
+        "randn",
+        "normal_",
+        "uniform_",
+        "exponential_",
+        "randint",
+        "bernoulli",
+        "randint_like",
+        "geometric_",
+        "log_normal_",
+        "cauchy_",
+        "normal of both",
+        "normal sized",
+        "rrelu",
+    ],
 )
 def test_moments(draw: Callable[[Tensor], Tensor], mean: float, std: float) -> None:
     f = compiled(lambda x: draw(x) + x)

@@ -13,7 +13,7 @@ PATH = Path(__file__).resolve().parents[3] / "docs" / "operators.md"
 HEAD = """# How operators are computed
 
 One row for each entry of torch's operator database (`op_db`), forward and backward, over its real dtypes. Made by
-`python tests/python/opinfo/sweep.py --table`; `tests/python/opinfo/test_samples.py` checks it.
+`python tests/python/opinfo/sweep.py --table`, which compares every result with eager's.
 
 - **native**: in kernels that ourjit compiles.
 - **library**: these calls go to ATen, on purpose: matrix products, convolutions, sorting, linear algebra and so on.

@@ -1,7 +1,4 @@
-"""Two samples of each entry of torch's operator database, in each dtype, and the table of how they are computed.
-
-`sweep.py` runs all samples.
-"""
+"""Two samples of each entry of torch's operator database, in each dtype. `sweep.py` runs all samples."""
 
 from __future__ import annotations
 
@@ -13,12 +10,11 @@ from ourjit import _C
 pytestmark = pytest.mark.skipif(not _C.HAS_CPU_TARGET, reason="this build compiles for GPUs only")
 
 DATABASE = samples.database()
-ROWS = table.rows()
 
 
 @pytest.mark.parametrize("name", DATABASE)
 def test_samples(name: str) -> None:
-    op, real = DATABASE[name], []
+    op = DATABASE[name]
     for dtype in samples.DTYPES:
         if dtype not in op.supported_dtypes("cpu"):
             continue
@@ -26,9 +22,7 @@ def test_samples(name: str) -> None:
             with samples.quiet():
                 outcome = samples.check(op, sample)
             assert not outcome.failed, f"{dtype} sample {i}: {outcome.status}: {outcome.detail}"
-            real += [] if dtype.is_complex else [outcome]
-    assert table.row(name, real) == ROWS.get(name), "sweep.py --table writes the table anew"
 
 
-def test_the_table_has_no_other_rows() -> None:
-    assert set(ROWS) == set(DATABASE)
+def test_the_table_has_a_row_for_each_entry() -> None:
+    assert set(table.rows()) == set(DATABASE), "sweep.py --table writes the table anew"

@@ -61,31 +61,31 @@ TEST(Tables, NoTargetHasTwoRules) {
 }
 
 TEST(LibraryOps, PacketsDecide) {
-  EXPECT_TRUE(is_library_op("aten.mm.default"));
-  EXPECT_TRUE(is_library_op("aten.mm.out"));
-  EXPECT_FALSE(is_library_op("aten.mm_other.default"));
-  EXPECT_FALSE(is_library_op("aten.cumsum.default"));
-  EXPECT_FALSE(is_library_op("nonsense"));
   EXPECT_TRUE(is_runtime_op("ourjit.rng_seed.default"));
+  EXPECT_TRUE(is_runtime_op("aten._assert_async.msg"));
   EXPECT_TRUE(is_random_op("aten.bernoulli.p"));
+  EXPECT_FALSE(is_random_op("aten.bernoulli_other.p"));
+  EXPECT_FALSE(is_random_op("nonsense"));
 }
 
-std::string reason(const std::string& line, const std::string& type) {
+std::string reason(const std::string& line, const std::string& type, bool pointwise = false) {
   const Graph g =
       parse_graph("graph @g(%x: " + type + "[4]) -> (" + type + "[4]) {\n  %r: " + type +
                   "[4] = call " + line + "\n  return %r\n}\n");
   const Graph after = decompose(canonicalize(g, {}), {});
   const Node* call = find_node(after, Op::call);
-  return call ? fallback_reason(after, *call) : "compiled";
+  return call ? fallback_reason(after, *call, pointwise).value_or("library") : "compiled";
 }
 
 TEST(FallbackReason, SaysWhy) {
   EXPECT_EQ(reason("aten.exp.default(%x)", "f32"), "compiled");
-  EXPECT_EQ(reason("aten.cumsum.default(%x, 0, none)", "f32"), "no rule for this operator");
-  EXPECT_EQ(reason("aten.exp.default(%x)", "c64"), "dtype c64 is not native");
+  EXPECT_EQ(reason("aten.mm.default(%x, %x)", "f32"), "library");
+  EXPECT_EQ(reason("aten.histc.default(%x)", "f32"), "library");
+  EXPECT_EQ(reason("aten.special_new.default(%x)", "f32", true), "no rule for this operator");
+  EXPECT_EQ(reason("aten.exp.default(%x)", "c64"), "library");
+  EXPECT_EQ(reason("aten.exp.default(%x)", "u16"), "dtype u16 is not native");
   EXPECT_EQ(reason("aten.div.Tensor_mode(%x, %x, \"up\")", "f32"), "unknown rounding mode");
-  EXPECT_EQ(reason("aten.scatter_reduce.two(%x, 0, %x, %x, \"prod\", true)", "f32"),
-            "scatter_reduce other than a sum that includes self");
+  EXPECT_EQ(reason("aten.random.default(%x)", "f32"), "random operator without a rule");
 }
 
 // Types of values move in memory while a rule adds nodes: rules must not hold references to them.

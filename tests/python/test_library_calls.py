@@ -1,0 +1,66 @@
+"""Calls to ATen inside of compiled graphs: their results, effects, errors, and how they are counted."""
+
+from __future__ import annotations
+
+import ourjit
+import pytest
+import torch
+import torch.nn.functional as F
+from check import assert_no_fallbacks, check_function, compiled
+from torch import Tensor
+
+
+def test_a_failed_check_raises_eagers_error() -> None:
+    f = compiled(lambda x: torch.linalg.cholesky(x) * 2)
+    for requires_grad in (False, True):
+        x = torch.eye(3, requires_grad=requires_grad)
+        assert torch.equal(f(x), x * 2)
+        with pytest.raises(torch.linalg.LinAlgError, match="not positive-definite"):
+            f(-x)
+    assert_no_fallbacks()
+    assert "aten._linalg_check_errors.default" in ourjit.stats()["library_calls"]
+
+
+def test_gradients_pass_through_linear_algebra() -> None:
+    x = torch.randn(4, 4, dtype=torch.float64)
+    x = (x @ x.t() + torch.eye(4)).requires_grad_()
+    check_function(lambda x: (torch.linalg.cholesky(x).sin(), torch.linalg.inv(x).sum()), x, tol=1e-8)
+    check_function(lambda x: (x.sort(dim=1).values * 2, x.topk(2).values.exp(), torch.linalg.det(x)), x, tol=1e-8)
+
+
+@pytest.mark.parametrize("left", [True, False])
+def test_results_that_are_conjugated_lazily(left: bool) -> None:
+    a, b = (torch.randn(3, 3, dtype=torch.complex64) for _ in range(2))
+    lu, pivots = torch.linalg.lu_factor(a)
+    expected = torch.linalg.lu_solve(lu, pivots, b, left=left, adjoint=True)
+    got = compiled(lambda *args: torch.linalg.lu_solve(*args, left=left, adjoint=True))(lu, pivots, b)
+    torch.testing.assert_close(got, expected)
+
+
+def test_complex_numbers_and_constants() -> None:
+    def f(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        z = torch.complex(x, y) * (1 - 2j) + complex(torch.nan, 1)
+        return z.real.nan_to_num(), z.imag.exp(), torch.full((2,), 3j), (x * (0.5 + 1j)).abs()
+
+    check_function(f, torch.randn(3, 4, requires_grad=True), torch.randn(3, 4, requires_grad=True))
+
+
+def test_results_that_are_expanded() -> None:
+    z = torch.randn(3, 4, dtype=torch.complex64, requires_grad=True)
+    compiled(lambda z: z.sum(0))(z).sum().abs().backward()
+    expected = torch.autograd.grad(z.sum(0).sum().abs(), z)[0]
+    torch.testing.assert_close(z.grad, expected)
+
+
+def test_results_that_nobody_wants() -> None:
+    check_function(lambda x: F.max_pool2d(x, 2) + 1, torch.randint(0, 99, (1, 2, 4, 4)))
+    lu, pivots = torch.linalg.lu_factor(torch.randn(3, 3))
+    check_function(lambda lu, p: torch.lu_unpack(lu, p, unpack_pivots=False)[1] * 2, lu, pivots)
+
+
+def test_calls_are_told_from_fallbacks() -> None:
+    f = torch.compile(lambda x: (x.sort().values + 1, torch.special.airy_ai(x)), backend="ourjit")
+    f(torch.randn(4))
+    stats = ourjit.stats()
+    assert set(stats["library_calls"]) == {"aten.sort.default"}
+    assert stats["fallbacks"] == {"aten.special_airy_ai.default": {"count": 1, "reason": "no rule for this operator"}}
