@@ -25,4 +25,6 @@ def test_samples(name: str) -> None:
 
 
 def test_the_table_has_a_row_for_each_entry() -> None:
-    assert set(table.rows()) == set(DATABASE), "sweep.py --table writes the table anew"
+    real = {dtype for dtype in samples.DTYPES if not dtype.is_complex}
+    entries = {name for name, op in DATABASE.items() if real & set(op.supported_dtypes("cpu"))}
+    assert set(table.rows()) == entries, "sweep.py --table writes the table anew"
