@@ -67,8 +67,6 @@ loop::ValueId Evaluator::element(ValueId v, const IndexVector& index, loop::Valu
 
 loop::ValueId Evaluator::load(ValueId v, const IndexVector& index, loop::ValueId mask) {
   const TensorType& t = g_.type(v);
-  // The loops around do not run, but what does not depend on them would stand before them.
-  if (t.numel().is_const(0)) return b_.constant_int(compute_dtype(t.dtype), 0);
   const bool own = stored_.count(v) > 0;
   const int b = buffer(v, loop::Access::In);
   const loop::ValueId x =
@@ -80,6 +78,8 @@ loop::ValueId Evaluator::load(ValueId v, const IndexVector& index, loop::ValueId
 }
 
 loop::ValueId Evaluator::compute(ValueId v, const IndexVector& index, loop::ValueId mask) {
+  // The loops around do not run, but what does not depend on them would stand before them.
+  if (g_.type(v).numel().is_const(0)) return b_.constant_int(compute_dtype(g_.type(v).dtype), 0);
   if (const auto l = locals_.find(v); l != locals_.end() && l->second.index == index)
     return b_.load(l->second.local, compute_dtype(g_.type(v).dtype), l->second.at, mask, true);
   const NodeId d = g_.values[static_cast<size_t>(v)].def;

@@ -399,6 +399,7 @@ def test_flat_puts() -> None:
 def test_empty_dims_are_neither_read_nor_divided() -> None:
     x, zero = torch.randn(0, 1, 5, 5, requires_grad=True), torch.zeros(1, dtype=torch.int64)
     check_function(lambda x: F.unfold(x, 2), x)
+    check_function(lambda x: x.diagonal(-1, -1, -2), torch.ones(1, 2, 1))
     check_function(lambda x, y: (x // y, x.sum(1), F.pad(x, (1, 1)), x.prod()), torch.zeros(0, 3).long(), zero)
 
 
