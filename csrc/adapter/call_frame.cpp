@@ -58,13 +58,14 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
   }
   const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
   std::vector<CallValue> outputs(plan_outputs.size());
-  const bool forward = instance_.plan->name.starts_with("forward");
   for (size_t i = 0; i < outputs.size(); ++i) {
     if (plan_outputs[i].tensor >= 0) {
       for (size_t j = 0; j < i && !outputs[i].tensor.defined(); ++j)
         // One object, but for autograd, which marks each output of a forward graph for itself.
         if (plan_outputs[j].tensor == plan_outputs[i].tensor)
-          outputs[i].tensor = forward ? outputs[j].tensor.detach() : outputs[j].tensor;
+          outputs[i].tensor = instance_.plan->name.starts_with("forward")
+                                  ? outputs[j].tensor.detach()
+                                  : outputs[j].tensor;
       if (!outputs[i].tensor.defined()) outputs[i].tensor = output(plan_outputs[i].tensor);
     } else {
       outputs[i].number = instance_.numbers[i];

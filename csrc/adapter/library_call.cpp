@@ -36,7 +36,7 @@ void direct_baddbmm(const Arguments& a, at::Tensor& out) {
 }
 
 /// Operators may mark a result as conjugated or negated instead of writing the numbers.
-void hold_numbers(at::Tensor t) {
+void hold_numbers(const at::Tensor& t) {
   if (t.is_conj()) {
     t._set_conj(false);
     t.conj_physical_();

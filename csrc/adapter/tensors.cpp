@@ -142,14 +142,10 @@ at::Tensor tensor_within(const at::Tensor& base, c10::ScalarType dtype, c10::Int
   return make_tensor(base.storage(), dtype, sizes, strides, start + byte_offset);
 }
 
-at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
-                      c10::Device device) {
-  return make_tensor(new_storage(span_bytes(dtype, sizes, strides), device), dtype, sizes, strides,
-                     0);
-}
-
 at::Tensor copy_with_strides(const at::Tensor& t, c10::IntArrayRef strides) {
-  at::Tensor copy = new_tensor(t.scalar_type(), t.sizes(), strides, t.device());
+  const c10::ScalarType dtype = t.scalar_type();
+  at::Tensor copy = make_tensor(new_storage(span_bytes(dtype, t.sizes(), strides), t.device()),
+                                dtype, t.sizes(), strides, 0);
   at::Tensor to = copy, from = t.detach();
   for (int64_t d = 0; d < t.dim(); ++d)
     if (strides[static_cast<size_t>(d)] == 0 && t.size(d) > 1) {

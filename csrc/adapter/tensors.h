@@ -31,10 +31,6 @@ at::Tensor tensor_within(const at::Tensor& base, c10::ScalarType dtype, c10::Int
 /// A copy with these strides over a new_storage(); elements that lie in one place are written once.
 at::Tensor copy_with_strides(const at::Tensor& t, c10::IntArrayRef strides);
 
-/// A fresh tensor with these strides over a new_storage().
-at::Tensor new_tensor(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides,
-                      c10::Device device = c10::kCPU);
-
 /// Bytes from the first element to the end of the last one.
 int64_t span_bytes(c10::ScalarType dtype, c10::IntArrayRef sizes, c10::IntArrayRef strides);
 

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "fusion/group.h"
@@ -125,8 +126,7 @@ void copy_sources(Rewriter& r, Copies& sources) {
 }
 
 /// Keeps a mutation; what it writes must not be read from memory that it or another one changes.
-void keep_copy_to(Rewriter& r, Copies& sources, const Node& n) {
-  copy_sources(r, sources);
+void keep_copy_to(Rewriter& r, const Copies& sources, const Node& n) {
   const ValueId v = n.operands[1];
   const ValueId saved = r(v);
   if (const auto it = sources.find(v); it != sources.end())
@@ -196,9 +196,16 @@ ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
 Graph insert_copies(const Graph& g) {
   Copies copies, sources;
   std::vector<ValueId> early(g.outputs.size(), -1);
+  bool has_news = true;  // values came up since the last mutation
   Graph out = rewrite(g, [&](Rewriter& r, const Node& n) {
     const auto id = static_cast<NodeId>(&n - r.old.nodes.data());
     r.b.set_loc(n.loc);
+    if (n.op != Op::copy_to) {
+      has_news = true;
+    } else if (std::exchange(has_news, false)) {
+      copy_early(r, early);
+      copy_sources(r, sources);
+    }
     if (reduces_nothing(r.old, n)) return replace_by_operand(r, n);
     if (node_kind(r.old, id) != NodeKind::Barrier) return r.keep(n);
     switch (n.op) {
@@ -208,7 +215,6 @@ Graph insert_copies(const Graph& g) {
       case Op::index_put:
         return keep_scatter(r, n);
       case Op::copy_to:
-        copy_early(r, early);
         return keep_copy_to(r, sources, n);
       default:
         return keep_with_copies(r, copies, n);

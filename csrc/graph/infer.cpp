@@ -329,11 +329,19 @@ class Infer {
     return make_type(x.dtype, std::move(sizes));
   }
 
+  /// The attribute `name`, which must be one of some words.
+  const std::string& word(const char* name, const std::vector<std::string>& words) const {
+    const std::string& given = get<std::string>(name);
+    if (std::find(words.begin(), words.end(), given) != words.end()) return given;
+    std::string list;
+    for (size_t i = 0; i < words.size(); ++i)
+      list += (i == 0 ? "\"" : i + 1 < words.size() ? ", \"" : " or \"") + words[i] + "\"";
+    fail(std::string(name) + " must be " + list);
+  }
+
   TensorType scan() {
     const TensorType& x = operand();
-    const std::string& op = get<std::string>("op");
-    need(op == "sum" || op == "prod" || op == "logsumexp",
-         "op must be \"sum\", \"prod\" or \"logsumexp\"");
+    const std::string& op = word("op", {"sum", "prod", "logsumexp"});
     need(op != "logsumexp" || is_float(x.dtype), "logsumexp needs floats");
     dim(x.rank());
     return make_type(x.dtype, x.sizes);
@@ -342,9 +350,7 @@ class Infer {
   TensorType scatter() {
     const TensorType &base = operand(), &index = operand(1), &updates = operand(2);
     need_index(index);
-    const std::string& mode = get<std::string>("mode");
-    need(mode == "set" || mode == "add" || mode == "mul" || mode == "minimum" || mode == "maximum",
-         "mode must be \"set\", \"add\", \"mul\", \"minimum\" or \"maximum\"");
+    word("mode", {"set", "add", "mul", "minimum", "maximum"});
     need(base.dtype == updates.dtype, "base and updates differ in dtype");
     need(base.rank() == index.rank(), "base and index differ in rank");
     need(index.sizes == updates.sizes, "index and updates differ in shape");
@@ -355,8 +361,7 @@ class Infer {
   TensorType index_put() {
     need(operands_.size() >= 3, "needs base, updates and an index");
     const TensorType &base = operand(), &updates = operand(1);
-    const std::string& mode = get<std::string>("mode");
-    need(mode == "set" || mode == "add", "mode must be \"set\" or \"add\"");
+    word("mode", {"set", "add"});
     need(base.dtype == updates.dtype, "base and updates differ in dtype");
     const std::vector<int64_t> over = dims();
     need(over.size() == operands_.size() - 2, "needs one dim for each index");

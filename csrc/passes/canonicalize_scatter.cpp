@@ -27,12 +27,17 @@ Expr scattered(const Expr& x, int64_t dim, const Expr& index, Expr updates,
   return reshape(out, x.sizes());
 }
 
-/// self, dim, index, source (tensor or number); `op` add accumulates.
-void scatter(AtenCall& c) {
+/// self, dim, index, source (tensor or number)
+void scatter_by(AtenCall& c, const std::string& mode) {
   const Expr x = c.expr(0);
-  c.done(scattered(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
-                   c.op == ScalarOp::add ? "add" : "set"));
+  const Expr index = c.expr(2, DType::i64);
+  c.done(scattered(x, c.dim(1, x.rank()), index, c.expr(3, x.dtype()), mode));
 }
+
+void scatter_set(AtenCall& c) { scatter_by(c, "set"); }
+void scatter_add(AtenCall& c) { scatter_by(c, "add"); }
+/// And reduce ("add" or "multiply").
+void scatter_with(AtenCall& c) { scatter_by(c, c.text(4) == "add" ? "add" : "mul"); }
 
 /// A constant that changes nothing when combined by `op`.
 Expr neutral(Builder& b, ReduceOp op, DType t) {
@@ -73,13 +78,6 @@ void scatter_reduce(AtenCall& c) {
   const Expr x = c.expr(0);
   c.done(scatter_reduced(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
                          c.text(4), c.flag(5)));
-}
-
-/// self, dim, index, source or value, reduce ("add" or "multiply")
-void scatter_with(AtenCall& c) {
-  const Expr x = c.expr(0);
-  c.done(scattered(x, c.dim(1, x.rank()), c.expr(2, DType::i64), c.expr(3, x.dtype()),
-                   c.text(4) == "add" ? "add" : "mul"));
 }
 
 /// self, dim, 1-d index, source, reduce, include_self: lines of dim `dim`.
@@ -209,9 +207,9 @@ void unfold_backward(AtenCall& c) {
 
 std::vector<AtenRule> scatter_rules() {
   return {
-      {"aten.scatter.src", scatter},
-      {"aten.scatter.value", scatter},
-      {"aten.scatter_add.default", scatter, ScalarOp::add},
+      {"aten.scatter.src", scatter_set},
+      {"aten.scatter.value", scatter_set},
+      {"aten.scatter_add.default", scatter_add},
       {"aten.scatter.reduce", scatter_with},
       {"aten.scatter.value_reduce", scatter_with},
       {"aten.index_reduce.default", index_reduce},

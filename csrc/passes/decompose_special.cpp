@@ -26,14 +26,11 @@ Expr chebyshev(const Expr& t, std::span<const double> series) {
   return t * next - after + series[0];
 }
 
-/// exp(-x) I(x) of order 0 or 1 for x >= 0; `scaled`: that; else I(x).
-Expr bessel_i(const Expr& x, int order, bool scaled) {
-  const Expr near =
-      chebyshev(minimum(x, 8) * 0.25 - 1,
-                order == 0 ? std::span<const double>(kI0Near) : std::span<const double>(kI1Near));
-  const Expr far =
-      chebyshev(16.0 / maximum(x, 8) - 1,
-                order == 0 ? std::span<const double>(kI0Far) : std::span<const double>(kI1Far));
+/// I(x) of order 0 or 1 for x >= 0; `scaled`: times exp(-x).
+Expr bessel_i(const Expr& x, size_t order, bool scaled) {
+  static constexpr std::span<const double> kNear[] = {kI0Near, kI1Near}, kFar[] = {kI0Far, kI1Far};
+  const Expr near = chebyshev(minimum(x, 8) * 0.25 - 1, kNear[order]);
+  const Expr far = chebyshev(16.0 / maximum(x, 8) - 1, kFar[order]);
   const Expr low = order == 0 ? near : near * x;
   if (scaled) return where(x <= 8, low, far / sqrt(x));
   const Expr grown = exp(x);

@@ -68,20 +68,18 @@ def native_dropout(draw: Draw, x: Tensor, p: float, train: bool | None) -> tuple
     return x * mask * (1.0 / (1.0 - p)), mask
 
 
-def rand(draw: Draw, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
-    return draw(random_ops.uniform, size, dtype, device)
+def _sized(operator: Any) -> Callable[..., Tensor]:
+    def sized(draw: Draw, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+        return draw(operator, size, dtype, device)
+
+    return sized
 
 
-def randn(draw: Draw, size: Sequence[int], *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
-    return draw(random_ops.normal, size, dtype, device)
+def _like(operator: Any) -> Callable[..., Tensor]:
+    def like(draw: Draw, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
+        return draw(operator, x.shape, dtype or x.dtype, device or x.device)
 
-
-def rand_like(draw: Draw, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
-    return draw(random_ops.uniform, x.shape, dtype or x.dtype, device or x.device)
-
-
-def randn_like(draw: Draw, x: Tensor, *, dtype: Any = None, device: Any = None, **_: Any) -> Tensor:
-    return draw(random_ops.normal, x.shape, dtype or x.dtype, device or x.device)
+    return like
 
 
 def _integers(draw: Draw, low: int, high: int, size: Sequence[int], dtype: Any, device: Any) -> Any:
@@ -120,17 +118,10 @@ def normal_sized(
     return draw(random_ops.normal, size, dtype, device) * std + mean
 
 
-def normal_of_mean(draw: Draw, mean: Tensor, std: float = 1.0) -> Tensor:
-    return _normal(draw, mean) * std + mean
-
-
-def normal_of_std(draw: Draw, mean: float, std: Tensor) -> Tensor:
-    return _normal(draw, std) * std + mean
-
-
-def normal_of_both(draw: Draw, mean: Tensor, std: Tensor) -> Tensor:
-    mean, std = torch.broadcast_tensors(mean, std)
-    return (_normal(draw, mean) * std + mean).to(mean.dtype)
+def normal_around(draw: Draw, mean: Any, std: Any = 1.0) -> Tensor:
+    """One of `mean` and `std` is a tensor, or both are."""
+    like = torch.broadcast_tensors(*(t for t in (mean, std) if isinstance(t, Tensor)))[0]
+    return (_normal(draw, like) * std + mean).to(like.dtype)
 
 
 def uniform(draw: Draw, x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
@@ -169,19 +160,19 @@ _RULES: dict[str, Callable[..., Any]] = {
     "aten.bernoulli.default": bernoulli,
     "aten.bernoulli.p": bernoulli,
     "aten.native_dropout.default": native_dropout,
-    "aten.rand.default": rand,
-    "aten.rand_like.default": rand_like,
-    "aten.randn.default": randn,
-    "aten.randn_like.default": randn_like,
+    "aten.rand.default": _sized(random_ops.uniform),
+    "aten.rand_like.default": _like(random_ops.uniform),
+    "aten.randn.default": _sized(random_ops.normal),
+    "aten.randn_like.default": _like(random_ops.normal),
     "aten.randint.default": randint,
     "aten.randint.low": randint_low,
     "aten.randint_like.default": randint_like,
     "aten.randint_like.low_dtype": randint_like_low,
     "aten.normal_functional.default": normal_functional,
     "aten.normal.float_float": normal_sized,
-    "aten.normal.Tensor_float": normal_of_mean,
-    "aten.normal.float_Tensor": normal_of_std,
-    "aten.normal.Tensor_Tensor": normal_of_both,
+    "aten.normal.Tensor_float": normal_around,
+    "aten.normal.float_Tensor": normal_around,
+    "aten.normal.Tensor_Tensor": normal_around,
     "aten.uniform.default": uniform,
     "aten.exponential.default": exponential,
     "aten.cauchy.default": cauchy,

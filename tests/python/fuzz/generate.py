@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Callable
 from dataclasses import replace
@@ -76,7 +77,7 @@ class Builder:
     def fresh_shape(self) -> tuple[int, ...]:
         rank = self.rng.choices(range(6), (1, 2, 4, 4, 2, 1))[0]
         shape = [self.rng.choice(SIZES) for _ in range(rank)]
-        while product(shape) > LARGEST:
+        while math.prod(shape) > LARGEST:
             shape[self.rng.randrange(rank)] = self.rng.choice((1, 2, 3))
         return tuple(shape)
 
@@ -163,16 +164,9 @@ def storage(x: Tensor) -> int:
     return x.untyped_storage()._cdata
 
 
-def product(shape: list[int]) -> int:
-    result = 1
-    for size in shape:
-        result *= size
-    return result
-
-
 def fits(x: Tensor, y: Tensor) -> bool:
     try:
-        return product(list(torch.broadcast_shapes(x.shape, y.shape))) <= LARGEST
+        return math.prod(torch.broadcast_shapes(x.shape, y.shape)) <= LARGEST
     except RuntimeError:
         return False
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import ourjit
 import torch
+from check import strides
 from torch import Tensor
 from torch._dynamo.utils import counters, same
 from torch.testing._internal import common_methods_invocations
@@ -116,11 +117,6 @@ def run(call: Callable[..., Any], op: OpInfo, sample: SampleInput, exact: bool =
     return outputs, list(torch.autograd.grad(roots, leaves, tangents, allow_unused=True)), inputs
 
 
-def _strides(t: Tensor) -> list[int]:
-    """Strides that mean something: of dims with several elements."""
-    return [stride for size, stride in zip(t.shape, t.stride(), strict=True) if size > 1] if t.numel() else []
-
-
 def _value_differs(a: Tensor, b: Tensor, exact: Any) -> str | None:
     try:
         torch.testing.assert_close(b, a, equal_nan=True)
@@ -139,13 +135,13 @@ def _value_differs(a: Tensor, b: Tensor, exact: Any) -> str | None:
     return message
 
 
-def _differs(a: Any, b: Any, exact: Any, values: bool, strides: bool) -> str | None:
+def _differs(a: Any, b: Any, exact: Any, values: bool, layout: bool) -> str | None:
     if not isinstance(a, Tensor) or not isinstance(b, Tensor):
         equal = type(a) is type(b) and (not values or repr(a) == repr(b))
         return None if equal else f"{b!r} instead of {a!r}"
     if (a.dtype, a.shape, a.layout) != (b.dtype, b.shape, b.layout):
         return f"{b.dtype} {list(b.shape)} instead of {a.dtype} {list(a.shape)}"
-    if strides and a.layout == torch.strided and _strides(a) != _strides(b):
+    if layout and a.layout == torch.strided and strides(a) != strides(b):
         return f"strides {b.stride()} instead of {a.stride()}"
     return _value_differs(a.detach(), b.detach(), exact) if values else None
 
@@ -230,9 +226,10 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.setLevel(logging.CRITICAL)
     torch.set_num_threads(1)
-    with warnings.catch_warnings(), torch._dynamo.config.patch(suppress_errors=False):
-        warnings.simplefilter("ignore")
-        yield
-    torch.set_num_threads(threads)
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
+    try:
+        with warnings.catch_warnings(action="ignore"), torch._dynamo.config.patch(suppress_errors=False):
+            yield
+    finally:
+        torch.set_num_threads(threads)
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)

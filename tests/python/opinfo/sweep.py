@@ -13,7 +13,10 @@ import os
 import queue
 import sys
 import time
+from pathlib import Path
 from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import samples
 import table
