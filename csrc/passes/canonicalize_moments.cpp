@@ -18,11 +18,9 @@ Moments moments(AtenCall& c, const std::vector<int64_t>& dims, double correction
   const Expr deviation = x - centre;
   const Expr squares = sum(deviation * deviation, dims, keepdim);
   const Sym n = count(x, dims);
-  const bool whole = correction == static_cast<double>(static_cast<int64_t>(correction));
-  require(n.is_const() || whole, "a fractional correction of a symbolic count");
   const Expr divisor =
       n.is_const() ? number(squares, std::max(0.0, static_cast<double>(n.value()) - correction))
-                   : number(c.b, n - static_cast<int64_t>(correction), DType::f64);
+                   : maximum(number(c.b, n, DType::f64) - correction, 0);
   Expr kept = centre;
   if (!keepdim && !dims.empty()) kept = reshape(centre, squares.sizes());
   return {squares / divisor, kept};

@@ -138,8 +138,7 @@ class Folder {
       case ScalarOp::bitwise_or: {
         if (!a && !b) return true;
         const bool all = c.op == ScalarOp::bitwise_and;
-        const bool decisive = a ? *a != all : *b != all;
-        if (decisive) return decide(c, n, !all);
+        if ((a && *a != all) || (b && *b != all)) return decide(c, n, !all);
         if (a && b) return decide(c, n, all);
         same_[c.result] = c.args[a ? 1 : 0];
         return false;

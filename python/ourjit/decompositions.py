@@ -14,51 +14,29 @@ from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
 _LONG_TAIL = """
-    aten._unsafe_index.Tensor aten._unsafe_masked_index.default aten._unsafe_masked_index_put_accumulate.default
+    aten._unsafe_masked_index.default aten._unsafe_masked_index_put_accumulate.default
     aten._weight_norm_interface.default aten._weight_norm_interface_backward.default
-    aten.addr.default aten.affine_grid_generator.default aten.aminmax.default
-    aten.baddbmm.default aten.addmv.default
-    aten.binary_cross_entropy_with_logits.default aten.block_diag.default aten.celu.default
-    aten.channel_shuffle.default aten.col2im.default aten.count_nonzero.default aten.cudnn_batch_norm.default
-    aten.cudnn_batch_norm_backward.default aten.dist.default aten.dot.default
-    aten.expand_copy.default aten.eye.default aten.eye.m aten.fill.Scalar aten.fill.Tensor
-    aten.frac.default aten.glu.default aten.glu_backward.default aten.grid_sampler_2d.default
-    aten.hardshrink.default aten.heaviside.default aten.im2col.default
-    aten.index_add.default aten.index_copy.default aten.index_fill.int_Scalar aten.index_fill.int_Tensor
-    aten.isin.Tensor_Tensor aten.isneginf.default aten.isposinf.default
-    aten.linspace.default aten.log_sigmoid_backward.default aten.log_sigmoid_forward.default
-    aten.logaddexp.default aten.logaddexp2.default aten.logit.default aten.logit_backward.default
-    aten.logspace.default aten.margin_ranking_loss.default aten.masked_scatter.default
-    aten.miopen_batch_norm.default aten.miopen_batch_norm_backward.default
-    aten.multi_margin_loss.default aten.multilabel_margin_loss_forward.default aten.mv.default
-    aten.mvlgamma.default aten.nan_to_num.default aten.nansum.default
-    aten.narrow.default aten.nll_loss2d_forward.default aten.nll_loss2d_backward.default
-    aten.norm.Scalar aten.norm.ScalarOpt_dim aten.norm.ScalarOpt_dim_dtype aten.norm.ScalarOpt_dtype
-    aten.pixel_shuffle.default aten.pixel_unshuffle.default aten.prelu_backward.default
-    aten._prelu_kernel.default aten._prelu_kernel_backward.default
-    aten.reflection_pad1d.default aten.reflection_pad2d.default aten.reflection_pad3d.default
-    aten.reflection_pad1d_backward.default aten.reflection_pad2d_backward.default
-    aten.replication_pad1d.default aten.replication_pad2d.default aten.replication_pad3d.default
-    aten.renorm.default aten.roll.default aten.rot90.default
-    aten.rrelu_with_noise.default aten.rrelu_with_noise_backward.default
-    aten.select_scatter.default aten.slice_scatter.default aten.sgn.default
-    aten.sinc.default aten.soft_margin_loss.default aten.soft_margin_loss_backward.default
-    aten.softshrink.default aten.softshrink_backward.default aten.hardshrink_backward.default
-    aten.special_entr.default aten.special_log_ndtr.default aten.special_xlog1py.default
-    aten.take.default aten.tensor_split.tensor_indices_or_sections aten.trace.default
-    aten.unfold_backward.default aten.unfold_copy.default
+    aten.affine_grid_generator.default aten.block_diag.default aten.channel_shuffle.default aten.col2im.default
+    aten.cudnn_batch_norm.default aten.cudnn_batch_norm_backward.default aten.dist.default aten.expand_copy.default
+    aten.grid_sampler_2d.default aten.im2col.default aten.isin.Tensor_Tensor aten.logspace.default
+    aten.margin_ranking_loss.default aten.masked_scatter.default aten.miopen_batch_norm.default
+    aten.miopen_batch_norm_backward.default aten.multi_margin_loss.default
+    aten.multilabel_margin_loss_forward.default aten.mv.default aten.mvlgamma.default aten.pixel_shuffle.default
+    aten.pixel_unshuffle.default aten.prelu_backward.default aten.reflection_pad1d.default
+    aten.reflection_pad2d.default aten.reflection_pad3d.default aten.reflection_pad1d_backward.default
+    aten.reflection_pad2d_backward.default aten.replication_pad1d.default aten.replication_pad2d.default
+    aten.replication_pad3d.default aten.renorm.default aten.rot90.default aten.rrelu_with_noise.default
+    aten.rrelu_with_noise_backward.default aten.special_log_ndtr.default
+    aten.tensor_split.tensor_indices_or_sections aten.trace.default aten.unfold_copy.default
     aten.upsample_nearest1d.vec aten.upsample_nearest2d.vec aten.upsample_nearest3d.vec
     aten.upsample_nearest1d.default aten.upsample_nearest2d.default aten.upsample_nearest3d.default
     aten.upsample_bilinear2d.vec aten.upsample_bilinear2d.default aten.upsample_linear1d.default
-    aten.vdot.default aten.xlogy.Tensor aten.xlogy.Scalar_Other aten.xlogy.Scalar_Self
-    aten.std_mean.correction
-    aten.diagonal_copy.default aten.narrow_copy.default aten.permute_copy.default
-    aten.squeeze_copy.default aten.squeeze_copy.dim aten.squeeze_copy.dims aten.t_copy.default aten.transpose_copy.int
-    aten.unbind_copy.int aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.view_copy.default
-    aten.tril_indices.default aten.triu_indices.default aten.linalg_cross.default aten.ldexp.Tensor
-    aten.linspace.Tensor_Tensor aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor
-    aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar aten.logspace.Scalar_Tensor
-    aten.upsample_trilinear3d.vec aten.upsample_trilinear3d.default
+    aten.diagonal_copy.default aten.narrow_copy.default aten.permute_copy.default aten.squeeze_copy.default
+    aten.squeeze_copy.dim aten.squeeze_copy.dims aten.t_copy.default aten.transpose_copy.int aten.unbind_copy.int
+    aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.tril_indices.default
+    aten.triu_indices.default aten.linalg_cross.default aten.ldexp.Tensor aten.linspace.Tensor_Tensor
+    aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar
+    aten.logspace.Scalar_Tensor aten.upsample_trilinear3d.vec aten.upsample_trilinear3d.default
     aten.upsample_bicubic2d.vec aten.upsample_bicubic2d.default aten.isin.Tensor_Scalar aten._chunk_cat.default
 """.split()
 

@@ -23,6 +23,11 @@ def swap_halves(x: Tensor) -> None:
     x[2:] = low
 
 
+def overlapping_slices(x: Tensor) -> None:
+    x[:, 2:] = x[:, 2:] + 1
+    x[:, 1:3] = x[:, :2] * 2
+
+
 def through_a_view(x: Tensor) -> Tensor:
     y = x.t()
     y[0].mul_(3)
@@ -72,7 +77,7 @@ def written_transposed(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize(
     "fn",
-    [add_in_place, swap_halves, through_a_view, read_after_write, two_inputs, to_itself_transposed, swap,
+    [add_in_place, swap_halves, overlapping_slices, through_a_view, read_after_write, two_inputs, to_itself_transposed, swap,
      joined_before, moved_before, written_transposed],
 )  # fmt: skip
 def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:

@@ -470,6 +470,22 @@ def test_shapes_that_are_equal_by_what_was_guarded() -> None:
     )
 
 
+def test_conditions_on_the_index() -> None:
+    """Loops are cut where a condition on the index changes; each piece keeps what holds in it."""
+
+    def f(x: Tensor) -> tuple[Tensor, ...]:
+        c = torch.arange(64)
+        inside, outside = (c >= 20) & (c < 40), (c < 20) | (c >= 40)
+        return torch.where(inside, x + 1, x), torch.where(outside, x, -x), torch.where(~inside, x * 2, x)
+
+    check_function(f, torch.randn(64))
+    check_function(f, torch.randn(3, 64, requires_grad=True))
+
+
+def test_degrees_of_freedom_below_zero() -> None:
+    check_function(lambda x: [x.var(-1, correction=c) for c in (1.3, 4, 10)], torch.randn(2, 4), dynamic=True)
+
+
 @pytest.mark.parametrize("name", ["softmax", "sum_columns", "layer_norm", "cat", "reshape", "embedding"])
 def test_dynamic_shapes(name: str) -> None:
     """One compilation serves several sizes, forward and backward."""

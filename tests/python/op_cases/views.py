@@ -84,6 +84,7 @@ case(
     gradient=False,
     exact=True,
 )
+case("unfold_0d", lambda x: x.sum().unfold(0, 1, 1) * 2, of(((2, 3),)))
 case("cat_mixed", lambda x, i: torch.cat([x, i], 0), of(((2, 3), index((4, 3), 9))), gradient=False)
 case("cat_empty", lambda x: (torch.cat([x, x[:0]], 0), torch.cat([x.new_zeros(0), x], 0)), of(((2, 3),)))
 case("inplace_slices", _fill_slices, of(((4, 6),)), exact=True)
