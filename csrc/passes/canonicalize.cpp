@@ -5,8 +5,9 @@ namespace ourjit {
 
 const AtenRules& canonicalize_rules() {
   static const AtenRules rules({unary_rules(), binary_rules(), ternary_rules(), view_rules(),
-                                reshaping_copy_rules(), creation_rules(), reduction_rules(),
-                                moment_rules(), indexing_rules(), scatter_rules()});
+                                storage_rules(), reshaping_copy_rules(), creation_rules(),
+                                reduction_rules(), moment_rules(), indexing_rules(),
+                                scatter_rules()});
   return rules;
 }
 

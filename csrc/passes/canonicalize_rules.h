@@ -14,6 +14,7 @@ std::vector<AtenRule> unary_rules();
 std::vector<AtenRule> binary_rules();
 std::vector<AtenRule> ternary_rules();
 std::vector<AtenRule> view_rules();
+std::vector<AtenRule> storage_rules();
 std::vector<AtenRule> reshaping_copy_rules();
 std::vector<AtenRule> creation_rules();
 std::vector<AtenRule> reduction_rules();

@@ -191,7 +191,7 @@ void embedding_backward(AtenCall& c) {
 void unfold_backward(AtenCall& c) {
   Expr g = c.expr(0);
   const int rank = c.out().rank();
-  if (rank == 0) return c.done(sum(g, {0}));  // its one window, of one element or of none
+  if (rank == 0) return c.done(sum(g, {0}, false));  // its one window, of one element or of none
   const int64_t dim = c.dim(2, rank);
   const Expr first = iota(c.b, g.sizes()[static_cast<size_t>(dim)], DType::i64, 0, 2) *
                      number(c.b, c.sym(4), DType::i64);

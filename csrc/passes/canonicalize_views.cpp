@@ -175,45 +175,6 @@ void unfold(AtenCall& c) {
   c.done_view({&c.b, c.b.permute(windows.v, order)});
 }
 
-/// self, size, stride, offset: recognised where it is a permuted, broadcast block of an operand
-/// that is contiguous. Offsets count from the start of a storage, so the operand must own its own.
-void as_strided(AtenCall& c) {
-  static const AtenRules views({view_rules()});
-  const Expr x = c.expr(0);
-  const TensorType& from = c.captured(0);
-  const std::vector<Sym> sizes = c.syms(1), strides = c.syms(2);
-  const Node* producer = c.producer(0);
-  const bool owner = producer != nullptr && views.find(call_target(*producer)) == nullptr;
-  require(c.none(3) || owner, "as_strided with an offset into a storage that is not seen");
-  const Sym offset = c.none(3) ? Sym(0) : c.sym(3);
-  if (offset.is_const(0) && sizes == from.sizes && strides == from.strides) return c.done_view(x);
-  require(is_contiguous(from), "as_strided of a tensor that is not contiguous");
-  std::vector<int64_t> order;  // dims that are not broadcast, outermost first
-  for (size_t d = 0; d < sizes.size(); ++d) {
-    require(strides[d].is_const() && sizes[d].is_const(), "as_strided with symbolic strides");
-    if (strides[d].value() != 0 && sizes[d].value() != 1) order.push_back(static_cast<int64_t>(d));
-  }
-  const auto stride_of = [&](int64_t d) { return strides[static_cast<size_t>(d)].value(); };
-  std::stable_sort(order.begin(), order.end(),
-                   [&](int64_t a, int64_t b) { return stride_of(a) > stride_of(b); });
-  std::vector<Sym> block;
-  for (const int64_t d : order) block.push_back(sizes[static_cast<size_t>(d)]);
-  const std::vector<Sym> dense = contiguous_strides(block);
-  for (size_t k = 0; k < order.size(); ++k)
-    require(dense[k].is_const(stride_of(order[k])), "as_strided that is no block of its operand");
-  const Expr flat = reshape(x, {from.numel()});
-  Expr e = reshape(narrow(flat, 0, offset, product(block)), block);
-  std::vector<int64_t> inverse(order.size());
-  std::vector<int64_t> sorted = order;
-  std::sort(sorted.begin(), sorted.end());
-  for (size_t k = 0; k < sorted.size(); ++k)
-    inverse[k] = std::find(order.begin(), order.end(), sorted[k]) - order.begin();
-  if (!order.empty()) e.v = c.b.permute(e.v, inverse);
-  std::vector<Sym> with_ones(sizes.size(), Sym(1));
-  for (const int64_t d : sorted) with_ones[static_cast<size_t>(d)] = sizes[static_cast<size_t>(d)];
-  c.done_view(expand(reshape(e, with_ones), sizes));
-}
-
 }  // namespace
 
 std::vector<AtenRule> view_rules() {
@@ -254,7 +215,6 @@ std::vector<AtenRule> view_rules() {
       {"aten.unbind.int", unbind},
       {"aten.diagonal.default", diagonal},
       {"aten.unfold.default", unfold},
-      {"aten.as_strided.default", as_strided},
   };
 }
 

@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <numeric>
 
 #include "base/error.h"
 #include "loop/simplify.h"
@@ -43,17 +44,21 @@ class Scheduler {
   // --- loops whose variable is divided ---
 
   /// A part m of the loop for which an index in it has floordiv(.., m) or mod(.., m) of its
-  /// variable.
-  static int64_t wanted_part(const Sym& s, const std::string& var) {
+  /// variable, in which the quotient stays the same. Parts are shorter than the loop.
+  static int64_t wanted_part(const Sym& s, const For& loop) {
     for (const SymTerm& t : s.terms())
       for (const auto& f : t.atoms) {
         if (f->kind == SymAtomKind::Symbol) continue;
-        if (const int64_t inner = wanted_part(f->a, var)) return inner;
+        if (const int64_t inner = wanted_part(f->a, loop)) return inner;
         if (f->kind != SymAtomKind::FloorDiv && f->kind != SymAtomKind::Mod) continue;
-        const auto linear = f->a.linear_in(var);
+        const auto linear = f->a.linear_in(loop.var);
         if (!linear || !linear->first.is_const() || !f->b.is_const()) continue;
-        const int64_t step = linear->first.value(), divisor = f->b.value();
-        if (step > 0 && divisor % step == 0 && divisor / step >= kLeastPart) return divisor / step;
+        const int64_t step = linear->first.value();
+        const int64_t divisor = std::gcd(f->b.value(), linear->second.constant());
+        if (step <= 0 || divisor % step != 0) continue;
+        const int64_t part = divisor / step;
+        const bool shorter = !loop.end.is_const() || part < loop.end.value();
+        if (part >= kLeastPart && shorter) return part;
       }
     return 0;
   }
@@ -62,9 +67,9 @@ class Scheduler {
     int64_t part = 0;
     for_each_node(f.body, [&](const Node& n) {
       if (part) return;
-      if (const Load* l = std::get_if<Load>(&n.v)) part = wanted_part(l->index, f.var);
-      if (const Store* s = std::get_if<Store>(&n.v)) part = wanted_part(s->index, f.var);
-      if (const Index* i = std::get_if<Index>(&n.v)) part = wanted_part(i->expr, f.var);
+      if (const Load* l = std::get_if<Load>(&n.v)) part = wanted_part(l->index, f);
+      if (const Store* s = std::get_if<Store>(&n.v)) part = wanted_part(s->index, f);
+      if (const Index* i = std::get_if<Index>(&n.v)) part = wanted_part(i->expr, f);
     });
     return part;
   }

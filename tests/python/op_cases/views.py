@@ -79,11 +79,26 @@ for _name, _function in _VIEWS.items():
     )
 case(
     "as_strided",
-    lambda x: torch.as_strided(x * 1, (4, 2, 3), (1, 12, 4)) * 2,
+    lambda x: (
+        torch.as_strided(x * 1, (4, 2, 3), (1, 12, 4)) * 2,
+        torch.as_strided(x * 1, (4, 5), (3, 2), 3) * 2,
+        torch.as_strided((x * 1).mT, (3, 3), (0, 2)) * 2,
+        torch.as_strided(x, (3, 6), (6, 1)) * 2,
+    ),
     of(((2, 3, 4),)),
-    gradient=False,
     exact=True,
 )
+
+
+def _write_windows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    block, apart, all_of_it = x * 2, x * 3, x * 4
+    block.as_strided((3, 2), (2, 1), 5).mul_(3)
+    apart.as_strided((3, 2), (7, 2), 1).mul_(3)
+    all_of_it.as_strided((4, 6), (6, 1)).mul_(3)
+    return block, apart, all_of_it
+
+
+case("as_strided_written", _write_windows, of(((2, 3, 4),)), exact=True)
 case("unfold_0d", lambda x: x.sum().unfold(0, 1, 1) * 2, of(((2, 3),)))
 case("cat_mixed", lambda x, i: torch.cat([x, i], 0), of(((2, 3), index((4, 3), 9))), gradient=False)
 case("cat_empty", lambda x: (torch.cat([x, x[:0]], 0), torch.cat([x.new_zeros(0), x], 0)), of(((2, 3),)))
