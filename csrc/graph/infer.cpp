@@ -9,6 +9,13 @@
 namespace ourjit {
 namespace {
 
+/// Symbolic numbers may be equal by what the tracer knows of their symbols (s0 is even), so they
+/// only differ if their difference is a number.
+bool differ(const Sym& a, const Sym& b) {
+  const Sym difference = a - b;
+  return difference.is_const() && !difference.is_const(0);
+}
+
 /// An application of an operator whose result type is asked for.
 class Infer {
  public:
@@ -182,9 +189,7 @@ class Infer {
   TensorType reshape() {
     const TensorType& x = operand();
     const auto& sizes = get<std::vector<Sym>>("sizes");
-    // Symbolic numbers may be equal by what the tracer knows of their symbols (s0 is even).
-    const Sym missing = x.numel() - product(sizes);
-    if (missing.is_const() && !missing.is_const(0))
+    if (differ(x.numel(), product(sizes)))
       fail("cannot have " + product(sizes).str() + " elements after reshape");
     TensorType t = make_type(x.dtype, sizes);
     if (auto strides = view_strides(x, sizes)) t.strides = std::move(*strides);
@@ -200,10 +205,9 @@ class Infer {
     const size_t lead = t.sizes.size() - x.sizes.size();
     t.strides.assign(t.sizes.size(), Sym(0));
     for (size_t i = 0; i < x.sizes.size(); ++i) {
-      if (x.sizes[i] == t.sizes[lead + i])
-        t.strides[lead + i] = x.strides[i];
-      else
-        need(x.sizes[i].is_const(1), "only dims of size 1 expand");
+      if (x.sizes[i].is_const(1) && !t.sizes[lead + i].is_const(1)) continue;
+      need(!differ(x.sizes[i], t.sizes[lead + i]), "only dims of size 1 expand");
+      t.strides[lead + i] = x.strides[i];
     }
     return t;
   }
@@ -419,11 +423,11 @@ std::vector<Sym> broadcast(const std::vector<std::vector<Sym>>& shapes) {
     const size_t lead = rank - s.size();
     for (size_t i = 0; i < s.size(); ++i) {
       Sym& o = out[lead + i];
-      if (o == s[i] || s[i].is_const(1)) continue;
-      if (!o.is_const(1))
+      if (s[i].is_const(1)) continue;
+      if (!o.is_const(1) && differ(o, s[i]))
         OURJIT_RAISE(UserError) << "sizes " << o.str() << " and " << s[i].str()
                                 << " do not broadcast";
-      o = s[i];
+      if (o.is_const(1) || s[i].is_const()) o = s[i];
     }
   }
   return out;

@@ -67,16 +67,17 @@ class Session:
     def compile(
         self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
     ) -> Compiled:
-        """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be exported."""
+        """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
         start = time.perf_counter()
         try:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
             graph, constants = export_graph(module, name, saved, example_inputs)
             executable = self.compiler.compile(graph, constants=constants)
-        except _C.Unsupported as error:
+        except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise
-            return self.run_uncompiled(module, name, str(error))
+            known = isinstance(error, _C.Unsupported)
+            return self.run_uncompiled(module, name, str(error) if known else f"the compiler failed: {error}")
         finally:
             self.seconds += time.perf_counter() - start
         _gpu.log_machine_code(executable, self.options)

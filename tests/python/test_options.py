@@ -111,6 +111,18 @@ def test_fallback_is_counted_and_strict_mode_refuses_it() -> None:
         compiled(f)(x)
 
 
+def test_a_graph_at_which_the_compiler_fails_runs_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: Any) -> None:
+        raise ourjit.InternalError("a rule is broken")
+
+    monkeypatch.setattr("ourjit.backend.export_graph", fails)
+    x = torch.randn(3)
+    assert torch.equal(torch.compile(torch.sin, backend="ourjit")(x), x.sin())
+    assert "the compiler failed: a rule is broken" in ourjit.stats()["fallbacks"]["graph"]["reason"]
+    with pytest.raises(torch._dynamo.exc.BackendCompilerFailed, match="a rule is broken"):
+        torch.compile(torch.cos, backend="ourjit", options={"strict": True})(x)
+
+
 def test_higher_order_operators_run_uncompiled() -> None:
     def f(x: Tensor) -> Tensor:
         return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (x,)) + 1
