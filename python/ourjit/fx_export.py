@@ -26,6 +26,7 @@ import torch
 
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_with_effects, symbolic_expression
+from ourjit.symbolic_numbers import float_value, symbol_text
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -106,6 +107,7 @@ class Exporter:
         self.constants: list[torch.Tensor] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
+        self.loc = ""  # of the operator that is being exported
 
     def run(self) -> tuple[Graph, list[torch.Tensor]]:
         outputs: list[Any] = []
@@ -184,8 +186,10 @@ class Exporter:
             return self.add_effect(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"higher-order operator {target}")
-        loc = self.location(node)
+        loc = self.loc = self.location(node)
         try:
+            if any(_is_symbolic_float(a) for a in node.args):
+                target = _with_tensors(target)
             args = self.arguments(target, node.args, node.kwargs)
             if isinstance(value, torch.Tensor):
                 names: tuple[str, ...] = (node.name,)
@@ -259,8 +263,8 @@ class Exporter:
     def encode(self, value: Any) -> Any:
         """An argument as plain data.
 
-        ("v", number) for a tensor; ("sym", text) for a symbolic int; ("dtype" | "device" | "layout" |
-        "memory_format", name); ("complex", bits of both parts, see csrc/graph/graph.h); a list for a list or tuple;
+        ("v", number) for a tensor or a symbolic float; ("sym", text) for a symbolic int; ("dtype" | "device" |
+        "layout" | "memory_format", name); ("complex", bits of both parts, see csrc/graph/graph.h); a list for a list or tuple;
         int, float, bool, str and None as they are. An argument that the schema calls a Tensor may be a plain number.
         """
         if isinstance(value, torch.fx.Node):
@@ -277,6 +281,12 @@ class Exporter:
             return [self.encode(item) for item in value]
         return self.encode_other(value)
 
+    def emit_number(self, target: str, args: Sequence[Any]) -> tuple[str, int]:
+        """An operator on 0-d f64 tensors before the one that is being exported."""
+        self.nodes.append((target, tuple(args), (f"number_{self.count}",), (("f64", (), (), "cpu"),), self.loc))
+        self.count += 1
+        return ("v", self.count - 1)
+
     def encode_other(self, value: Any) -> Any:
         if isinstance(value, torch.SymInt):
             size = symbol_text(value)
@@ -285,7 +295,9 @@ class Exporter:
             number = symbolic_expression(value)
             if not number.free_symbols if hasattr(number, "free_symbols") else True:
                 return bool(number) if isinstance(value, torch.SymBool) else float(number)
-            raise Unsupported(f"symbolic number {number} that is not an int")
+            if isinstance(value, torch.SymBool):
+                raise Unsupported(f"symbolic condition {number}")
+            return float_value(number, self.emit_number)
         if isinstance(value, torch.dtype):
             return ("dtype", _dtype(value))
         if isinstance(value, torch.device):
@@ -353,6 +365,26 @@ def free_strides(graph: Graph, free: slice) -> None:
             outputs[i] = (*output, "free")
 
 
+def _is_symbolic_float(argument: Any) -> bool:
+    value = argument.meta.get("val") if isinstance(argument, torch.fx.Node) else argument
+    return isinstance(value, torch.SymFloat)
+
+
+# Overloads that take a number, and those that take a 0-d tensor in its place.
+_TENSOR_OVERLOADS = {"Scalar": "Tensor", "Tensor_Scalar": "Tensor_Tensor", "Tensor": "Tensor"}
+_TAKE_BOTH = {"aten.full.default", "aten.scalar_tensor.default"}
+
+
+def _with_tensors(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
+    """The overload of an operator to which symbolic floats, which become 0-d tensors, can be given."""
+    if _name(target) in _TAKE_BOTH:
+        return target
+    overload = _TENSOR_OVERLOADS.get(target._overloadname, "")
+    if overload not in target.overloadpacket.overloads():
+        raise Unsupported("a symbolic float where only a number can stand")
+    return getattr(target.overloadpacket, overload)
+
+
 def _user_line(trace: str) -> str:
     best = ""
     for raw in trace.splitlines():
@@ -408,52 +440,3 @@ def _schema(target: torch._ops.OpOverload) -> tuple[tuple[str, Any, str], ...]:
             arguments.append((argument.name, default, kind))
         known = _schemas[target] = tuple(arguments)
     return known
-
-
-# --- symbolic integers -------------------------------------------------------------------------------
-
-
-def symbol_text(size: Any) -> int | str:
-    """A size as an int or as text: + - *, parentheses, integers, symbols, floordiv, mod, min and max.
-
-    Raises Unsupported for what cannot be written so.
-    """
-    if type(size) is int:
-        return size
-    expression = symbolic_expression(size)
-    if isinstance(expression, int):
-        return expression
-    if expression.is_Integer:
-        return int(expression)
-    return _print(expression)
-
-
-def _print(e: Any) -> str:
-    if e.is_Symbol:
-        return str(e.name)
-    if e.is_Integer:
-        return str(int(e)) if e >= 0 else f"({int(e)})"
-    kind = type(e).__name__
-    args = e.args
-    if kind == "Add":
-        return "(" + " + ".join(map(_print, args)) + ")"
-    if kind == "Mul":
-        return "*".join(map(_print, args))
-    if kind in ("Pow", "PowByNatural") and args[1].is_Integer and args[1] > 0:
-        return "*".join([_print(args[0])] * int(args[1]))
-    if kind in ("FloorDiv", "CleanDiv"):
-        return f"floordiv({_print(args[0])}, {_print(args[1])})"
-    if kind in ("Mod", "PythonMod"):
-        return f"mod({_print(args[0])}, {_print(args[1])})"
-    if kind == "ModularIndexing":
-        return f"mod(floordiv({_print(args[0])}, {_print(args[1])}), {_print(args[2])})"
-    if kind == "CeilDiv":
-        return f"floordiv({_print(args[0])} + {_print(args[1])} - 1, {_print(args[1])})"
-    if kind in ("Min", "Max"):
-        text = _print(args[0])
-        for arg in args[1:]:
-            text = f"{kind.lower()}({text}, {_print(arg)})"
-        return text
-    if kind == "Identity":
-        return _print(args[0])
-    raise Unsupported(f"symbolic size {e} uses {kind}")

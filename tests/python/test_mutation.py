@@ -77,8 +77,8 @@ def written_transposed(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
 
 @pytest.mark.parametrize(
     "fn",
-    [add_in_place, swap_halves, overlapping_slices, through_a_view, read_after_write, two_inputs, to_itself_transposed, swap,
-     joined_before, moved_before, written_transposed],
+    [add_in_place, swap_halves, overlapping_slices, through_a_view, read_after_write, two_inputs,
+     to_itself_transposed, swap, joined_before, moved_before, written_transposed],
 )  # fmt: skip
 def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
     args = [torch.randn(4, 4) for _ in range(fn.__code__.co_argcount)]

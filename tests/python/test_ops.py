@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -486,22 +487,31 @@ def test_degrees_of_freedom_below_zero() -> None:
     check_function(lambda x: [x.var(-1, correction=c) for c in (1.3, 4, 10)], torch.randn(2, 4), dynamic=True)
 
 
-@pytest.mark.parametrize("name", ["softmax", "sum_columns", "layer_norm", "cat", "reshape", "embedding"])
+FOR_ALL_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
+    "softmax": lambda x: x.softmax(dim=-1) * 2,
+    "sum_columns": lambda x: x.sin().sum(dim=0),
+    "layer_norm": lambda x: F.layer_norm(x, (x.shape[-1],)).relu(),
+    "cat": lambda x: torch.cat([x, x.exp()], dim=0),
+    "reshape": lambda x: x.reshape(x.shape[0] * x.shape[1]).tanh(),
+    "embedding": lambda x: F.embedding(torch.arange(x.shape[0]), x) + x.shape[1],
+    "std": lambda x: x.std(0) + x.var(1).sum(),
+    "ratio": lambda x: x * (x.shape[0] / x.shape[1]) + math.sqrt(x.shape[1]),
+    "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]),
+    "full": lambda x: x + torch.full((x.shape[1],), x.shape[0] * 0.3),
+    "some_rows": lambda x: x[: int(x.shape[0] / 2)].sum(0) + x[: math.ceil(x.shape[0] / 2)].sum(0),
+    "resized": lambda x: F.interpolate(x[None, None], scale_factor=1.5),
+}
+
+
+@pytest.mark.parametrize("name", FOR_ALL_SIZES)
 def test_dynamic_shapes(name: str) -> None:
     """One compilation serves several sizes, forward and backward."""
-    fns: dict[str, Callable[[Tensor], Tensor]] = {
-        "softmax": lambda x: x.softmax(dim=-1) * 2,
-        "sum_columns": lambda x: x.sin().sum(dim=0),
-        "layer_norm": lambda x: F.layer_norm(x, (x.shape[-1],)).relu(),
-        "cat": lambda x: torch.cat([x, x.exp()], dim=0),
-        "reshape": lambda x: x.reshape(x.shape[0] * x.shape[1]).tanh(),
-        "embedding": lambda x: F.embedding(torch.arange(x.shape[0]), x) + x.shape[1],
-    }
-    f = compiled(fns[name], dynamic=True)
+    fn = FOR_ALL_SIZES[name]
+    f = compiled(fn, dynamic=True)
     for shape in ((4, 6), (5, 8), (17, 130), (3, 2)):
         x = torch.randn(shape, requires_grad=True)
         y = x.detach().clone().requires_grad_()
-        expected, got = fns[name](x), f(y)
+        expected, got = fn(x), f(y)
         expected.sin().sum().backward()
         got.sin().sum().backward()
         assert_same(expected, got, what="output")

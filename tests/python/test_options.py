@@ -112,7 +112,7 @@ def test_fallback_is_counted_and_strict_mode_refuses_it() -> None:
 
 
 def test_a_graph_at_which_the_compiler_fails_runs_uncompiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fails(*_: Any) -> None:
+    def fails(*_: object) -> None:
         raise ourjit.InternalError("a rule is broken")
 
     monkeypatch.setattr("ourjit.backend.export_graph", fails)

@@ -1,0 +1,125 @@
+"""Symbolic numbers of a trace: ints as text that the C++ side parses, floats as operators on 0-d tensors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from fractions import Fraction
+from functools import reduce
+from typing import Any
+
+import sympy  # type: ignore[import-untyped]
+
+from ourjit._C import Unsupported
+from ourjit._torch import symbolic_expression
+
+Emit = Callable[[str, Sequence[Any]], tuple[str, int]]
+"""Appends a call (target, encoded arguments) with a 0-d f64 result; its encoded value."""
+
+# Products of sizes and such fractions are exact in f64, so rounding them is integer arithmetic.
+_LARGEST_EXACT = 1024
+
+
+def symbol_text(size: Any) -> int | str:
+    """A size as an int or as text: + - *, parentheses, integers, symbols, floordiv, mod, min and max.
+
+    Raises Unsupported for what cannot be written so.
+    """
+    if type(size) is int:
+        return size
+    expression = symbolic_expression(size)
+    if isinstance(expression, int):
+        return expression
+    if expression.is_Integer:
+        return int(expression)
+    return _print(expression)
+
+
+def _print(e: Any) -> str:
+    if e.is_Symbol:
+        return str(e.name)
+    if e.is_Integer:
+        return str(int(e)) if e >= 0 else f"({int(e)})"
+    kind = type(e).__name__
+    args = e.args
+    if kind == "Add":
+        return "(" + " + ".join(map(_print, args)) + ")"
+    if kind == "Mul":
+        return "*".join(map(_print, args))
+    if kind in ("Pow", "PowByNatural") and args[1].is_Integer and args[1] > 0:
+        return "*".join([_print(args[0])] * int(args[1]))
+    if kind in ("FloorDiv", "CleanDiv"):
+        return f"floordiv({_print(args[0])}, {_print(args[1])})"
+    if kind in ("Mod", "PythonMod"):
+        return f"mod({_print(args[0])}, {_print(args[1])})"
+    if kind == "ModularIndexing":
+        return f"mod(floordiv({_print(args[0])}, {_print(args[1])}), {_print(args[2])})"
+    if kind == "CeilDiv":
+        return f"floordiv({_print(args[0])} + {_print(args[1])} - 1, {_print(args[1])})"
+    if kind in ("Min", "Max"):
+        text = _print(args[0])
+        for arg in args[1:]:
+            text = f"{kind.lower()}({text}, {_print(arg)})"
+        return text
+    if kind == "Identity":
+        return _print(args[0])
+    if kind in ("TruncToInt", "FloorToInt", "CeilToInt") and (ratio := _ratio(args[0])) is not None:
+        above, below = ratio
+        if kind == "CeilToInt":
+            return f"(0 - floordiv(0 - {_print(above)}, {_print(below)}))"
+        if kind == "FloorToInt" or above.is_nonnegative:
+            return f"floordiv({_print(above)}, {_print(below)})"
+    raise Unsupported(f"symbolic size {e} uses {kind}")
+
+
+def _ratio(e: Any) -> tuple[Any, Any] | None:
+    """Two ints whose quotient a float expression is, rounded nowhere; None for other expressions."""
+    kind = type(e).__name__
+    if kind == "IntTrueDiv" and e.args[1].is_positive:
+        return e.args[0], e.args[1]
+    if kind == "Mul" and len(e.args) == 2 and e.args[0].is_Float and type(e.args[1]).__name__ == "ToFloat":
+        factor = Fraction(float(e.args[0]))
+        if max(abs(factor.numerator), factor.denominator) <= _LARGEST_EXACT:
+            return factor.numerator * e.args[1].args[0], sympy.Integer(factor.denominator)
+    return None
+
+
+_BINARY = {
+    "Add": "aten.add.Tensor",
+    "Mul": "aten.mul.Tensor",
+    "FloatTrueDiv": "aten.div.Tensor",
+    "IntTrueDiv": "aten.div.Tensor",
+    "FloatPow": "aten.pow.Tensor_Tensor",
+    "Max": "aten.maximum.default",
+    "Min": "aten.minimum.default",
+}
+_UNARY = {
+    f"OpaqueUnaryFn_{name}": f"aten.{name}.default"
+    for name in ("acos", "asin", "atan", "cos", "cosh", "exp", "log", "log2", "sin", "sinh", "sqrt", "tan", "tanh")
+}
+
+
+def float_value(e: Any, emit: Emit) -> tuple[str, int]:
+    """A symbolic float as operators on 0-d f64 tensors, in which Python's floats are computed.
+
+    Raises Unsupported for functions that have no such operator.
+    """
+
+    def number(value: Any) -> tuple[str, int]:
+        return emit("aten.scalar_tensor.default", (value, ("dtype", "f64"), None, None, None))
+
+    def binary(target: str, x: tuple[str, int], y: tuple[str, int]) -> tuple[str, int]:
+        return emit(target, (x, y, 1) if target == "aten.add.Tensor" else (x, y))
+
+    kind = type(e).__name__
+    if e.is_number:
+        return number(float(e))
+    if e.is_integer:
+        return number(("sym", _print(e)))
+    if kind == "ToFloat":
+        return float_value(e.args[0], emit)
+    if kind in _UNARY:
+        return emit(_UNARY[kind], (float_value(e.args[0], emit),))
+    if kind in _BINARY:
+        values = [float_value(argument, emit) for argument in e.args]
+        return reduce(lambda x, y: binary(_BINARY[kind], x, y), values)
+    raise Unsupported(f"symbolic number {e} uses {kind}")
