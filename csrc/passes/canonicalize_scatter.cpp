@@ -104,10 +104,9 @@ Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, cons
   return {base.b, base.b->emit(Op::index_put, std::move(operands), attrs)};
 }
 
-/// x[mask] = value with one mask and one value: a selection. Masks cover the dims where they stand.
+/// x[mask] = value with one mask and a value that is the same for all places: a selection. Masks
+/// cover the dims where they stand.
 bool put_by_mask(AtenCall& c, const Expr& x, const std::vector<std::optional<ValueId>>& indices) {
-  const Expr value = c.expr(2, x.dtype());
-  if (c.flag(3) || !c.b.type(value.v).numel().is_const(1)) return false;
   int64_t at = -1;
   for (size_t d = 0; d < indices.size(); ++d) {
     if (!indices[d]) continue;
@@ -116,9 +115,15 @@ bool put_by_mask(AtenCall& c, const Expr& x, const std::vector<std::optional<Val
   }
   if (at < 0 || !is_bool(c.b.type(*indices[static_cast<size_t>(at)]).dtype)) return false;
   Expr mask{&c.b, *indices[static_cast<size_t>(at)]};
+  const int64_t behind = x.rank() - at - mask.rank();  // dims of x that the mask does not cover
+  Expr value = c.expr(2, x.dtype());
+  if (c.b.type(value.v).numel().is_const(1)) value = reshape(value, {});
+  // The dim of the places that the mask names comes first, or behind the dims before the mask.
+  if (value.rank() == behind + 1 && value.sizes()[0].is_const(1)) value = squeeze(value, 0);
+  if (value.rank() > behind) return false;
   std::vector<Sym> sizes(mask.sizes());
-  while (static_cast<int64_t>(sizes.size()) + at < x.rank()) sizes.push_back(Sym(1));
-  c.done(where(reshape(mask, sizes), reshape(value, {}), x));
+  sizes.insert(sizes.end(), static_cast<size_t>(behind), Sym(1));
+  c.done(where(reshape(mask, sizes), c.flag(3) ? x + value : value, x));
   return true;
 }
 

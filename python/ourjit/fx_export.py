@@ -264,8 +264,9 @@ class Exporter:
         """An argument as plain data.
 
         ("v", number) for a tensor or a symbolic float; ("sym", text) for a symbolic int; ("dtype" | "device" |
-        "layout" | "memory_format", name); ("complex", bits of both parts, see csrc/graph/graph.h); a list for a list or tuple;
-        int, float, bool, str and None as they are. An argument that the schema calls a Tensor may be a plain number.
+        "layout" | "memory_format", name); ("complex", bits of both parts, see csrc/graph/graph.h); a list for a list
+        or tuple; int, float, bool, str and None as they are. An argument that the schema calls a Tensor may be a plain
+        number.
         """
         if isinstance(value, torch.fx.Node):
             number = self.values[value]

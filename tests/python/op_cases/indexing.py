@@ -76,3 +76,9 @@ case(
     lambda x, m: x.index_put((m,), torch.tensor(2.0, dtype=x.dtype)),
     of(((4, 5), mask((4, 5))), ((4, 5), mask((4,)))),
 )
+case(
+    "masked_put_rows",
+    lambda x, v, m: (x.index_put((m,), v), x.index_put((m,), v[None], accumulate=True)),
+    of(((4, 6, 5), (5,), mask((4, 6))), ((4, 6, 5), (6, 1), mask((4,)))),
+    gradient=False,
+)
