@@ -231,8 +231,10 @@ Expr AtenCall::fit(Expr e, int k) const {
   require(b.type(e.v).device == want.device || e.rank() == 0, "the result is on another device");
   e = cast(e, want.dtype);
   if (e.sizes() == want.sizes) return e;
-  const bool may_broadcast = e.rank() < want.rank() || b.type(e.v).numel().is_const(1);
-  return may_broadcast ? expand(e, want.sizes) : reshape(e, want.sizes);
+  bool broadcasts = e.rank() < want.rank();
+  for (size_t d = 0; d < e.sizes().size() && e.rank() == want.rank(); ++d)
+    broadcasts |= e.sizes()[d].is_const(1) && !want.sizes[d].is_const(1);
+  return broadcasts ? expand(e, want.sizes) : reshape(e, want.sizes);
 }
 
 bool AtenCall::aliases_operand(ValueId v) const {

@@ -122,31 +122,45 @@ void triangle(AtenCall& c) {
   c.done(where(keep, x, 0));
 }
 
-/// Zeros of the captured sizes but for one diagonal of dims `row` and `column`, which holds the
-/// last dim of `x`. Element k of it lies in row k, or in row k - offset if the offset is negative.
-void embedded_diagonal(AtenCall& c, const Expr& x, int64_t offset, int64_t row, int64_t column) {
+/// `others`, or zeros where that is null, of the captured sizes, but for one diagonal of dims `row`
+/// and `column`, which holds the last dim of `x`. Element k of it lies in row k, or in row
+/// k - offset if the offset is negative.
+void put_diagonal(AtenCall& c, const Expr& x, const Expr* others, int64_t offset, int64_t row,
+                  int64_t column) {
   const int rank = c.out().rank();
   const Sym rows = c.out().sizes[static_cast<size_t>(row)];
   const Sym before = std::max<int64_t>(0, -offset), held = x.sizes().back();
   const Expr by_row = unsqueeze(pad_zeros(x, x.rank() - 1, before, rows - before - held), x.rank());
   const std::vector<Sym> plane{rows, c.out().sizes[static_cast<size_t>(column)]};
-  const Expr matrix = where(eq(diagonal_number(c, plane), static_cast<double>(offset)), by_row, 0);
-  std::vector<int64_t> order = all_dims(rank - 2);
-  order.insert(order.begin() + std::min(row, column), row < column ? rank - 2 : rank - 1);
-  order.insert(order.begin() + std::max(row, column), row < column ? rank - 1 : rank - 2);
+  const Expr here = eq(diagonal_number(c, plane), static_cast<double>(offset));
+  std::vector<int64_t> planes_last = other_dims(rank, {row, column});
+  planes_last.insert(planes_last.end(), {row, column});
+  const Expr matrix =
+      others ? where(here, by_row, Expr{&c.b, c.b.permute(others->v, planes_last)})
+             : where(here, by_row, 0);
+  std::vector<int64_t> order(planes_last.size());
+  for (size_t d = 0; d < order.size(); ++d)
+    order[static_cast<size_t>(planes_last[d])] = static_cast<int64_t>(d);
   c.done({&c.b, c.b.permute(matrix.v, order)});
 }
 
 /// self, offset, dim1, dim2
 void diag_embed(AtenCall& c) {
   const int rank = c.out().rank();
-  embedded_diagonal(c, c.expr(0), c.integer(1), c.dim(2, rank), c.dim(3, rank));
+  put_diagonal(c, c.expr(0), nullptr, c.integer(1), c.dim(2, rank), c.dim(3, rank));
 }
 
 /// grad, input sizes, offset, dim1, dim2
 void diagonal_backward(AtenCall& c) {
   const int rank = c.out().rank();
-  embedded_diagonal(c, c.expr(0), c.integer(2), c.dim(3, rank), c.dim(4, rank));
+  put_diagonal(c, c.expr(0), nullptr, c.integer(2), c.dim(3, rank), c.dim(4, rank));
+}
+
+/// self, src, offset, dim1, dim2
+void diagonal_scatter(AtenCall& c) {
+  const Expr x = c.expr(0), source = c.expr(1, x.dtype());
+  if (source.sizes().back().is_const(0)) return c.done(x);
+  put_diagonal(c, source, &x, c.integer(2), c.dim(3, x.rank()), c.dim(4, x.rank()));
 }
 
 /// self, src, dim, index
@@ -231,6 +245,7 @@ std::vector<AtenRule> reshaping_copy_rules() {
       {"aten.triu.default", triangle, ScalarOp::ge},
       {"aten.diag_embed.default", diag_embed},
       {"aten.diagonal_backward.default", diagonal_backward},
+      {"aten.diagonal_scatter.default", diagonal_scatter},
       {"aten.select_scatter.default", select_scatter},
       {"aten.slice_scatter.default", slice_scatter},
       {"aten.slice_backward.default", slice_backward},

@@ -121,23 +121,9 @@ def replication_pad_backward(grad: Tensor, x: Tensor, padding: Sequence[int]) ->
     return wide.to(grad.dtype)
 
 
-def diagonal_scatter(x: Tensor, source: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """`x` with `source` on a diagonal."""
-    if source.numel() == 0:
-        return x.clone()
-    dim1, dim2 = dim1 % x.dim(), dim2 % x.dim()
-    lines = x.movedim((dim1, dim2), (-2, -1))
-    row = torch.arange(lines.shape[-2], device=x.device).unsqueeze(1)
-    column = torch.arange(lines.shape[-1], device=x.device)
-    place = (row.squeeze(1) + min(offset, 0)).clamp(0, source.shape[-1] - 1)
-    spread = source.index_select(-1, place).unsqueeze(-1)
-    return torch.where(column - row == offset, spread, lines).movedim((-2, -1), (dim1, dim2)).contiguous()
-
-
 TABLE: dict[str, Callable[..., Any]] = {
     "aten._embedding_bag.default": embedding_bag,
     "aten._embedding_bag_forward_only.default": embedding_bag,
-    "aten.diagonal_scatter.default": diagonal_scatter,
     "aten._embedding_bag_backward.default": embedding_bag_backward,
     "aten._embedding_bag_per_sample_weights_backward.default": per_sample_weights_backward,
     "aten.replication_pad1d_backward.default": replication_pad_backward,
