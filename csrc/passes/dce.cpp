@@ -32,6 +32,8 @@ Graph dce(const Graph& g, const PassContext&) {
     for (const ValueId v : n.operands) live[static_cast<size_t>(v)] = true;
   }
   return rewrite(g, [&](Rewriter& r, const Node& n) {
+    if (n.op == Op::copy_to && n.operands[0] == n.operands[1])
+      return r.replace(n, r(n.operands[0]));  // to itself
     if (needed[static_cast<size_t>(&n - g.nodes.data())]) r.keep(n);
   });
 }
