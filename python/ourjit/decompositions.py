@@ -48,7 +48,7 @@ _LONG_TAIL = """
     aten.select_scatter.default aten.slice_scatter.default aten.sgn.default
     aten.sinc.default aten.soft_margin_loss.default aten.soft_margin_loss_backward.default
     aten.softshrink.default aten.softshrink_backward.default aten.hardshrink_backward.default
-    aten.special_entr.default aten.special_log_ndtr.default aten.special_xlog1py.default
+    aten.special_entr.default aten.special_xlog1py.default
     aten.take.default aten.tensor_split.tensor_indices_or_sections aten.trace.default
     aten.unfold_backward.default aten.unfold_copy.default
     aten.upsample_nearest1d.vec aten.upsample_nearest2d.vec aten.upsample_nearest3d.vec
