@@ -20,5 +20,6 @@ std::vector<AtenRule> nll_loss_rules();
 std::vector<AtenRule> matmul_rules();
 std::vector<AtenRule> special_rules();
 std::vector<AtenRule> bessel_rules();
+std::vector<AtenRule> zeta_rules();
 
 }  // namespace ourjit
