@@ -80,6 +80,13 @@ void hypot(AtenCall& c) {
   c.done(where(either(isinf(x), isinf(y)), kInfinity, root));
 }
 
+/// x 2^y, where the power has a dtype of its own.
+void ldexp(AtenCall& c) {
+  const DType t = c.out().dtype, own = c.captured(1).dtype;
+  const Expr y = c.expr(1, is_float(own) ? own : DType::f32);
+  c.done(c.expr(0, t) * cast(pow(2, y), t));
+}
+
 /// 0 below zero and for NaN, 1 above, `values` at zero.
 void heaviside(AtenCall& c) {
   const DType t = c.out().dtype;
@@ -186,6 +193,7 @@ std::vector<AtenRule> binary_rules() {
       {"aten.logaddexp.default", log_add, S::exp},
       {"aten.logaddexp2.default", log_add, S::exp2},
       {"aten.hypot.default", hypot},
+      {"aten.ldexp.Tensor", ldexp},
       {"aten.heaviside.default", heaviside},
       {"aten.copy.default", copy},
       {"aten.copy_.default", copy_in_place},
