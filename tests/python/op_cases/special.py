@@ -49,4 +49,14 @@ for _n in (1, 2, 3, 7):
     case(f"polygamma_{_n}", lambda x, n=_n: torch.polygamma(n, x), one(0.2, 6), dtypes=WIDE)
 case("zeta", lambda x, y: torch.special.zeta(x.detach(), y), two(1.1, 9, 0.2, 6), dtypes=WIDE)
 case("nextafter", torch.nextafter, two(), dtypes=(*FLOATS, torch.float16), gradient=False, exact=True)
+for _name in ("gcd", "lcm"):
+    case(
+        _name,
+        getattr(torch, _name),
+        two(-9, 9),
+        dtypes=(torch.int64, torch.int32, torch.int16, torch.int8),
+        gradient=False,
+        exact=True,
+    )
+case("gcd_unsigned", lambda x, y: (torch.gcd(x, y), torch.lcm(x, y)), two(0, 9), dtypes=(torch.uint8,), gradient=False)
 case("ldexp", torch.ldexp, two(-2, 2), dtypes=FLOATS)
