@@ -50,6 +50,7 @@ std::string pointwise_target(ScalarOp op) {
     case ScalarOp::where:
       return "aten.where.self";
     case ScalarOp::atan2:
+    case ScalarOp::gcd:
     case ScalarOp::minimum:
     case ScalarOp::maximum:
     case ScalarOp::fmin:

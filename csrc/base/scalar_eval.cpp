@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 
 #include "base/error.h"
 #include "base/philox.h"
@@ -21,6 +22,10 @@ int64_t wrapping_mul(int64_t a, int64_t b) {
   return static_cast<int64_t>(static_cast<uint64_t>(a) * static_cast<uint64_t>(b));
 }
 int64_t wrapping_neg(int64_t a) { return static_cast<int64_t>(-static_cast<uint64_t>(a)); }
+
+uint64_t magnitude(int64_t a) {
+  return a < 0 ? -static_cast<uint64_t>(a) : static_cast<uint64_t>(a);
+}
 
 /// Quotient and remainder rounding to zero; INT64_MIN / -1 wraps.
 std::pair<int64_t, int64_t> divide(int64_t a, int64_t b) {
@@ -90,6 +95,8 @@ int64_t eval_integer(ScalarOp op, DType t, int64_t a, int64_t b, bool& zero_divi
     case ScalarOp::maximum:
     case ScalarOp::fmax:
       return std::max(a, b);
+    case ScalarOp::gcd:
+      return static_cast<int64_t>(std::gcd(magnitude(a), magnitude(b)));
     case ScalarOp::bitwise_and:
       return a & b;
     case ScalarOp::bitwise_or:

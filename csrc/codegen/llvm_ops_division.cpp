@@ -136,6 +136,12 @@ Value* integer_pow(const Operands& o) {
   return ir.CreateSelect(negative, inverse, next);
 }
 
+/// |v|, of which the lowest number's is right as an unsigned one.
+Value* magnitude(const Operands& o, Value* v) {
+  if (!o.is_signed()) return v;
+  return o.ir.CreateBinaryIntrinsic(llvm::Intrinsic::abs, v, o.ir.getFalse());
+}
+
 /// Whether a shift's amount is in 0 .. bits - 1.
 Value* amount_fits(const Operands& o) {
   const unsigned bits = o.a->getType()->getScalarSizeInBits();
@@ -163,6 +169,33 @@ Value* mod(const Operands& o) {
   if (o.is_float()) return o.ir.CreateSelect(float_signs_differ(o, r), o.ir.CreateFAdd(r, o.b), r);
   if (!o.is_signed()) return r;
   return o.ir.CreateSelect(signs_differ(o, r), o.ir.CreateAdd(r, o.b), r);
+}
+
+/// Euclid's algorithm, until no lane has a remainder left.
+Value* gcd(const Operands& o) {
+  auto& ir = o.ir;
+  if (is_bool(o.dtype)) return ir.CreateOr(o.a, o.b);
+  Value* zero = o.builder.like_int(o.a, 0);
+  Value* first_a = magnitude(o, o.a);
+  Value* first_b = magnitude(o, o.b);
+  llvm::BasicBlock* before = ir.GetInsertBlock();
+  llvm::Function* function = before->getParent();
+  auto* loop = llvm::BasicBlock::Create(ir.getContext(), "gcd", function);
+  auto* after = llvm::BasicBlock::Create(ir.getContext(), "gcd.end", function);
+  ir.CreateBr(loop);
+  ir.SetInsertPoint(loop);
+  auto* a = ir.CreatePHI(o.a->getType(), 2);
+  auto* b = ir.CreatePHI(o.a->getType(), 2);
+  Value* done = ir.CreateICmpEQ(a, zero);
+  Value* rest = ir.CreateURem(b, ir.CreateSelect(done, o.builder.like_int(o.a, 1), a));
+  Value* result = ir.CreateSelect(done, b, a);
+  a->addIncoming(first_a, before);
+  a->addIncoming(rest, loop);
+  b->addIncoming(first_b, before);
+  b->addIncoming(result, loop);
+  ir.CreateCondBr(o.builder.any(ir.CreateICmpNE(rest, zero)), loop, after);
+  ir.SetInsertPoint(after);
+  return result;
 }
 
 Value* fmod(const Operands& o) { return o.is_float() ? float_remainder(o) : divide(o).remainder; }

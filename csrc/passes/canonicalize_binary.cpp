@@ -80,6 +80,21 @@ void hypot(AtenCall& c) {
   c.done(where(either(isinf(x), isinf(y)), kInfinity, root));
 }
 
+/// |x / gcd * y|, of narrow integers in 32 bits as in C.
+void lcm(AtenCall& c) {
+  const DType t = dtype_bytes(c.out().dtype) < 4 ? DType::i32 : c.out().dtype;
+  const Expr x = c.expr(0, t), y = c.expr(1, t);
+  const Expr divisor = maximum(apply(ScalarOp::gcd, x, y), 1);
+  c.done(abs(apply(ScalarOp::trunc_div, x, divisor) * y));
+}
+
+/// x 2^y, where the power has a dtype of its own.
+void ldexp(AtenCall& c) {
+  const DType t = c.out().dtype, own = c.captured(1).dtype;
+  const Expr y = c.expr(1, is_float(own) ? own : DType::f32);
+  c.done(c.expr(0, t) * cast(pow(2, y), t));
+}
+
 /// 0 below zero and for NaN, 1 above, `values` at zero.
 void heaviside(AtenCall& c) {
   const DType t = c.out().dtype;
@@ -186,6 +201,9 @@ std::vector<AtenRule> binary_rules() {
       {"aten.logaddexp.default", log_add, S::exp},
       {"aten.logaddexp2.default", log_add, S::exp2},
       {"aten.hypot.default", hypot},
+      {"aten.gcd.default", binary, S::gcd},
+      {"aten.lcm.default", lcm},
+      {"aten.ldexp.Tensor", ldexp},
       {"aten.heaviside.default", heaviside},
       {"aten.copy.default", copy},
       {"aten.copy_.default", copy_in_place},

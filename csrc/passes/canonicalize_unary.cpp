@@ -125,29 +125,6 @@ void entr(AtenCall& c) {
   c.done(where(isnan(x), x, where(x > 0, -x * log(x), negative)));
 }
 
-/// n, self: the derivatives of digamma, of which the first has a formula: reflection below 1/2, six
-/// steps of the recurrence, then the asymptotic series, as in ATen.
-void polygamma(AtenCall& c) {
-  const Expr x = c.expr(1, c.compute());
-  if (c.integer(0) == 0) return c.done(apply(ScalarOp::digamma, x));
-  require(c.integer(0) == 1, "polygamma of a higher order");
-  const double pi = std::numbers::pi;
-  const Expr mirrored = x < 0.5;
-  const Expr sine = sin(x * pi);
-  Expr y = where(mirrored, 1 - x, x);
-  Expr total = 1 / (y * y);
-  for (int i = 1; i < 6; ++i) {
-    y = y + 1;
-    total = total + 1 / (y * y);
-  }
-  y = y + 1;
-  const Expr square = 1 / (y * y);
-  const Expr tail =
-      (1 + 1 / (2 * y) + square * (1.0 / 6 - square * (1.0 / 30 - square * (1.0 / 42)))) / y;
-  total = total + tail;
-  c.done(where(mirrored, (pi * pi) / (sine * sine) - total, total));
-}
-
 }  // namespace
 
 std::vector<AtenRule> unary_rules() {
@@ -208,7 +185,6 @@ std::vector<AtenRule> unary_rules() {
       {"aten.logit.default", logit},
       {"aten.nan_to_num.default", nan_to_num},
       {"aten.special_entr.default", entr},
-      {"aten.polygamma.default", polygamma},
       {"aten.positive.default", alias},
       {"aten._to_copy.default", convert},
       {"aten.clone.default", convert},

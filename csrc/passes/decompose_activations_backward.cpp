@@ -90,8 +90,9 @@ void log_sigmoid_backward(AtenCall& c) {
 /// grad, self, low, high
 void hardtanh_backward(AtenCall& c) {
   const Expr x = c.wide(1);
-  const Expr outside = either(x <= c.expr(2, x.dtype()), x >= c.expr(3, x.dtype()));
-  c.done(where(outside, 0, c.wide(0)));
+  // NaN is not inside: ATen's vectors have it so, its single elements do not.
+  const Expr inside = both(x > c.expr(2, x.dtype()), x < c.expr(3, x.dtype()));
+  c.done(where(inside, c.wide(0), 0));
 }
 
 void hardswish_backward(AtenCall& c) {

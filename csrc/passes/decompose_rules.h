@@ -19,5 +19,7 @@ std::vector<AtenRule> elementwise_loss_rules();
 std::vector<AtenRule> nll_loss_rules();
 std::vector<AtenRule> matmul_rules();
 std::vector<AtenRule> special_rules();
+std::vector<AtenRule> bessel_rules();
+std::vector<AtenRule> zeta_rules();
 
 }  // namespace ourjit

@@ -1,99 +1,113 @@
-// Special functions as series of the operators that kernels know.
+// Special functions of statistics, and the neighbours of floating point numbers.
 #include <cmath>
 #include <limits>
 #include <numbers>
-#include <span>
 
 #include "passes/decompose_rules.h"
-#include "passes/special_series.h"
+#include "passes/series.h"
+#include "passes/special_tables.h"
 
 namespace ourjit {
 namespace {
 
-/// The series at `t` in [-1, 1] by Clenshaw's recurrence, without the terms that vanish in t's
-/// dtype.
-Expr chebyshev(const Expr& t, std::span<const double> series) {
-  const double least = t.dtype() == DType::f64 ? 0 : 0x1p-27;
-  while (std::abs(series.back()) < least * std::abs(series.front()))
-    series = series.first(series.size() - 1);
-  const Expr twice = t + t;
-  Expr next = number(t, series.back()), after = number(t, 0);
-  for (size_t k = series.size() - 1; k-- > 1;) {
-    const Expr here = twice * next - after + series[k];
-    after = next;
-    next = here;
-  }
-  return t * next - after + series[0];
+constexpr double kInfinity = std::numeric_limits<double>::infinity();
+constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+
+/// exp(a^2) erfc(a) for a >= 0.
+Expr positive_erfcx(const Expr& a) {
+  const Expr finite = minimum(a, 1e18);
+  const Expr y = (finite - 3.75) / (finite + 3.75) * 2;
+  return chebyshev(y, kErfcx) / (a + 0.5);
 }
 
-/// I(x) of order 0 or 1 for x >= 0; `scaled`: times exp(-x).
-Expr bessel_i(const Expr& x, size_t order, bool scaled) {
-  static constexpr std::span<const double> kNear[] = {kI0Near, kI1Near}, kFar[] = {kI0Far, kI1Far};
-  const Expr near = chebyshev(minimum(x, 8) * 0.25 - 1, kNear[order]);
-  const Expr far = chebyshev(16.0 / maximum(x, 8) - 1, kFar[order]);
-  const Expr low = order == 0 ? near : near * x;
-  if (scaled) return where(x <= 8, low, far / sqrt(x));
-  const Expr grown = exp(x);
-  return where(x <= 8, grown * low, grown * far / sqrt(x));
-}
-
-void i0(AtenCall& c) { c.done(bessel_i(abs(c.wide(0)), 0, false)); }
-void i0e(AtenCall& c) { c.done(bessel_i(abs(c.wide(0)), 0, true)); }
-
-/// Odd, but for the sign of zero, as in ATen.
-Expr odd(const Expr& x, const Expr& of_magnitude) {
-  return where(x < 0, -of_magnitude, of_magnitude);
-}
-
-void i1(AtenCall& c) {
-  const Expr x = c.wide(0);
-  c.done(odd(x, bessel_i(abs(x), 1, false)));
-}
-
-void i1e(AtenCall& c) {
-  const Expr x = c.wide(0);
-  c.done(odd(x, bessel_i(abs(x), 1, true)));
-}
-
-/// exp(x^2) erfc(x)
+/// For negative x by reflection.
 void erfcx(AtenCall& c) {
-  const Expr x = c.wide(0), a = abs(x);
-  const Expr upper = chebyshev(1 - 7.5 / (a + 3.75), kErfcx) / (2 * a + 1);
-  c.done(where(x < 0, 2 * exp(x * x) - upper, upper));
+  const Expr x = c.wide(0);
+  const Expr positive = positive_erfcx(abs(x));
+  c.done(where(x < 0, 2 * exp(x * x) - positive, positive));
 }
 
-/// Where the normal distribution reaches a probability: near 1/2 the inverse error function, else
-/// from r = sqrt(-2 log p) of the smaller tail p.
+/// log(erfc(-x / sqrt(2)) / 2)
+void log_ndtr(AtenCall& c) {
+  const Expr x = c.wide(0);
+  const Expr half_square = x * x * 0.5;
+  const Expr half = positive_erfcx(abs(x) * (std::numbers::sqrt2 / 2)) * 0.5;
+  c.done(where(x < 0, log(half) - half_square, log1p(-half * exp(-half_square))));
+}
+
+/// The inverse of the normal distribution.
 void ndtri(AtenCall& c) {
-  const Expr p = c.wide(0);
-  const Expr middle = std::numbers::sqrt2 * apply(ScalarOp::erfinv, 2 * p - 1);
-  const Expr tail = where(p > 0.5, 1 - p, p);
-  const Expr r = sqrt(-2 * log(tail));
+  constexpr double tail = 0.13533528323661269189;  // exp(-2)
+  const Expr probability = c.wide(0);
+  const Expr upper = probability > 1 - tail;
+  const Expr y = where(upper, 1 - probability, probability);
+
+  const Expr d = y - 0.5, middle = d * polynomial(d * d, kNormalMiddle);
+
+  const Expr r = sqrt(log(y) * -2);
   const Expr z = 1 / r;
-  // z within [a, b] as t within [-1, 1].
-  const auto part = [&](double a, double b, std::span<const double> series) {
-    const Expr inside = minimum(maximum(z, a), b);
-    return chebyshev((inside - a) * (2 / (b - a)) - 1, series);
-  };
-  const Expr step =
-      where(r < 8, part(1.0 / 8, 1 / 1.4, kNdtriNear), part(1.0 / 40, 1.0 / 8, kNdtriFar));
-  const Expr far = where(eq(tail, 0), std::numeric_limits<double>::infinity(), r - step * z);
-  const Expr outer = where(p > 0.5, far, -far);
-  c.done(where(either(p < 0.125, p > 0.875), outer, middle));
+  const Expr correction =
+      where(r < 8, z * polynomial(z, kNormalNearP) / polynomial(z, kNormalNearQ),
+            z * polynomial(z, kNormalFarP) / polynomial(z, kNormalFarQ));
+  const Expr far = r - log(r) / r - correction;
+  const Expr inside = where(y > tail, middle, where(upper, far, -far));
+
+  const Expr outside = either(probability < 0, probability > 1);
+  const Expr ends = where(eq(probability, 0), -kInfinity, where(outside, kNan, inside));
+  c.done(where(eq(probability, 1), kInfinity, ends));
+}
+
+/// What a float dtype holds: its digits in base 2, and the exponents of its least and its least
+/// normal number.
+struct Precision {
+  int digits, least, normal;
+  double largest;
+};
+
+Precision precision(DType t) {
+  switch (t) {
+    case DType::f16:
+      return {11, -24, -14, 65504};
+    case DType::bf16:
+      return {8, -133, -126, 0x1.FEp127};
+    case DType::f32:
+      return {24, -149, -126, std::numeric_limits<float>::max()};
+    default:
+      return {53, -1074, -1022, std::numeric_limits<double>::max()};
+  }
+}
+
+/// The neighbour of x towards y, without a look at bits: x plus or minus slightly more than half a
+/// unit in the last place rounds to it. Near zero all numbers are equally far apart; where the
+/// half unit itself would be inexact, x is scaled up meanwhile.
+void nextafter(AtenCall& c) {
+  const Precision p = precision(c.out().dtype);
+  const Expr x = c.wide(0), y = c.wide(1), a = abs(x);
+  const Expr up = y > x;
+  const double unit = std::ldexp(1, -p.digits), scale = std::ldexp(1, 2 * p.digits);
+  const double least = std::ldexp(1, p.least);
+
+  const Expr small = a < std::ldexp(1, p.normal + 2 * p.digits);
+  const Expr scaled = where(small, x * scale, x);
+  const Expr step = abs(scaled) * (unit * (1 + 2 * unit));
+  const Expr moved = scaled + where(up, step, -step);
+  const Expr far = where(small, moved * (1 / scale), moved);
+  const Expr near = x + where(up, number(x, least), number(x, -least));
+
+  const Expr finite = where(a < std::ldexp(1, p.normal + 1), near, far);
+  const Expr magnitude = where(isinf(x), p.largest, where(eq(x, 0), least, abs(finite)));
+  const Expr next = apply(ScalarOp::copysign, magnitude, where(eq(x, 0), y, x));
+  c.done(where(either(isnan(x), isnan(y)), x + y, where(eq(x, y), y, next)));
 }
 
 }  // namespace
 
 std::vector<AtenRule> special_rules() {
   return {
-      {"aten.i0.default", i0},
-      {"aten.special_i0e.default", i0e},
-      {"aten.special_i1.default", i1},
-      {"aten.special_i1e.default", i1e},
-      {"aten.special_modified_bessel_i0.default", i0},
-      {"aten.special_modified_bessel_i1.default", i1},
       {"aten.special_erfcx.default", erfcx},
+      {"aten.special_log_ndtr.default", log_ndtr},
       {"aten.special_ndtri.default", ndtri},
+      {"aten.nextafter.default", nextafter},
   };
 }
 

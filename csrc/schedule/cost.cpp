@@ -20,6 +20,7 @@ constexpr double kGatherLane = 1.2, kScatterLane = 2.5;
 constexpr double kIteration = 1.5, kEntry = 4, kTail = 3, kCombine = 10;
 constexpr double kAddLatency = 4;
 constexpr double kDivideLane = 7;  // integer division is done lane by lane
+constexpr double kGcdSteps = 10;
 
 double float_op_cycles(ScalarOp op) {
   switch (op) {
@@ -138,6 +139,7 @@ class Cycles {
     const double registers = lanes_ && dtype_bytes(c.dtype) == 8 ? 2 : 1;
     if (c.op == ScalarOp::rand_uniform || c.op == ScalarOp::rand_normal)
       return c.op == ScalarOp::rand_uniform ? 50 : 90;
+    if (c.op == ScalarOp::gcd) return kGcdSteps * kDivideLane * width_;
     if (divides(c.op) && !is_float(c.dtype)) return kDivideLane * width_;
     return registers * float_op_cycles(c.op);
   }

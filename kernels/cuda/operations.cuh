@@ -167,6 +167,21 @@ OJ_FUNCTION T oj_pow(T a, T b) {
 OJ_FUNCTION float oj_pow(float a, float b) { return powf(a, b); }
 OJ_FUNCTION double oj_pow(double a, double b) { return pow(a, b); }
 
+// Of magnitudes; that of the lowest number wraps.
+template <class T>
+OJ_FUNCTION T oj_gcd(T a, T b) {
+  oj_wide<T> x = a, y = b;
+  if (a < (T)0) x = 0 - x;
+  if (b < (T)0) y = 0 - y;
+  while (x) {
+    const oj_wide<T> rest = y % x;
+    y = x;
+    x = rest;
+  }
+  return (T)y;
+}
+OJ_FUNCTION bool oj_gcd(bool a, bool b) { return a || b; }
+
 // --- shifts: out of range, all bits are shifted out ---
 
 template <class T>

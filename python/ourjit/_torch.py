@@ -10,6 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+import sympy  # type: ignore[import-untyped]
 import torch
 
 TORCH_FOLDER = torch.__file__.rpartition("/")[0]
@@ -125,6 +126,18 @@ def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
     reported = getattr(context, "output_strides", None)
     if reported is not None and len(reported) == 0:
         reported.extend(strides)
+
+
+def is_one_by_guards(size: torch.SymInt) -> bool | None:
+    """Whether a size that is 1 for the traced inputs is 1 wherever the guards hold; None if it is not 1 for them.
+
+    A number that data decide is never taken for 1.
+    """
+    node = size.node
+    if not node.has_hint() or node.hint != 1:
+        return None
+    evaluate = getattr(node.shape_env, "_maybe_evaluate_static", None)
+    return evaluate is not None and bool(evaluate(sympy.Eq(node.expr, 1)))
 
 
 def symbolic_expression(value: Any) -> Any:

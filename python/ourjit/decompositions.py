@@ -26,7 +26,7 @@ _LONG_TAIL = """
     aten.reflection_pad2d.default aten.reflection_pad3d.default aten.reflection_pad1d_backward.default
     aten.reflection_pad2d_backward.default aten.replication_pad1d.default aten.replication_pad2d.default
     aten.replication_pad3d.default aten.renorm.default aten.rot90.default aten.rrelu_with_noise.default
-    aten.rrelu_with_noise_backward.default aten.special_log_ndtr.default
+    aten.rrelu_with_noise_backward.default
     aten.tensor_split.tensor_indices_or_sections aten.trace.default aten.unfold_copy.default
     aten.upsample_nearest1d.vec aten.upsample_nearest2d.vec aten.upsample_nearest3d.vec
     aten.upsample_nearest1d.default aten.upsample_nearest2d.default aten.upsample_nearest3d.default
@@ -34,7 +34,7 @@ _LONG_TAIL = """
     aten.diagonal_copy.default aten.narrow_copy.default aten.permute_copy.default aten.squeeze_copy.default
     aten.squeeze_copy.dim aten.squeeze_copy.dims aten.t_copy.default aten.transpose_copy.int aten.unbind_copy.int
     aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.tril_indices.default
-    aten.triu_indices.default aten.linalg_cross.default aten.ldexp.Tensor aten.linspace.Tensor_Tensor
+    aten.triu_indices.default aten.linalg_cross.default aten.linspace.Tensor_Tensor
     aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar
     aten.logspace.Scalar_Tensor aten.upsample_trilinear3d.vec aten.upsample_trilinear3d.default
     aten.upsample_bicubic2d.vec aten.upsample_bicubic2d.default aten.isin.Tensor_Scalar aten._chunk_cat.default

@@ -26,7 +26,7 @@ import torch
 
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_with_effects, symbolic_expression
-from ourjit.symbolic_numbers import float_value, symbol_text
+from ourjit.symbolic_numbers import float_value, size_text, symbol_text
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -338,7 +338,7 @@ class Exporter:
                     break
             else:
                 return (dtype, sizes, strides, name)
-        return (dtype, tuple(map(symbol_text, sizes)), tuple(map(symbol_text, strides)), name)
+        return (dtype, tuple(map(size_text, sizes)), tuple(map(symbol_text, strides)), name)
 
     def location(self, node: torch.fx.Node) -> str:
         """The user's innermost line, as "model.py:41"; empty if unknown."""

@@ -10,7 +10,7 @@ from typing import Any
 import sympy  # type: ignore[import-untyped]
 
 from ourjit._C import Unsupported
-from ourjit._torch import symbolic_expression
+from ourjit._torch import is_one_by_guards, symbolic_expression
 
 Emit = Callable[[str, Sequence[Any]], tuple[str, int]]
 """Appends a call (target, encoded arguments) with a 0-d f64 result; its encoded value."""
@@ -32,6 +32,19 @@ def symbol_text(size: Any) -> int | str:
     if expression.is_Integer:
         return int(expression)
     return _print(expression)
+
+
+def size_text(size: Any) -> int | str:
+    """The size of a dim as text. What broadcasts must be seen: a size that guards make 1 is 1.
+
+    Raises Unsupported for what cannot be written so, and for a size that is 1 now and need not stay so.
+    """
+    text = symbol_text(size)
+    if not isinstance(text, str) or (one := is_one_by_guards(size)) is None:
+        return text
+    if not one:
+        raise Unsupported(f"size {text} may be 1 or not")
+    return 1
 
 
 def _print(e: Any) -> str:

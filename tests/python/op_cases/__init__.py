@@ -4,11 +4,12 @@ A case is compiled once: its function is applied to every group of operands, so 
 0-d, empty, size-one and non-contiguous tensors.
 """
 
-from op_cases import indexing, nn, pointwise, reductions, views
+from op_cases import indexing, nn, pointwise, reductions, special, views
 from op_cases.case import Case
 
 CASES: list[Case] = [
     *pointwise.CASES,
+    *special.CASES,
     *views.CASES,
     *reductions.CASES,
     *indexing.CASES,
