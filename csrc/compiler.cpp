@@ -34,6 +34,16 @@ struct Unique {
   std::shared_ptr<const KernelCode> code;
 };
 
+/// Outputs that were one value in the captured graph are one object; passes also merge others.
+void mark_repeated(const std::vector<ValueId>& returned, std::vector<PlanOutput>& outputs) {
+  std::unordered_map<ValueId, size_t> first;
+  for (size_t i = 0; i < outputs.size(); ++i) {
+    if (returned[i] < 0) continue;
+    const size_t j = first.emplace(returned[i], i).first->second;
+    if (j < i && outputs[j].tensor == outputs[i].tensor) outputs[i].same_as = static_cast<int>(j);
+  }
+}
+
 /// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
 /// fallback.
 void count_calls(const Graph& g, const Options& options, const CallInfo& info, CompiledGraph& out) {
@@ -204,6 +214,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   context.deterministic_layout = s.options.keep_layout;
   context.parallel_rows = s.target->parallel_rows();
   context.atomic_adds = s.target->lowering().atomics;
+  std::vector<ValueId> returned;
+  for (const GraphOutput& o : captured.outputs) returned.push_back(o.value);
   Graph g = run_passes(std::move(captured), context,
                        [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
                          if (log.wants("passes"))
@@ -247,6 +259,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
   out->plan.device = s.target->device();
   if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
+  mark_repeated(returned, out->plan.outputs);
   for (const PlanOutput& o : out->plan.outputs)
     out->output_strides.push_back(
         o.tensor < 0 ? std::nullopt

@@ -59,14 +59,14 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
   const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
   std::vector<CallValue> outputs(plan_outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (plan_outputs[i].tensor >= 0) {
+    const PlanOutput& o = plan_outputs[i];
+    if (o.same_as >= 0) {
+      outputs[i].tensor = outputs[static_cast<size_t>(o.same_as)].tensor;
+    } else if (o.tensor >= 0) {
+      // Others of the same memory are objects of their own, as autograd marks each for itself.
       for (size_t j = 0; j < i && !outputs[i].tensor.defined(); ++j)
-        // One object, but for autograd, which marks each output of a forward graph for itself.
-        if (plan_outputs[j].tensor == plan_outputs[i].tensor)
-          outputs[i].tensor = instance_.plan->name.starts_with("forward")
-                                  ? outputs[j].tensor.detach()
-                                  : outputs[j].tensor;
-      if (!outputs[i].tensor.defined()) outputs[i].tensor = output(plan_outputs[i].tensor);
+        if (plan_outputs[j].tensor == o.tensor) outputs[i].tensor = outputs[j].tensor.detach();
+      if (!outputs[i].tensor.defined()) outputs[i].tensor = output(o.tensor);
     } else {
       outputs[i].number = instance_.numbers[i];
     }

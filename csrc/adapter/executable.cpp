@@ -120,6 +120,7 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
       continue;
     }
     at::Tensor& t = v.tensor;
+    fit_scalar(expected, graph_->plan.inputs[i], t);
     if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
         t.layout() != c10::kStrided)
       wrong_input(instance, i, v);
@@ -132,6 +133,18 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
     if (t.sizes() != c10::IntArrayRef(expected.sizes)) wrong_input(instance, i, v);
     if (!same_strides(expected.sizes, t.strides(), expected.strides)) fit_strides(instance, i, t);
   }
+}
+
+/// Dynamo traces a Python float that it reads anew at each call (random.random()) as a tensor of
+/// the default dtype, and passes one of fp64.
+void Executable::fit_scalar(const InstanceInput& expected, const PlanInput& input,
+                            at::Tensor& t) const {
+  if (!t.defined() || t.dim() != 0 || input.written || !expected.sizes.empty()) return;
+  const c10::ScalarType dtype = to_torch(expected.dtype);
+  if (t.scalar_type() != c10::kDouble || dtype == c10::kDouble || !c10::isFloatingType(dtype))
+    return;
+  session_->compiler.add_guard_miss();
+  t = t.detach().to(dtype);
 }
 
 /// Kernels were compiled for certain strides; a tensor with others is copied.

@@ -100,6 +100,7 @@ struct PlanInput {
 struct PlanOutput {
   int tensor = -1;
   std::optional<Sym> number;
+  int same_as = -1;  // the earlier output that is the same tensor object; -1: an object of its own
 };
 
 /// Code of a kernel, ready to run: a function of the host or a kernel of the plan's device. What

@@ -89,6 +89,29 @@ def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callabl
     return run
 
 
+def is_nested_int(value: Any) -> bool:
+    """True for the size of a ragged dim: it stands for the lengths of many tensors and is no number."""
+    node = getattr(value, "node", None)
+    return node is not None and hasattr(node, "is_nested_int") and bool(node.is_nested_int())
+
+
+def without_nested_ints(
+    compiled: Callable[[list[Any]], Any], example_inputs: Sequence[Any]
+) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who passes sizes of ragged dims, which it takes as zeros: nothing depends on them."""
+    positions = [i for i, value in enumerate(example_inputs) if is_nested_int(value)]
+    if not positions:
+        return compiled
+
+    def run(inputs: list[Any]) -> Any:
+        for i in positions:
+            inputs[i] = 0
+        return compiled(inputs)
+
+    run._boxed_call = True  # type: ignore[attr-defined]
+    return run
+
+
 def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
     """A callable of one list that runs an FX graph as it is and that Dynamo does not trace."""
 
