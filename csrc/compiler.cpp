@@ -35,12 +35,20 @@ struct Unique {
 };
 
 /// Outputs that were one value in the captured graph are one object; passes also merge others.
-void mark_repeated(const std::vector<ValueId>& returned, std::vector<PlanOutput>& outputs) {
-  std::unordered_map<ValueId, size_t> first;
-  for (size_t i = 0; i < outputs.size(); ++i) {
-    if (returned[i] < 0) continue;
-    const size_t j = first.emplace(returned[i], i).first->second;
-    if (j < i && outputs[j].tensor == outputs[i].tensor) outputs[i].same_as = static_cast<int>(j);
+void relate_outputs(const std::vector<ValueId>& returned, Plan& plan) {
+  std::unordered_map<ValueId, int> of_value;
+  std::unordered_map<int, int> of_tensor, of_buffer;
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    PlanOutput& o = plan.outputs[i];
+    if (o.tensor < 0) continue;
+    const int at = static_cast<int>(i);
+    const int value = of_value.emplace(returned[i], at).first->second;
+    const int tensor = of_tensor.emplace(o.tensor, at).first->second;
+    const int buffer =
+        of_buffer.emplace(plan.tensors[static_cast<size_t>(o.tensor)].buffer, at).first->second;
+    if (value < at && plan.outputs[static_cast<size_t>(value)].tensor == o.tensor)
+      o.same_as = value;
+    if (buffer < at) o.shares = tensor < at ? tensor : buffer;
   }
 }
 
@@ -259,7 +267,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
   out->plan.device = s.target->device();
   if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
-  mark_repeated(returned, out->plan.outputs);
+  relate_outputs(returned, out->plan);
   for (const PlanOutput& o : out->plan.outputs)
     out->output_strides.push_back(
         o.tensor < 0 ? std::nullopt

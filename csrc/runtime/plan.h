@@ -100,7 +100,9 @@ struct PlanInput {
 struct PlanOutput {
   int tensor = -1;
   std::optional<Sym> number;
-  int same_as = -1;  // the earlier output that is the same tensor object; -1: an object of its own
+  // Earlier outputs, or -1:
+  int same_as = -1;  // the same tensor object
+  int shares = -1;   // in the same memory; the same tensor if one is
 };
 
 /// Code of a kernel, ready to run: a function of the host or a kernel of the plan's device. What

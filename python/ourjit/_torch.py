@@ -7,6 +7,7 @@ light and another torch release is checked against this file alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -49,8 +50,23 @@ def decompositions_by_name(names: Iterable[str]) -> dict[Any, Callable[..., Any]
     for name in names:
         overload = find_overload(name)
         if overload is not None and overload in table:
-            found[overload] = table[overload]
+            found[overload] = unless_data_dependent(table[overload])
     return found
+
+
+@functools.cache
+def unless_data_dependent(decomposition: Callable[..., Any]) -> Callable[..., Any]:
+    """`decomposition`, but an operator whose sizes only the data tells stays whole where they decide its parts."""
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    @functools.wraps(decomposition)
+    def decompose(*args: Any, **keywords: Any) -> Any:
+        try:
+            return decomposition(*args, **keywords)
+        except GuardOnDataDependentSymNode:
+            return NotImplemented
+
+    return decompose
 
 
 def find_overload(name: str) -> Any | None:

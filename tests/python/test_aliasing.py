@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from check import STRICT, strides
+from check import STRICT, compiled, strides
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -261,3 +261,35 @@ UNCOMPILED = {"as_strided of the input", "overlapping inputs mutated", "base and
 def test_seen_from_outside(name: str) -> None:
     fn, make = SHORT.get(name) or next((f, m) for f, m in NAMED.items() if f.__name__ == name)
     check(fn, make, strict=name not in UNCOMPILED)
+
+
+def test_pieces_of_an_input_are_views_to_autograd() -> None:
+    """AOTAutograd leaves views that come several at a time to the graph."""
+    for fn in (lambda x: x.unbind(0), lambda x: x.split(2)):
+        x = leaf(4, 3) * 1
+        pieces = compiled(fn)(x)
+        with pytest.raises(RuntimeError, match="is a view and is being modified inplace"):
+            pieces[0].mul_(2)
+
+
+def test_a_write_to_one_output_is_noticed_by_who_saved_another() -> None:
+    y, flat = compiled(lambda x: ((y := x.exp()), y.view(-1)))(torch.randn(4, 2))
+    loss = (leaf(4, 2) * y).sum()
+    flat.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+@pytest.mark.parametrize("fn", [lambda x, w: (x @ w.t()).sum(), lambda x, w: F.linear(x.sin(), w).cos().sum()])
+def test_a_step_between_forward_and_backward_is_noticed(fn: Program) -> None:
+    x, w = leaf(3, 4), leaf(5, 4)
+    loss = compiled(fn)(x, w)
+    with torch.no_grad():
+        w.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_one_value_is_one_object_and_two_values_are_two() -> None:
+    a, b, c = compiled(lambda x: ((y := x * 2), y, y.detach()))(torch.randn(4))
+    assert a is b and a is not c and a.data_ptr() == c.data_ptr()

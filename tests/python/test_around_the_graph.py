@@ -149,6 +149,19 @@ def test_python_random_numbers_are_inputs() -> None:
         assert_same(expected, jit(torch.ones(3)))
 
 
+@pytest.mark.parametrize("capture", [True, False])
+def test_sizes_that_the_data_tells(capture: bool) -> None:
+    def f(x: Tensor, n: Tensor) -> tuple[Tensor, ...]:
+        longer = torch.cat([x, torch.zeros(int(n.item()), 3)])
+        longer[:4] = 7
+        return longer, x[x > 0], x.nonzero(), torch.arange(3).repeat_interleave(torch.tensor([0, 2, 1]))
+
+    names = ("capture_scalar_outputs", "capture_dynamic_output_shape_ops")
+    with torch._dynamo.config.patch(dict.fromkeys(names, capture)):
+        for n in (0, 1, 5):
+            check(f, torch.randn(4, 3), torch.tensor(n))
+
+
 # --- functions of functions --------------------------------------------------------------------------
 
 
