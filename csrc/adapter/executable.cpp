@@ -1,5 +1,7 @@
 #include "adapter/executable.h"
 
+#include <torch/csrc/autograd/forward_grad.h>
+
 #include "adapter/call_frame.h"
 #include "adapter/dtypes.h"
 #include "base/error.h"
@@ -35,6 +37,16 @@ std::string type_of(const CallValue& v) {
   return is_plain(t) || !known ? s : "a tensor subclass or a lazy view, " + s;
 }
 
+/// A graph computes values alone: derivatives that inputs carry along would be lost in silence.
+void refuse_tangents(const std::vector<CallValue>& inputs) {
+  if (!torch::autograd::ForwardADLevel::try_get_by_idx(0)) return;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].tensor.defined() && inputs[i].tensor._fw_grad(0).defined())
+      OURJIT_RAISE(UserError) << "input " << i << " carries a forward-mode derivative, which does "
+                              << "not pass through a compiled graph: take it inside of the "
+                              << "compiled function";
+}
+
 }  // namespace
 
 Executable::Sized::~Sized() = default;
@@ -55,6 +67,7 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   if (inputs.size() != this->inputs())
     OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
                             << inputs.size();
+  refuse_tangents(inputs);
   for (const at::Tensor& c : constants_) inputs.push_back({c, std::nullopt});
   const std::shared_ptr<Sized> s = sized(bind_symbols(inputs));
   check_inputs(*s->instance, inputs);

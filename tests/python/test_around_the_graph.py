@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
+import ourjit
 import pytest
 import torch
 import torch.nn.functional as F
@@ -357,6 +358,15 @@ def test_derivatives_of_derivatives_are_refused_by_name() -> None:
     (g,) = torch.autograd.grad(compiled(lambda x: x.sin().sum())(x), x, create_graph=True)
     with pytest.raises(RuntimeError, match="double backward"):
         g.sum().backward()
+
+
+def test_forward_mode_derivatives_are_refused_not_lost() -> None:
+    f = compiled(lambda x: x.sin() * 2)
+    with torch.autograd.forward_ad.dual_level():
+        x = torch.autograd.forward_ad.make_dual(torch.randn(3), torch.ones(3))
+        with pytest.raises(ourjit.UserError, match="input 0 carries a forward-mode derivative"):
+            f(x)
+    assert_same(torch.ones(3).sin() * 2, f(torch.ones(3)))
 
 
 def test_hooks_run_once_each() -> None:
