@@ -39,8 +39,8 @@ class PlanBuilder {
     for (const PlannedStep& s : kernels_.steps)
       s.kernel >= 0 ? launch(s) : call(g_.node(f_.steps[s.steps.front()].node));
     for (const GraphOutput& o : g_.outputs)
-      plan_.outputs.push_back(o.value >= 0 ? PlanOutput{tensor(o.value), {}}
-                                           : PlanOutput{-1, o.number});
+      plan_.outputs.push_back(o.value >= 0 ? PlanOutput{tensor(o.value), {}, -1, -1}
+                                           : PlanOutput{-1, o.number, -1, -1});
     return std::move(plan_);
   }
 

@@ -34,6 +34,24 @@ struct Unique {
   std::shared_ptr<const KernelCode> code;
 };
 
+/// Outputs that were one value in the captured graph are one object; passes also merge others.
+void relate_outputs(const std::vector<ValueId>& returned, Plan& plan) {
+  std::unordered_map<ValueId, int> of_value;
+  std::unordered_map<int, int> of_tensor, of_buffer;
+  for (size_t i = 0; i < plan.outputs.size(); ++i) {
+    PlanOutput& o = plan.outputs[i];
+    if (o.tensor < 0) continue;
+    const int at = static_cast<int>(i);
+    const int value = of_value.emplace(returned[i], at).first->second;
+    const int tensor = of_tensor.emplace(o.tensor, at).first->second;
+    const int buffer =
+        of_buffer.emplace(plan.tensors[static_cast<size_t>(o.tensor)].buffer, at).first->second;
+    if (value < at && plan.outputs[static_cast<size_t>(value)].tensor == o.tensor)
+      o.same_as = value;
+    if (buffer < at) o.shares = tensor < at ? tensor : buffer;
+  }
+}
+
 /// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
 /// fallback.
 void count_calls(const Graph& g, const Options& options, const CallInfo& info, CompiledGraph& out) {
@@ -204,6 +222,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   context.deterministic_layout = s.options.keep_layout;
   context.parallel_rows = s.target->parallel_rows();
   context.atomic_adds = s.target->lowering().atomics;
+  std::vector<ValueId> returned;
+  for (const GraphOutput& o : captured.outputs) returned.push_back(o.value);
   Graph g = run_passes(std::move(captured), context,
                        [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
                          if (log.wants("passes"))
@@ -247,6 +267,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
   out->plan.device = s.target->device();
   if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
+  relate_outputs(returned, out->plan);
   for (const PlanOutput& o : out->plan.outputs)
     out->output_strides.push_back(
         o.tensor < 0 ? std::nullopt

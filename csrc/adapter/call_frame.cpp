@@ -22,6 +22,12 @@ struct BelowAutograd {
   UseProcessCache memory;
 };
 
+/// Autograd sees a write to one of two tensors in one memory by the version that both count.
+void share_version(const at::Tensor& t, const at::Tensor& with) {
+  if (!t.is_inference() && !with.is_inference())
+    t.unsafeGetTensorImpl()->set_version_counter(with.unsafeGetTensorImpl()->version_counter());
+}
+
 }  // namespace
 
 CallFrame::CallFrame(const PlanInstance& instance)
@@ -59,14 +65,15 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
   const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
   std::vector<CallValue> outputs(plan_outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
-    if (plan_outputs[i].tensor >= 0) {
-      for (size_t j = 0; j < i && !outputs[i].tensor.defined(); ++j)
-        // One object, but for autograd, which marks each output of a forward graph for itself.
-        if (plan_outputs[j].tensor == plan_outputs[i].tensor)
-          outputs[i].tensor = instance_.plan->name.starts_with("forward")
-                                  ? outputs[j].tensor.detach()
-                                  : outputs[j].tensor;
-      if (!outputs[i].tensor.defined()) outputs[i].tensor = output(plan_outputs[i].tensor);
+    const PlanOutput& o = plan_outputs[i];
+    if (o.same_as >= 0) {
+      outputs[i].tensor = outputs[static_cast<size_t>(o.same_as)].tensor;
+    } else if (o.shares >= 0 && plan_outputs[static_cast<size_t>(o.shares)].tensor == o.tensor) {
+      outputs[i].tensor = outputs[static_cast<size_t>(o.shares)].tensor.detach();
+    } else if (o.tensor >= 0) {
+      outputs[i].tensor = output(o.tensor);
+      if (o.shares >= 0 && !is_input(o.tensor))
+        share_version(outputs[i].tensor, outputs[static_cast<size_t>(o.shares)].tensor);
     } else {
       outputs[i].number = instance_.numbers[i];
     }
@@ -75,7 +82,8 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
 }
 
 /// A tensor that leaves the call: over memory allocated for it, of a library call's result or of an
-/// input.
+/// input. Of an input that autograd watches it is a view as autograd knows them, so that writing to
+/// either is noticed.
 at::Tensor CallFrame::output(int tensor) {
   const InstanceTensor& t = instance_.tensors[static_cast<size_t>(tensor)];
   const auto b = static_cast<size_t>(t.buffer);
@@ -91,7 +99,19 @@ at::Tensor CallFrame::output(int tensor) {
                       base.sizes() == c10::IntArrayRef(t.sizes) &&
                       same_strides(t.sizes, base.strides(), t.strides);
   if (itself) return base;
-  return tensor_within(base, to_torch(t.dtype), t.sizes, t.strides, t.byte_offset);
+  if (base.requires_grad() && base.scalar_type() == to_torch(t.dtype)) {
+    const at::NoGradGuard outside;
+    return base.as_strided(t.sizes, t.strides,
+                           base.storage_offset() + t.byte_offset / base.element_size());
+  }
+  at::Tensor within = tensor_within(base, to_torch(t.dtype), t.sizes, t.strides, t.byte_offset);
+  share_version(within, base);
+  return within;
+}
+
+bool CallFrame::is_input(int tensor) const {
+  const auto b = static_cast<size_t>(instance_.tensors[static_cast<size_t>(tensor)].buffer);
+  return instance_.plan->buffers[b].kind == BufferKind::Input;
 }
 
 bool CallFrame::profiles() const { return at::hasCallbacks(); }

@@ -38,6 +38,7 @@ class CallFrame final : public Host {
 
  private:
   at::Tensor output(int tensor);
+  bool is_input(int tensor) const;
   void clear();
 
   const PlanInstance& instance_;

@@ -1,5 +1,7 @@
 #include "adapter/executable.h"
 
+#include <torch/csrc/autograd/forward_grad.h>
+
 #include "adapter/call_frame.h"
 #include "adapter/dtypes.h"
 #include "base/error.h"
@@ -35,6 +37,16 @@ std::string type_of(const CallValue& v) {
   return is_plain(t) || !known ? s : "a tensor subclass or a lazy view, " + s;
 }
 
+/// A graph computes values alone: derivatives that inputs carry along would be lost in silence.
+void refuse_tangents(const std::vector<CallValue>& inputs) {
+  if (!torch::autograd::ForwardADLevel::try_get_by_idx(0)) return;
+  for (size_t i = 0; i < inputs.size(); ++i)
+    if (inputs[i].tensor.defined() && inputs[i].tensor._fw_grad(0).defined())
+      OURJIT_RAISE(UserError) << "input " << i << " carries a forward-mode derivative, which does "
+                              << "not pass through a compiled graph: take it inside of the "
+                              << "compiled function";
+}
+
 }  // namespace
 
 Executable::Sized::~Sized() = default;
@@ -55,6 +67,7 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   if (inputs.size() != this->inputs())
     OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
                             << inputs.size();
+  refuse_tangents(inputs);
   for (const at::Tensor& c : constants_) inputs.push_back({c, std::nullopt});
   const std::shared_ptr<Sized> s = sized(bind_symbols(inputs));
   check_inputs(*s->instance, inputs);
@@ -120,6 +133,7 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
       continue;
     }
     at::Tensor& t = v.tensor;
+    fit_scalar(expected, graph_->plan.inputs[i], t);
     if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
         t.layout() != c10::kStrided)
       wrong_input(instance, i, v);
@@ -132,6 +146,18 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
     if (t.sizes() != c10::IntArrayRef(expected.sizes)) wrong_input(instance, i, v);
     if (!same_strides(expected.sizes, t.strides(), expected.strides)) fit_strides(instance, i, t);
   }
+}
+
+/// Dynamo traces a Python float that it reads anew at each call (random.random()) as a tensor of
+/// the default dtype, and passes one of fp64.
+void Executable::fit_scalar(const InstanceInput& expected, const PlanInput& input,
+                            at::Tensor& t) const {
+  if (!t.defined() || t.dim() != 0 || input.written || !expected.sizes.empty()) return;
+  const c10::ScalarType dtype = to_torch(expected.dtype);
+  if (t.scalar_type() != c10::kDouble || dtype == c10::kDouble || !c10::isFloatingType(dtype))
+    return;
+  session_->compiler.add_guard_miss();
+  t = t.detach().to(dtype);
 }
 
 /// Kernels were compiled for certain strides; a tensor with others is copied.

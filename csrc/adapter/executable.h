@@ -73,6 +73,7 @@ class Executable {
   std::vector<int64_t> bind_symbols(const std::vector<CallValue>& inputs) const;
   std::shared_ptr<Sized> sized(const std::vector<int64_t>& symbol_values);
   void check_inputs(const PlanInstance& instance, std::vector<CallValue>& inputs) const;
+  void fit_scalar(const InstanceInput& expected, const PlanInput& input, at::Tensor& t) const;
   void fit_strides(const PlanInstance& instance, size_t i, at::Tensor& t) const;
   [[noreturn]] void wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const;
 

@@ -100,6 +100,9 @@ struct PlanInput {
 struct PlanOutput {
   int tensor = -1;
   std::optional<Sym> number;
+  // Earlier outputs, or -1:
+  int same_as = -1;  // the same tensor object
+  int shares = -1;   // in the same memory; the same tensor if one is
 };
 
 /// Code of a kernel, ready to run: a function of the host or a kernel of the plan's device. What

@@ -7,6 +7,7 @@ light and another torch release is checked against this file alone.
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
@@ -50,8 +51,23 @@ def decompositions_by_name(names: Iterable[str]) -> dict[Any, Callable[..., Any]
     for name in names:
         overload = find_overload(name)
         if overload is not None and overload in table:
-            found[overload] = table[overload]
+            found[overload] = unless_data_dependent(table[overload])
     return found
+
+
+@functools.cache
+def unless_data_dependent(decomposition: Callable[..., Any]) -> Callable[..., Any]:
+    """`decomposition`, but an operator whose sizes only the data tells stays whole where they decide its parts."""
+    from torch.fx.experimental.symbolic_shapes import GuardOnDataDependentSymNode
+
+    @functools.wraps(decomposition)
+    def decompose(*args: Any, **keywords: Any) -> Any:
+        try:
+            return decomposition(*args, **keywords)
+        except GuardOnDataDependentSymNode:
+            return NotImplemented
+
+    return decompose
 
 
 def find_overload(name: str) -> Any | None:
@@ -85,6 +101,29 @@ def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callabl
     def run(inputs: list[Any]) -> Any:
         del inputs[:tokens]
         return [*(None,) * tokens, *compiled(inputs)]
+
+    run._boxed_call = True  # type: ignore[attr-defined]
+    return run
+
+
+def is_nested_int(value: Any) -> bool:
+    """True for the size of a ragged dim: it stands for the lengths of many tensors and is no number."""
+    node = getattr(value, "node", None)
+    return node is not None and hasattr(node, "is_nested_int") and bool(node.is_nested_int())
+
+
+def without_nested_ints(
+    compiled: Callable[[list[Any]], Any], example_inputs: Sequence[Any]
+) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who passes sizes of ragged dims, which it takes as zeros: nothing depends on them."""
+    positions = [i for i, value in enumerate(example_inputs) if is_nested_int(value)]
+    if not positions:
+        return compiled
+
+    def run(inputs: list[Any]) -> Any:
+        for i in positions:
+            inputs[i] = 0
+        return compiled(inputs)
 
     run._boxed_call = True  # type: ignore[attr-defined]
     return run

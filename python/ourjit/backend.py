@@ -89,7 +89,8 @@ class Session:
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
         if self.options["cuda_graphs"]:
             executable = replayed(executable, self.options["target"], self.graphs)
-        return _torch.without_tokens(executable, leading_tokens(module))
+        run = _torch.without_tokens(executable, leading_tokens(module))
+        return _torch.without_nested_ints(run, example_inputs)
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
         log.warning("ourjit runs %s uncompiled: %s", name, reason)

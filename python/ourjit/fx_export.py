@@ -25,7 +25,7 @@ from typing import Any
 import torch
 
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, is_with_effects, symbolic_expression
+from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, symbolic_expression
 from ourjit.symbolic_numbers import float_value, size_text, symbol_text
 
 DTYPES: dict[torch.dtype, str] = {
@@ -147,8 +147,10 @@ class Exporter:
             self.inputs.append((node.name, self.tensor_type(value)))
         elif isinstance(value, torch.SymInt):
             text = str(symbolic_expression(value))
-            # A number that is not itself a symbol gets a name of its own: nothing refers to it.
-            symbol = text if text.isidentifier() else f"input_{len(self.inputs)}"
+            # A number that is not itself a symbol gets a name of its own: nothing refers to it. What refers to the
+            # size of a ragged dim is refused by `encode_other`.
+            named = text.isidentifier() and not is_nested_int(value)
+            symbol = text if named else f"input_{len(self.inputs)}"
             self.inputs.append((node.name, f"sym:{symbol}"))
         elif isinstance(value, int) and not isinstance(value, bool):
             self.inputs.append((node.name, f"sym:input_{len(self.inputs)}"))
@@ -186,6 +188,8 @@ class Exporter:
             return self.add_effect(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"higher-order operator {target}")
+        if _name(target) in _RESIZE_STORAGE:
+            raise Unsupported(f"{target} gives its operand other memory")
         loc = self.loc = self.location(node)
         try:
             if any(_is_symbolic_float(a) for a in node.args):
@@ -290,6 +294,8 @@ class Exporter:
 
     def encode_other(self, value: Any) -> Any:
         if isinstance(value, torch.SymInt):
+            if is_nested_int(value):
+                raise Unsupported(f"the size {value} of a ragged dim is used as a number")
             size = symbol_text(value)
             return size if isinstance(size, int) else ("sym", size)
         if isinstance(value, (torch.SymFloat, torch.SymBool)):
@@ -413,6 +419,8 @@ def _name(target: torch._ops.OpOverload) -> str:
         name = _names[target] = str(target)
     return name
 
+
+_RESIZE_STORAGE = {"inductor.resize_storage_bytes_.default", "aten.set_.source_Tensor", "aten.resize_.default"}
 
 # Schemas write defaults of these types as numbers; these are the only ones in use.
 _ENUM_DEFAULTS = {"Optional[ScalarType]": ("dtype", "i64"), "MemoryFormat": ("memory_format", "contiguous_format")}
