@@ -6,7 +6,6 @@ light and another torch release is checked against this file alone.
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -28,15 +27,18 @@ def aot_autograd(**keywords: Any) -> Callable[..., Any]:
 def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[..., Any]:
     """AOTAutograd's min-cut partition of a joint graph, after `prepare`.
 
-    Its own merging of equal nodes is switched off: that imports all of Inductor, half a second and 20 MB.
+    Its own merging of equal nodes is switched off: that imports all of Inductor, half a second and 20 MB. So is
+    torch's memory budget where there are seeds of random numbers: it would draw them again in the backward.
     """
     from torch._functorch import config
     from torch._functorch.partitioners import min_cut_rematerialization_partition
 
     def partition(joint_module: torch.fx.GraphModule, joint_inputs: Any, **keywords: Any) -> Any:
         prepare(joint_module.graph)
-        without_cse = config.patch(cse=False) if hasattr(config, "cse") else contextlib.nullcontext()
-        with without_cse:
+        settings: dict[str, Any] = {"cse": False}
+        if any(str(node.target) == "ourjit.rng_seed.default" for node in joint_module.graph.nodes):
+            settings["activation_memory_budget"] = 1.0
+        with config.patch({name: value for name, value in settings.items() if hasattr(config, name)}):
             return min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
 
     return partition

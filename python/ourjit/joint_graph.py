@@ -21,7 +21,10 @@ def prepare(graph: torch.fx.Graph) -> None:
     for node in graph.nodes:
         if node.op != "call_function":
             continue
-        if node.target in random_ops.RECOMPUTED:
+        if node.target is random_ops.rng_seed:
+            # A checkpointed region asks for all to be computed again, and a second seed is another one.
+            node.meta["recompute"] = CheckpointPolicy.MUST_SAVE
+        elif node.target in random_ops.RECOMPUTED:
             node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
         elif node.target is torch.ops.aten.eq.Tensor and all(map(_is_narrow, node.args)):
             for operand in node.args:

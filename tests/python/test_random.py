@@ -17,6 +17,7 @@ from torch import Tensor
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
+from torch.utils.checkpoint import checkpoint
 
 
 def dropout(x: Tensor) -> Tensor:
@@ -130,6 +131,21 @@ def test_models_with_randomness(name: str) -> None:
     spread = losses.std() + jit_losses.std() + 1e-3 * losses.mean().abs()
     assert (losses.mean() - jit_losses.mean()).abs() < 4 * spread
     assert_no_fallbacks()
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("name", ["dropout", "rand_like", "randn"])
+def test_a_checkpointed_region_draws_the_same_numbers_again(name: str, reentrant: bool) -> None:
+    def region(x: Tensor) -> Tensor:
+        return x.exp() * RANDOM_ON_GPUS[name](torch.ones_like(x))
+
+    for budget in (1.0, 0.0):
+        x = torch.randn(32, 32, requires_grad=True)
+        with torch._functorch.config.patch(activation_memory_budget=budget):
+            y = compiled(lambda x: checkpoint(region, x, use_reentrant=reentrant))(x)
+            y.sum().backward()
+        torch.testing.assert_close(x.grad, y.detach())
+        torch.compiler.reset()
 
 
 def test_fallback_random_draws_as_eager_does() -> None:
