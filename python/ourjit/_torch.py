@@ -6,6 +6,7 @@ light and another torch release is checked against this file alone.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
@@ -88,6 +89,19 @@ def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
     hidden: Callable[..., Any] = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
     hidden._is_wrapped_bw_compiler = True  # type: ignore[attr-defined]
     return hidden
+
+
+_KEYS = {
+    name: getattr(torch._C, f"_dispatch_tls_local_{name}_set")()
+    for name in ("include", "exclude")
+    if hasattr(torch._C, f"_dispatch_tls_local_{name}_set")
+}
+
+
+def as_user_code() -> contextlib.AbstractContextManager[Any]:
+    """Operators dispatch as where users call them, though the caller is an operator itself."""
+    guard = getattr(torch._C, "_ForceDispatchKeyGuard", None)
+    return contextlib.nullcontext() if guard is None else guard(_KEYS["include"], _KEYS["exclude"])
 
 
 def is_with_effects(target: Any) -> bool:

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch
+from ourjit import _C, _gpu, _torch, higher_order
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -73,6 +73,7 @@ class Session:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
             graph, constants = export_graph(module, name, saved, example_inputs)
             executable = self.compiler.compile(graph, constants=constants)
+            higher_order.forget_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise

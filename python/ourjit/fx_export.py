@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs}:
+The graph is a dict {name, inputs, nodes, outputs, calls}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -11,12 +11,14 @@ The graph is a dict {name, inputs, nodes, outputs}:
   order, keyword arguments and defaults filled in; see `Exporter.encode`. The type of a None or unused result is None.
 * `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
   None.
+* `calls`: numbers of the nodes that Python runs (`higher_order`).
 
 Constants that the graph holds become additional inputs behind the others.
 """
 
 from __future__ import annotations
 
+import itertools
 import operator
 import struct
 from collections.abc import Mapping, Sequence
@@ -24,6 +26,7 @@ from typing import Any
 
 import torch
 
+from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, symbolic_expression
 from ourjit.symbolic_numbers import float_value, size_text, symbol_text
@@ -74,7 +77,7 @@ def export_graph(
     The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
     graph really returned, while the nodes of the backward graph still tell those of its trace.
     The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
-    Raises Unsupported for a graph that cannot be written so: higher-order operators, numbers computed from tensors.
+    Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
     exporter = Exporter(module, name, example_inputs)
     graph, constants = exporter.run()
@@ -105,6 +108,8 @@ class Exporter:
         self.inputs: list[tuple[str, Any]] = []
         self.nodes: list[tuple[Any, ...]] = []
         self.constants: list[torch.Tensor] = []
+        self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
+        self.calls: list[int] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
@@ -137,6 +142,7 @@ class Exporter:
         for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
             outputs.append(self.encode_output(result))
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
+        graph["calls"] = self.calls
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
@@ -164,7 +170,8 @@ class Exporter:
         for part in str(node.target).split("."):
             constant = getattr(constant, part)
         if not isinstance(constant, torch.Tensor):
-            raise Unsupported(f"higher-order operator with the subgraph {node.target}")
+            self.others[node] = constant
+            return
         self.inputs.append((node.name, self.tensor_type(constant)))
         self.constants.append(constant)
         self.values[node] = self.count
@@ -186,8 +193,10 @@ class Exporter:
             return
         if is_with_effects(target):
             return self.add_effect(node)
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            return self.add_higher_order(node)
         if not isinstance(target, torch._ops.OpOverload):
-            raise Unsupported(f"higher-order operator {target}")
+            raise Unsupported(f"{target} is no operator")
         if _name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
         loc = self.loc = self.location(node)
@@ -225,6 +234,36 @@ class Exporter:
         args = self.arguments(target, given, node.kwargs)
         self.nodes.append((_name(target), args, (), (), self.location(node)))
         self.values[node] = (None, None)
+
+    def add_higher_order(self, node: torch.fx.Node) -> None:
+        """A call that hands tensors and numbers to Python; results that are None are none of its results."""
+        tensors: list[torch.fx.Node] = []
+        numbers: list[Any] = []
+        for operand in node.all_input_nodes:
+            if operand in self.others:
+                continue
+            value = operand.meta.get("val")
+            if isinstance(value, torch.Tensor) or operand.op == "get_attr":
+                tensors.append(operand)
+            elif isinstance(value, (int, torch.SymInt)):
+                numbers.append(self.encode(value))
+            else:
+                raise Unsupported(f"higher-order operator {node.target} of a {type(value).__name__}")
+        value = node.meta.get("val")
+        given = (value,) if isinstance(value, torch.Tensor) else tuple(value or ())
+        results = [r for r in given if r is not None]
+        if not tensors or not all(isinstance(r, torch.Tensor) for r in results):
+            raise Unsupported(f"higher-order operator {node.target} with results that are no tensors")
+        target = higher_order.operator_of(node.target)
+        call = higher_order.add_call(node, tensors, self.others)
+        self.calls.append(call)
+        args = (call, [self.encode(t) for t in tensors], numbers)
+        names = tuple(f"{node.name}.{i}" for i in range(len(results)))
+        self.nodes.append((_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node)))
+        places = itertools.count(self.count)
+        values = tuple(None if r is None else next(places) for r in given)
+        self.values[node] = values[0] if isinstance(value, torch.Tensor) else values
+        self.count += len(results)
 
     def reads_tensor_data(self, node: torch.fx.Node) -> bool:
         """True if a number-valued node depends on elements of a tensor, not on its shape alone."""

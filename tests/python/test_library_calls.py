@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+
 import ourjit
 import pytest
 import torch
 import torch.nn.functional as F
 from check import assert_no_fallbacks, check_function, compiled
+from ourjit import higher_order
 from torch import Tensor
 
 
@@ -59,8 +62,40 @@ def test_results_that_nobody_wants() -> None:
 
 
 def test_calls_are_told_from_fallbacks() -> None:
-    f = torch.compile(lambda x: (x.sort().values + 1, torch.special.airy_ai(x)), backend="ourjit")
+    f = torch.compile(lambda x: (x.sort().values + 1, torch.igamma(x, x)), backend="ourjit")
     f(torch.randn(4))
     stats = ourjit.stats()
     assert set(stats["library_calls"]) == {"aten.sort.default"}
-    assert stats["fallbacks"] == {"aten.special_airy_ai.default": {"count": 1, "reason": "no rule for this operator"}}
+    assert stats["fallbacks"] == {"aten.igamma.default": {"count": 1, "reason": "no rule for this operator"}}
+
+
+def test_higher_order_operators_are_calls_for_as_long_as_their_graph_lives() -> None:
+    def f(x: Tensor) -> Tensor:
+        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (x * 2,)) + 1
+
+    jit = compiled(f, dynamic=True)
+    for x in (torch.ones(3), -torch.ones(3), torch.ones(5)):
+        torch.testing.assert_close(jit(x), f(x))
+    check_function(f, torch.randn(3, requires_grad=True))
+    assert "ourjit.higher_order.cond" in ourjit.stats()["library_calls"]
+    assert higher_order._calls
+    del jit
+    torch.compiler.reset()
+    gc.collect()
+    assert not higher_order._calls
+
+
+def test_custom_operators_that_write_to_their_inputs_are_calls() -> None:
+    with torch.library._scoped_library("ourjit_test", "FRAGMENT") as library:
+        library.define("shift_(Tensor(a!) x, Tensor y) -> Tensor")
+        library.impl("shift_", lambda x, y: x.add_(y) * 2, "CompositeExplicitAutograd")
+        library.impl("shift_", lambda x, y: torch.empty_like(x), "Meta")
+
+        def f(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+            z = x * 2
+            w = torch.ops.ourjit_test.shift_(z[1:], y)
+            torch.ops.ourjit_test.shift_(x, y)
+            return z + 1, w - 1
+
+        check_function(f, torch.randn(3, 4), torch.randn(4))
+        assert "ourjit.higher_order.auto_functionalized_v2" in ourjit.stats()["library_calls"]

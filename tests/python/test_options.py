@@ -123,15 +123,6 @@ def test_a_graph_at_which_the_compiler_fails_runs_uncompiled(monkeypatch: pytest
         torch.compile(torch.cos, backend="ourjit", options={"strict": True})(x)
 
 
-def test_higher_order_operators_run_uncompiled() -> None:
-    def f(x: Tensor) -> Tensor:
-        return torch.cond(x.sum() > 0, lambda x: x.sin(), lambda x: x.cos(), (x,)) + 1
-
-    x = torch.ones(3)
-    torch.testing.assert_close(torch.compile(f, backend="ourjit")(x), f(x))
-    assert ourjit.stats()["fallbacks"]["graph"]["count"] == 1
-
-
 def test_explain_names_everything() -> None:
     case = CASES["mlp"]
     model = case.build(0.0)

@@ -1,0 +1,71 @@
+"""Higher-order operators (torch.cond, custom operators that write to their inputs, ...) as library calls.
+
+A node of one becomes a call of an operator on tensors alone, `ourjit::higher_order.<name>`, whose Python side runs the
+node as PyTorch runs it: subgraphs are not compiled, everything around them is.
+"""
+
+from __future__ import annotations
+
+import itertools
+import weakref
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils._pytree import tree_leaves
+
+from ourjit._torch import as_user_code
+
+_library = torch.library.Library("ourjit", "FRAGMENT")
+_defined: set[str] = set()
+_numbers = itertools.count()
+_calls: dict[int, Callable[[Sequence[Tensor], Sequence[int]], list[Tensor]]] = {}
+
+
+def operator_of(target: Any) -> torch._ops.OpOverload:
+    """(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[], for the nodes of a higher-order operator."""
+    name = target.name()
+    if name not in _defined:
+        _library.define(f"higher_order.{name}(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[]")
+        _library.impl(f"higher_order.{name}", _run, "CompositeExplicitAutograd")
+        _defined.add(name)
+    return getattr(torch.ops.ourjit.higher_order, name)
+
+
+def add_call(node: torch.fx.Node, tensors: Sequence[torch.fx.Node], others: dict[torch.fx.Node, Any]) -> int:
+    """The number under which a node is run. `others`: what its operands are that are neither tensors nor numbers."""
+    target: Any = node.target
+    arguments, keywords = node.args, node.kwargs
+    places = {operand: i for i, operand in enumerate(tensors)}
+    sizes = [n for n in node.all_input_nodes if n not in places and n not in others]
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def call(given: Sequence[Tensor], numbers: Sequence[int]) -> list[Tensor]:
+        values = {**others, **dict(zip(sizes, numbers, strict=True))}
+
+        def value(operand: torch.fx.Node) -> Any:
+            return given[places[operand]] if operand in places else values[operand]
+
+        results = target(*torch.fx.map_arg(arguments, value), **torch.fx.map_arg(keywords, value))
+        own = {t.untyped_storage().data_ptr() for t in given}
+        return [
+            t.clone() if t.untyped_storage().data_ptr() in own else t
+            for t in tree_leaves(results)
+            if isinstance(t, Tensor)
+        ]
+
+    number = next(_numbers)
+    _calls[number] = call
+    return number
+
+
+def forget_with(owner: Any, calls: Sequence[int]) -> None:
+    """Drops the calls when nobody holds `owner` any more."""
+    for number in calls:
+        weakref.finalize(owner, _calls.pop, number, None)
+
+
+def _run(call: int, tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[Tensor]:
+    with as_user_code(), torch.no_grad():
+        return _calls[call](tensors, numbers)
