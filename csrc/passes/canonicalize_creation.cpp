@@ -40,22 +40,6 @@ void arange_step(AtenCall& c) { range(c, 0, 2); }
 /// length, start, step
 void prims_iota(AtenCall& c) { range(c, 1, 2); }
 
-/// start, end, steps: counted from the nearer end, so that both ends are exact.
-void linspace(AtenCall& c) {
-  const DType t = c.out().dtype;
-  require(is_float(t) && !c.is_tensor(0) && !c.is_tensor(1), "linspace of integers or tensors");
-  const int64_t n = c.integer(2);
-  const double start = c.real(0), end = c.real(1);
-  if (n <= 1) return filled(c, number(c.b, start, t));
-  const DType compute = compute_dtype(t);
-  double step = (end - start) / static_cast<double>(n - 1);
-  if (compute == DType::f32)
-    step = (static_cast<float>(end) - static_cast<float>(start)) / static_cast<float>(n - 1);
-  const Expr i = iota(c.b, n, compute, 0, 1);
-  const Expr up = i * step + start, down = end - (static_cast<double>(n - 1) - i) * step;
-  c.done(where(i < static_cast<double>(n / 2), up, down));
-}
-
 void eye(AtenCall& c) {
   const TensorType& t = c.out();
   const Expr row = iota(c.b, t.sizes[0], DType::i64, 0, 2);
@@ -104,7 +88,6 @@ std::vector<AtenRule> creation_rules() {
       {"aten.arange.start", arange_start},
       {"aten.arange.start_step", arange_step},
       {"prims.iota.default", prims_iota},
-      {"aten.linspace.default", linspace},
       {"aten.eye.default", eye},
       {"aten.eye.m", eye},
       {"ourjit.uniform.default", uniform},

@@ -146,10 +146,10 @@ void index_put(AtenCall& c) {
   c.done(at.order == all_dims(x.rank()) ? result : Expr{&c.b, c.b.permute(result.v, inverse)});
 }
 
-/// Lines of dim `dim` (argument 1) at a 1-d or 0-d index (argument 2).
+/// Lines of dim `dim` (argument 1) at a 1-d or 0-d index (argument 2). A 0-d tensor is one line.
 void put_lines(AtenCall& c, const Expr& updates, bool add) {
-  const Expr x = c.expr(0);
-  require(x.rank() > 0, "a 0-d tensor has no lines");
+  Expr x = c.expr(0);
+  if (x.rank() == 0) x = reshape(x, {Sym(1)});
   Expr index = c.expr(2, DType::i64);
   if (index.rank() == 0) index = reshape(index, {Sym(1)});
   const int64_t dim = c.dim(1, x.rank());
@@ -158,7 +158,7 @@ void put_lines(AtenCall& c, const Expr& updates, bool add) {
   const Expr fitted = updates.sizes() == sizes ? updates
                       : updates.rank() == 0    ? expand(updates, sizes)
                                                : reshape(updates, sizes);
-  c.done(put(x, dim, {index}, fitted, add));
+  c.done(reshape(put(x, dim, {index}, fitted, add), c.out().sizes));
 }
 
 /// self, index, source, accumulate: as if self were flat.

@@ -183,6 +183,14 @@ def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
         reported.extend(strides)
 
 
+def is_negative(number: Any) -> bool:
+    """True for a symbolic int that is negative, False for one that is not; from now on, guards keep it so.
+
+    A number that data decide is taken for positive: its uses ask for its sign themselves.
+    """
+    return isinstance(number, torch.SymInt) and number.node.has_hint() and bool(number < 0)
+
+
 def is_one_by_guards(size: torch.SymInt) -> bool | None:
     """Whether a size that is 1 for the traced inputs is 1 wherever the guards hold; None if it is not 1 for them.
 

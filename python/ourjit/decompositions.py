@@ -18,7 +18,7 @@ _LONG_TAIL = """
     aten._weight_norm_interface.default aten._weight_norm_interface_backward.default
     aten.affine_grid_generator.default aten.block_diag.default aten.channel_shuffle.default aten.col2im.default
     aten.cudnn_batch_norm.default aten.cudnn_batch_norm_backward.default aten.dist.default aten.expand_copy.default
-    aten.grid_sampler_2d.default aten.im2col.default aten.isin.Tensor_Tensor aten.logspace.default
+    aten.grid_sampler_2d.default aten.im2col.default aten.isin.Tensor_Tensor aten.linspace.default aten.logspace.default
     aten.margin_ranking_loss.default aten.masked_scatter.default aten.miopen_batch_norm.default
     aten.miopen_batch_norm_backward.default aten.multi_margin_loss.default
     aten.multilabel_margin_loss_forward.default aten.mv.default aten.mvlgamma.default aten.pixel_shuffle.default

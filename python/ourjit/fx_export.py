@@ -29,7 +29,7 @@ import torch
 from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, symbolic_expression
-from ourjit.symbolic_numbers import float_value, size_text, symbol_text
+from ourjit.symbolic_numbers import float_value, from_the_front, is_symbolic_float, size_text, symbol_text, with_tensors
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -153,11 +153,11 @@ class Exporter:
             self.inputs.append((node.name, self.tensor_type(value)))
         elif isinstance(value, torch.SymInt):
             text = str(symbolic_expression(value))
-            # A number that is not itself a symbol gets a name of its own: nothing refers to it. What refers to the
-            # size of a ragged dim is refused by `encode_other`.
-            named = text.isidentifier() and not is_nested_int(value)
-            symbol = text if named else f"input_{len(self.inputs)}"
-            self.inputs.append((node.name, f"sym:{symbol}"))
+            # A number that is not itself a symbol gets a name of its own, as a symbol of the tracer would have: s.. if
+            # guards know its sign, else u.. . What refers to the size of a ragged dim is refused by `encode_other`.
+            if not text.isidentifier() or is_nested_int(value):
+                text = f"{'u' if is_nested_int(value) or not value.node.has_hint() else 's'}_input_{len(self.inputs)}"
+            self.inputs.append((node.name, f"sym:{text}"))
         elif isinstance(value, int) and not isinstance(value, bool):
             self.inputs.append((node.name, f"sym:input_{len(self.inputs)}"))
         else:
@@ -201,9 +201,9 @@ class Exporter:
             raise Unsupported(f"{target} gives its operand other memory")
         loc = self.loc = self.location(node)
         try:
-            if any(_is_symbolic_float(a) for a in node.args):
-                target = _with_tensors(target)
-            args = self.arguments(target, node.args, node.kwargs)
+            if any(is_symbolic_float(a) for a in node.args):
+                target = with_tensors(target)
+            args = self.arguments(target, from_the_front(target, node.args), node.kwargs)
             if isinstance(value, torch.Tensor):
                 names: tuple[str, ...] = (node.name,)
                 types: tuple[Any, ...] = (self.tensor_type(value),)
@@ -409,26 +409,6 @@ def free_strides(graph: Graph, free: slice) -> None:
             continue
         if all(isinstance(stride, int) for stride in types[output[1]][2]):
             outputs[i] = (*output, "free")
-
-
-def _is_symbolic_float(argument: Any) -> bool:
-    value = argument.meta.get("val") if isinstance(argument, torch.fx.Node) else argument
-    return isinstance(value, torch.SymFloat)
-
-
-# Overloads that take a number, and those that take a 0-d tensor in its place.
-_TENSOR_OVERLOADS = {"Scalar": "Tensor", "Tensor_Scalar": "Tensor_Tensor", "Tensor": "Tensor"}
-_TAKE_BOTH = {"aten.full.default", "aten.scalar_tensor.default"}
-
-
-def _with_tensors(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
-    """The overload of an operator to which symbolic floats, which become 0-d tensors, can be given."""
-    if _name(target) in _TAKE_BOTH:
-        return target
-    overload = _TENSOR_OVERLOADS.get(target._overloadname, "")
-    if overload not in target.overloadpacket.overloads():
-        raise Unsupported("a symbolic float where only a number can stand")
-    return getattr(target.overloadpacket, overload)
 
 
 def _user_line(trace: str) -> str:

@@ -8,9 +8,10 @@ from functools import reduce
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
+import torch
 
 from ourjit._C import Unsupported
-from ourjit._torch import is_one_by_guards, symbolic_expression
+from ourjit._torch import is_negative, is_one_by_guards, symbolic_expression
 
 Emit = Callable[[str, Sequence[Any]], tuple[str, int]]
 """Appends a call (target, encoded arguments) with a 0-d f64 result; its encoded value."""
@@ -136,3 +137,49 @@ def float_value(e: Any, emit: Emit) -> tuple[str, int]:
         values = [float_value(argument, emit) for argument in e.args]
         return reduce(lambda x, y: binary(_BINARY[kind], x, y), values)
     raise Unsupported(f"symbolic number {e} uses {kind}")
+
+
+# --- arguments ---------------------------------------------------------------------------------------
+
+
+def is_symbolic_float(argument: Any) -> bool:
+    return isinstance(_traced(argument), torch.SymFloat)
+
+
+# Overloads that take a number, and those that take a 0-d tensor in its place.
+_TENSOR_OVERLOADS = {"Scalar": "Tensor", "Tensor_Scalar": "Tensor_Tensor", "Tensor": "Tensor"}
+_TAKE_BOTH = {"aten.full.default", "aten.scalar_tensor.default"}
+
+
+def with_tensors(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
+    """The overload of an operator to which symbolic floats, which become 0-d tensors, can be given."""
+    if str(target) in _TAKE_BOTH:
+        return target
+    overload = _TENSOR_OVERLOADS.get(target._overloadname, "")
+    if overload not in target.overloadpacket.overloads():
+        raise Unsupported("a symbolic float where only a number can stand")
+    return getattr(target.overloadpacket, overload)
+
+
+# Arguments that count from the end of a dim where they are negative.
+_POSITIONS = {"index", "start", "end"}
+
+
+def from_the_front(target: torch._ops.OpOverload, args: Sequence[Any]) -> Sequence[Any]:
+    """Symbolic positions in a dim that the trace found negative, and guards keep so, as counted from the front."""
+    names = [argument.name for argument in target._schema.arguments]
+    if "dim" not in names or not any(
+        name in _POSITIONS and is_negative(value := _traced(arg)) for name, arg in zip(names, args, strict=False)
+    ):
+        return args
+    dim = args[names.index("dim")] if len(args) > names.index("dim") else 0
+    sizes = _traced(args[0]).shape if "input_sizes" not in names else args[names.index("input_sizes")]
+    size = _traced(sizes[dim])
+    return [
+        torch.sym_max(0, size + value) if name in _POSITIONS and is_negative(value := _traced(arg)) else arg
+        for name, arg in zip(names, args, strict=False)
+    ]
+
+
+def _traced(argument: Any) -> Any:
+    return argument.meta.get("val") if isinstance(argument, torch.fx.Node) else argument

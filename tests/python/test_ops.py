@@ -483,6 +483,31 @@ def test_dynamic_shapes(name: str) -> None:
     assert_no_fallbacks()
 
 
+POSITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
+    "slice": lambda x, n: x[n:] * 2,
+    "slice from the end": lambda x, n: x[-n:] * 2,
+    "slice to": lambda x, n: x[:n] * 2,
+    "select": lambda x, n: x[n] * 2,
+    "select_scatter": lambda x, n: torch.select_scatter(x, x[0] * 2, 0, n),
+    "slice_scatter": lambda x, n: torch.slice_scatter(x, x[:2] * 2, 0, n, n + 2),
+    "narrow": lambda x, n: x.narrow(0, n, 1) * 2,
+    "diagonal": lambda x, n: x.diagonal(n).sum() * x,
+}
+
+
+@pytest.mark.parametrize("name", POSITIONS)
+def test_positions_that_are_arguments(name: str) -> None:
+    """Negative ones count from the end, whether they were so at the first call or not."""
+    fn = POSITIONS[name]
+    f = compiled(fn, dynamic=True)
+    for n in (-3, -4, 2, 3, -5):
+        x, y = (torch.arange(30.0).view(10, 3).requires_grad_() for _ in range(2))
+        expected, got = fn(x, n), f(y, n)
+        assert_same(expected, got, what="output")
+        assert_same(*(torch.autograd.grad(o.square().sum(), i) for o, i in ((expected, x), (got, y))), what="gradient")
+    assert_no_fallbacks()
+
+
 def test_sizes_that_guards_make_one() -> None:
     """A slice of computed length broadcasts where it has one element."""
     check_function(lambda x: x * x + x[:, :, -2:2:2], torch.randn(1, 2, 2), dynamic=True)

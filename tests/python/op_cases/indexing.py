@@ -77,6 +77,11 @@ case(
     of(((4, 5), mask((4, 5))), ((4, 5), mask((4,)))),
 )
 case(
+    "lines_of_0d",
+    lambda x, i: (x.sum().index_add(0, i, x[0]), x.sum().index_copy(0, i, x[1]), x.sum().index_fill(0, i, 3)),
+    of(((4,), index((1,), 1))),
+)
+case(
     "masked_put_rows",
     lambda x, v, m: (x.index_put((m,), v), x.index_put((m,), v[None], accumulate=True)),
     of(((4, 6, 5), (5,), mask((4, 6))), ((4, 6, 5), (6, 1), mask((4,)))),
