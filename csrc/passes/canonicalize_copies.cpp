@@ -135,9 +135,8 @@ void put_diagonal(AtenCall& c, const Expr& x, const Expr* others, int64_t offset
   const Expr here = eq(diagonal_number(c, plane), static_cast<double>(offset));
   std::vector<int64_t> planes_last = other_dims(rank, {row, column});
   planes_last.insert(planes_last.end(), {row, column});
-  const Expr matrix =
-      others ? where(here, by_row, Expr{&c.b, c.b.permute(others->v, planes_last)})
-             : where(here, by_row, 0);
+  const Expr matrix = others ? where(here, by_row, Expr{&c.b, c.b.permute(others->v, planes_last)})
+                             : where(here, by_row, 0);
   std::vector<int64_t> order(planes_last.size());
   for (size_t d = 0; d < order.size(); ++d)
     order[static_cast<size_t>(planes_last[d])] = static_cast<int64_t>(d);

@@ -32,9 +32,8 @@ std::optional<Block> block_of(const std::vector<Sym>& sizes, const std::vector<S
   const auto stride = [&](int64_t d) { return strides[static_cast<size_t>(d)]; };
   const auto known = [&](int64_t d) { return stride(d).is_const(); };
   if (std::all_of(block.order.begin(), block.order.end(), known))
-    std::stable_sort(block.order.begin(), block.order.end(), [&](int64_t a, int64_t b) {
-      return stride(a).value() > stride(b).value();
-    });
+    std::stable_sort(block.order.begin(), block.order.end(),
+                     [&](int64_t a, int64_t b) { return stride(a).value() > stride(b).value(); });
   for (const int64_t d : block.order) block.sizes.push_back(sizes[static_cast<size_t>(d)]);
   const std::vector<Sym> dense = contiguous_strides(block.sizes);
   for (size_t k = 0; k < block.order.size(); ++k)
