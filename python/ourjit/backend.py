@@ -73,7 +73,7 @@ class Session:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
             graph, constants = export_graph(module, name, saved, example_inputs)
             executable = self.compiler.compile(graph, constants=constants)
-            higher_order.forget_with(executable, graph["calls"])
+            higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise

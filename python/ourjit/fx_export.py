@@ -11,7 +11,7 @@ The graph is a dict {name, inputs, nodes, outputs, calls}:
   order, keyword arguments and defaults filled in; see `Exporter.encode`. The type of a None or unused result is None.
 * `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
   None.
-* `calls`: numbers of the nodes that Python runs (`higher_order`).
+* `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
 
 Constants that the graph holds become additional inputs behind the others.
 """
@@ -109,7 +109,7 @@ class Exporter:
         self.nodes: list[tuple[Any, ...]] = []
         self.constants: list[torch.Tensor] = []
         self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
-        self.calls: list[int] = []
+        self.calls: list[higher_order.Call] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
@@ -255,9 +255,9 @@ class Exporter:
         if not tensors or not all(isinstance(r, torch.Tensor) for r in results):
             raise Unsupported(f"higher-order operator {node.target} with results that are no tensors")
         target = higher_order.operator_of(node.target)
-        call = higher_order.add_call(node, tensors, self.others)
+        number, call = higher_order.add_call(node, tensors, self.others)
         self.calls.append(call)
-        args = (call, [self.encode(t) for t in tensors], numbers)
+        args = (number, [self.encode(t) for t in tensors], numbers)
         names = tuple(f"{node.name}.{i}" for i in range(len(results)))
         self.nodes.append((_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node)))
         places = itertools.count(self.count)

@@ -20,7 +20,10 @@ from ourjit._torch import as_user_code
 _library = torch.library.Library("ourjit", "FRAGMENT")
 _defined: set[str] = set()
 _numbers = itertools.count()
-_calls: dict[int, Callable[[Sequence[Tensor], Sequence[int]], list[Tensor]]] = {}
+
+Call = Callable[[Sequence[Tensor], Sequence[int]], list[Tensor]]
+# Whoever may make a call holds it.
+_calls: weakref.WeakValueDictionary[int, Call] = weakref.WeakValueDictionary()
 
 
 def operator_of(target: Any) -> torch._ops.OpOverload:
@@ -33,8 +36,10 @@ def operator_of(target: Any) -> torch._ops.OpOverload:
     return getattr(torch.ops.ourjit.higher_order, name)
 
 
-def add_call(node: torch.fx.Node, tensors: Sequence[torch.fx.Node], others: dict[torch.fx.Node, Any]) -> int:
-    """The number under which a node is run. `others`: what its operands are that are neither tensors nor numbers."""
+def add_call(
+    node: torch.fx.Node, tensors: Sequence[torch.fx.Node], others: dict[torch.fx.Node, Any]
+) -> tuple[int, Call]:
+    """What runs a node, and its number. `others`: the operands that are neither tensors nor numbers."""
     target: Any = node.target
     arguments, keywords = node.args, node.kwargs
     places = {operand: i for i, operand in enumerate(tensors)}
@@ -57,13 +62,12 @@ def add_call(node: torch.fx.Node, tensors: Sequence[torch.fx.Node], others: dict
 
     number = next(_numbers)
     _calls[number] = call
-    return number
+    return number, call
 
 
-def forget_with(owner: Any, calls: Sequence[int]) -> None:
-    """Drops the calls when nobody holds `owner` any more."""
-    for number in calls:
-        weakref.finalize(owner, _calls.pop, number, None)
+def hold_with(owner: Any, calls: list[Call]) -> None:
+    """Keeps the calls for as long as somebody holds `owner`."""
+    weakref.finalize(owner, calls.clear)
 
 
 def _run(call: int, tensors: Sequence[Tensor], numbers: Sequence[int]) -> list[Tensor]:
