@@ -61,20 +61,41 @@ bool wraps(DType to, DType between, DType from) {
          dtype_bytes(to) <= dtype_bytes(between);
 }
 
-/// A copy of `n`'s operand that nothing needs to be apart.
-bool idle_copy(const Graph& old, const Escapes& escapes, std::vector<bool>& leaves, const Node& n) {
-  const ValueId x = n.operands[0], y = n.results[0];
-  if (escapes.called(y) && old.type(x).strides != old.type(y).strides) return false;
-  if (!escapes.leaves(y)) return true;
-  // What leaves needs memory of its own: the operand's will do if the operand is computed and
-  // leaves in no other way.
-  const Node* def = old.def(x);
-  const bool computed = def && op_category(def->op) != OpCategory::View && def->op != Op::copy_to &&
-                        def->op != Op::call;
-  if (!computed || leaves[static_cast<size_t>(x)]) return false;
-  leaves[static_cast<size_t>(x)] = true;
-  return true;
-}
+/// Finds copies that nothing needs to be apart from what they copy.
+class IdleCopies {
+ public:
+  IdleCopies(const Graph& g, const Escapes& escapes) : g_(g), escapes_(escapes) {
+    for (size_t i = 0; i < g.values.size(); ++i) {
+      leaves_.push_back(escapes_.leaves(static_cast<ValueId>(i)));
+      source_.push_back(static_cast<ValueId>(i));
+    }
+  }
+
+  /// Whether `n`, a cast to its operand's dtype, is one; it is taken for its operand from now on.
+  bool take(const Node& n) {
+    const ValueId x = source(n.operands[0]), y = n.results[0];
+    if (escapes_.called(y) && g_.type(x).strides != g_.type(y).strides) return false;
+    // What leaves needs memory of its own: the source's will do if the source is computed and
+    // leaves in no other way.
+    if (escapes_.leaves(y)) {
+      const Node* def = g_.def(x);
+      const bool computed = def && op_category(def->op) != OpCategory::View &&
+                            def->op != Op::copy_to && def->op != Op::call;
+      if (!computed || leaves_[static_cast<size_t>(x)]) return false;
+      leaves_[static_cast<size_t>(x)] = true;
+    }
+    source(y) = x;
+    return true;
+  }
+
+ private:
+  ValueId& source(ValueId v) { return source_[static_cast<size_t>(v)]; }
+
+  const Graph& g_;
+  const Escapes& escapes_;
+  std::vector<bool> leaves_;
+  std::vector<ValueId> source_;  // what a value is, seen through idle copies
+};
 
 /// The views between `from` (exclusive) and `to`, applied to `x`.
 ValueId replay(Rewriter& r, const Graph& now, ValueId from, ValueId to, ValueId x) {
@@ -91,15 +112,13 @@ ValueId replay(Rewriter& r, const Graph& now, ValueId from, ValueId to, ValueId 
 
 Graph simplify_casts(const Graph& g, const PassContext&) {
   const Escapes escapes(g);
-  std::vector<bool> leaves(g.values.size());
-  for (size_t i = 0; i < g.values.size(); ++i) leaves[i] = escapes.leaves(static_cast<ValueId>(i));
+  IdleCopies idle(g, escapes);
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     if (n.op != Op::cast) return r.keep(n);
     const DType to = attr<DType>(n, "dtype");
     const ValueId operand = r(n.operands[0]);
     if (to == g.type(n.operands[0]).dtype) {
-      if (idle_copy(g, escapes, leaves, n)) return r.replace(n, operand);
-      return r.keep(n);
+      return idle.take(n) ? r.replace(n, operand) : r.keep(n);
     }
     const Graph& now = r.b.graph();
     const ValueId root = view_root(now, operand);

@@ -293,3 +293,19 @@ def test_a_step_between_forward_and_backward_is_noticed(fn: Program) -> None:
 def test_one_value_is_one_object_and_two_values_are_two() -> None:
     a, b, c = compiled(lambda x: ((y := x * 2), y, y.detach()))(torch.randn(4))
     assert a is b and a is not c and a.data_ptr() == c.data_ptr()
+
+
+def test_copies_of_inputs_that_are_modified_later_are_copies() -> None:
+    """The input takes a gradient by the write, which is done after the graph has run."""
+
+    def f(x: Tensor, w: Tensor) -> tuple[Tensor, ...]:
+        before, joined = x.clone(), torch.cat([x, x[:0]])
+        x.mul_(w)
+        return before, joined, before.clone()
+
+    for fn in (f, torch.compile(f, backend="ourjit", options={"strict": True})):
+        x, w = torch.ones(3), torch.tensor([2.0], requires_grad=True)
+        outputs = fn(x, w)
+        assert x.tolist() == [2, 2, 2] and x.requires_grad
+        assert all(o.tolist() == [1, 1, 1] for o in outputs)
+        assert len({o.data_ptr() for o in (x, *outputs)}) == 4

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 import torch
 import torch.nn.functional as F
-from check import assert_no_fallbacks, assert_same, check_function, compiled
+from check import assert_no_fallbacks, check_function, compiled
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -427,14 +426,6 @@ def test_tails_of_vectors(size: int) -> None:
     )
 
 
-def test_shapes_that_are_equal_by_what_was_guarded() -> None:
-    x = torch.randn(16, requires_grad=True)
-    check_function(lambda x: x.view(4, 2, 2, 1, 1).sin().reshape([2, 2, 4, 1, 1]) * 2, x, dynamic=True)
-    check_function(
-        lambda x: (x.reshape([2, 2, 4, 1]), x.t().reshape([8, 2]).sum(0)), x.detach().view(4, 4), dynamic=True
-    )
-
-
 def test_conditions_on_the_index() -> None:
     """Loops are cut where a condition on the index changes; each piece keeps what holds in it."""
 
@@ -445,81 +436,3 @@ def test_conditions_on_the_index() -> None:
 
     check_function(f, torch.randn(64))
     check_function(f, torch.randn(3, 64, requires_grad=True))
-
-
-def test_degrees_of_freedom_below_zero() -> None:
-    check_function(lambda x: [x.var(-1, correction=c) for c in (1.3, 4, 10)], torch.randn(2, 4), dynamic=True)
-
-
-FOR_ALL_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
-    "softmax": lambda x: x.softmax(dim=-1) * 2,
-    "sum_columns": lambda x: x.sin().sum(dim=0),
-    "layer_norm": lambda x: F.layer_norm(x, (x.shape[-1],)).relu(),
-    "cat": lambda x: torch.cat([x, x.exp()], dim=0),
-    "reshape": lambda x: x.reshape(x.shape[0] * x.shape[1]).tanh(),
-    "embedding": lambda x: F.embedding(torch.arange(x.shape[0]), x) + x.shape[1],
-    "std": lambda x: x.std(0) + x.var(1).sum(),
-    "ratio": lambda x: x * (x.shape[0] / x.shape[1]) + math.sqrt(x.shape[1]),
-    "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]),
-    "full": lambda x: x + torch.full((x.shape[1],), x.shape[0] * 0.3),
-    "some_rows": lambda x: x[: int(x.shape[0] / 2)].sum(0) + x[: math.ceil(x.shape[0] / 2)].sum(0),
-    "resized": lambda x: F.interpolate(x[None, None], scale_factor=1.5),
-}
-
-
-@pytest.mark.parametrize("name", FOR_ALL_SIZES)
-def test_dynamic_shapes(name: str) -> None:
-    """One compilation serves several sizes, forward and backward."""
-    fn = FOR_ALL_SIZES[name]
-    f = compiled(fn, dynamic=True)
-    for shape in ((4, 6), (5, 8), (17, 130), (3, 2)):
-        x = torch.randn(shape, requires_grad=True)
-        y = x.detach().clone().requires_grad_()
-        expected, got = fn(x), f(y)
-        expected.sin().sum().backward()
-        got.sin().sum().backward()
-        assert_same(expected, got, what="output")
-        assert_same(x.grad, y.grad, what="gradient")
-    assert_no_fallbacks()
-
-
-POSITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
-    "slice": lambda x, n: x[n:] * 2,
-    "slice from the end": lambda x, n: x[-n:] * 2,
-    "slice to": lambda x, n: x[:n] * 2,
-    "select": lambda x, n: x[n] * 2,
-    "select_scatter": lambda x, n: torch.select_scatter(x, x[0] * 2, 0, n),
-    "slice_scatter": lambda x, n: torch.slice_scatter(x, x[:2] * 2, 0, n, n + 2),
-    "narrow": lambda x, n: x.narrow(0, n, 1) * 2,
-    "diagonal": lambda x, n: x.diagonal(n).sum() * x,
-}
-
-
-@pytest.mark.parametrize("name", POSITIONS)
-def test_positions_that_are_arguments(name: str) -> None:
-    """Negative ones count from the end, whether they were so at the first call or not."""
-    fn = POSITIONS[name]
-    f = compiled(fn, dynamic=True)
-    for n in (-3, -4, 2, 3, -5):
-        x, y = (torch.arange(30.0).view(10, 3).requires_grad_() for _ in range(2))
-        expected, got = fn(x, n), f(y, n)
-        assert_same(expected, got, what="output")
-        assert_same(*(torch.autograd.grad(o.square().sum(), i) for o, i in ((expected, x), (got, y))), what="gradient")
-    assert_no_fallbacks()
-
-
-def test_sizes_that_guards_make_one() -> None:
-    """A slice of computed length broadcasts where it has one element."""
-    check_function(lambda x: x * x + x[:, :, -2:2:2], torch.randn(1, 2, 2), dynamic=True)
-    check_function(lambda x: torch.cat([x[:1, :0], x[-2:2:2]], -1), torch.randn(2, 2), dynamic=True)
-    f = compiled(lambda x: x * 2 + x[-2:2:2], dynamic=True)
-    for n in (2, 3):
-        x = torch.randn(n, 3)
-        torch.testing.assert_close(f(x), x * 2 + x[-2:2:2])
-
-
-def test_sizes_as_numbers() -> None:
-    f = compiled(lambda x: (x.sum() / x.shape[0], x.shape[0] * 2, x.new_ones(x.shape[0] + 1)), dynamic=True)
-    for n in (5, 9):
-        got = f(torch.ones(n, 3))
-        assert got[0].item() == 3 and got[1] == 2 * n and got[2].shape == (n + 1,)
