@@ -357,6 +357,8 @@ class Exporter:
         raise Unsupported(f"an argument is a {type(value).__name__}")
 
     def encode_output(self, value: Any) -> Any:
+        if isinstance(value, torch.fx.Node) and _reshapes_a_strided_input(value):
+            raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
         encoded = self.encode(value)
@@ -409,6 +411,25 @@ def free_strides(graph: Graph, free: slice) -> None:
             continue
         if all(isinstance(stride, int) for stride in types[output[1]][2]):
             outputs[i] = (*output, "free")
+
+
+def _reshapes_a_strided_input(node: torch.fx.Node) -> bool:
+    """True for an output that the trace makes a view of an input where the plan may have to copy.
+
+    AOTAutograd takes such an output's place in memory for that of the view.
+    """
+    reshaped = False
+    while node.op == "call_function" and getattr(node.target, "is_view", False):
+        reshaped |= node.target is torch.ops.aten.view.default
+        node = node.args[0]  # type: ignore[assignment]
+    if not reshaped or node.op != "placeholder":
+        return False
+    value, dense = node.meta["val"], 1
+    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
+        if symbol_text(stride) != symbol_text(dense):
+            return any(not isinstance(n, int) for n in (*value.shape, *value.stride()))
+        dense = dense * size
+    return False
 
 
 def _user_line(trace: str) -> str:

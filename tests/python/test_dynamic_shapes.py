@@ -98,3 +98,11 @@ def test_sizes_as_numbers() -> None:
     for n in (5, 9):
         got = f(torch.ones(n, 3))
         assert got[0].item() == 3 and got[1] == 2 * n and got[2].shape == (n + 1,)
+
+
+def test_reshaped_views_of_strided_inputs() -> None:
+    numbers = torch.tensor([1, 4, 1, 5, 1, 5, 1])
+    x = numbers.as_strided((1, 1, 3, 1), (6, 6, 2, 2), 1)
+    f = torch.compile(lambda x: x.reshape([1, 1, -1, 3, 1, 1]), backend="ourjit", dynamic=True)
+    assert f(x).flatten().tolist() == [4, 5, 5]
+    assert f(x).data_ptr() == x.data_ptr()
