@@ -97,6 +97,36 @@ Value* float_floor_div(const Operands& o) {
   return ir.CreateSelect(ir.CreateFCmpOEQ(o.b, zero), exact, result);
 }
 
+/// A loop of one block, which is entered from where the builder stood.
+struct Loop {
+  llvm::BasicBlock *before, *block, *after;
+};
+
+Loop begin_loop(const Operands& o, const std::string& name) {
+  auto& ir = o.ir;
+  Loop loop{ir.GetInsertBlock(), nullptr, nullptr};
+  llvm::Function* function = loop.before->getParent();
+  loop.block = llvm::BasicBlock::Create(ir.getContext(), name, function);
+  loop.after = llvm::BasicBlock::Create(ir.getContext(), name + ".end", function);
+  ir.CreateBr(loop.block);
+  ir.SetInsertPoint(loop.block);
+  return loop;
+}
+
+/// A value of the loop: `first` in the first round, then what the block's end adds.
+llvm::PHINode* loop_value(const Operands& o, const Loop& loop, Value* first) {
+  llvm::PHINode* v = o.ir.CreatePHI(first->getType(), 2);
+  v->addIncoming(first, loop.before);
+  return v;
+}
+
+/// Goes round again while any lane of `left` is not zero.
+void end_loop(const Operands& o, const Loop& loop, Value* left) {
+  Value* more = o.ir.CreateICmpNE(left, o.builder.like_int(o.a, 0));
+  o.ir.CreateCondBr(o.builder.any(more), loop.block, loop.after);
+  o.ir.SetInsertPoint(loop.after);
+}
+
 /// Squares and multiplies until no lane has bits of its exponent left; negative exponents give 1,
 /// -1 or 0.
 Value* integer_pow(const Operands& o) {
@@ -106,28 +136,18 @@ Value* integer_pow(const Operands& o) {
   Value* odd_exponent = ir.CreateICmpNE(ir.CreateAnd(o.b, one), zero);
   Value* negative = o.is_signed() ? ir.CreateICmpSLT(o.b, zero) : ir.CreateICmpNE(zero, zero);
   Value* first = ir.CreateSelect(negative, zero, o.b);
-  llvm::BasicBlock* before = ir.GetInsertBlock();
-  llvm::Function* function = before->getParent();
-  auto* loop = llvm::BasicBlock::Create(ir.getContext(), "pow", function);
-  auto* after = llvm::BasicBlock::Create(ir.getContext(), "pow.end", function);
-  ir.CreateBr(loop);
-  ir.SetInsertPoint(loop);
-  llvm::Type* t = o.a->getType();
-  auto* power = ir.CreatePHI(t, 2);
-  auto* base = ir.CreatePHI(t, 2);
-  auto* exponent = ir.CreatePHI(t, 2);
+  const Loop loop = begin_loop(o, "pow");
+  auto* power = loop_value(o, loop, one);
+  auto* base = loop_value(o, loop, o.a);
+  auto* exponent = loop_value(o, loop, first);
   Value* multiplied = ir.CreateMul(power, base);
   Value* odd = ir.CreateICmpNE(ir.CreateAnd(exponent, one), zero);
   Value* next = ir.CreateSelect(odd, multiplied, power);
   Value* rest = ir.CreateLShr(exponent, one);
-  power->addIncoming(one, before);
-  power->addIncoming(next, loop);
-  base->addIncoming(o.a, before);
-  base->addIncoming(ir.CreateMul(base, base), loop);
-  exponent->addIncoming(first, before);
-  exponent->addIncoming(rest, loop);
-  ir.CreateCondBr(o.builder.any(ir.CreateICmpNE(rest, zero)), loop, after);
-  ir.SetInsertPoint(after);
+  power->addIncoming(next, loop.block);
+  base->addIncoming(ir.CreateMul(base, base), loop.block);
+  exponent->addIncoming(rest, loop.block);
+  end_loop(o, loop, rest);
   if (!o.is_signed()) return next;
   Value* minus_one = o.builder.like_int(o.a, -1);
   Value* sign = ir.CreateSelect(odd_exponent, minus_one, one);
@@ -178,23 +198,15 @@ Value* gcd(const Operands& o) {
   Value* zero = o.builder.like_int(o.a, 0);
   Value* first_a = magnitude(o, o.a);
   Value* first_b = magnitude(o, o.b);
-  llvm::BasicBlock* before = ir.GetInsertBlock();
-  llvm::Function* function = before->getParent();
-  auto* loop = llvm::BasicBlock::Create(ir.getContext(), "gcd", function);
-  auto* after = llvm::BasicBlock::Create(ir.getContext(), "gcd.end", function);
-  ir.CreateBr(loop);
-  ir.SetInsertPoint(loop);
-  auto* a = ir.CreatePHI(o.a->getType(), 2);
-  auto* b = ir.CreatePHI(o.a->getType(), 2);
+  const Loop loop = begin_loop(o, "gcd");
+  auto* a = loop_value(o, loop, first_a);
+  auto* b = loop_value(o, loop, first_b);
   Value* done = ir.CreateICmpEQ(a, zero);
   Value* rest = ir.CreateURem(b, ir.CreateSelect(done, o.builder.like_int(o.a, 1), a));
   Value* result = ir.CreateSelect(done, b, a);
-  a->addIncoming(first_a, before);
-  a->addIncoming(rest, loop);
-  b->addIncoming(first_b, before);
-  b->addIncoming(result, loop);
-  ir.CreateCondBr(o.builder.any(ir.CreateICmpNE(rest, zero)), loop, after);
-  ir.SetInsertPoint(after);
+  a->addIncoming(rest, loop.block);
+  b->addIncoming(result, loop.block);
+  end_loop(o, loop, rest);
   return result;
 }
 

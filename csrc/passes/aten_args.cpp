@@ -232,8 +232,9 @@ Expr AtenCall::fit(Expr e, int k) const {
   e = cast(e, want.dtype);
   if (e.sizes() == want.sizes) return e;
   bool broadcasts = e.rank() < want.rank();
-  for (size_t d = 0; d < e.sizes().size() && e.rank() == want.rank(); ++d)
-    broadcasts |= e.sizes()[d].is_const(1) && !want.sizes[d].is_const(1);
+  if (e.rank() == want.rank())
+    for (size_t d = 0; d < want.sizes.size(); ++d)
+      broadcasts |= e.sizes()[d].is_const(1) && !want.sizes[d].is_const(1);
   return broadcasts ? expand(e, want.sizes) : reshape(e, want.sizes);
 }
 

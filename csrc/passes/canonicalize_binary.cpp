@@ -1,13 +1,10 @@
 // Pointwise calls of two operands: arithmetic, comparison, logic, with torch's type promotion.
 #include <cmath>
-#include <limits>
 
 #include "passes/canonicalize_rules.h"
 
 namespace ourjit {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
 
 /// Computes in the result's dtype.
 void binary(AtenCall& c) {

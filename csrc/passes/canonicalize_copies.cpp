@@ -122,6 +122,8 @@ void triangle(AtenCall& c) {
   c.done(where(keep, x, 0));
 }
 
+void view_copy(AtenCall& c) { c.done(reshape(c.expr(0), c.out().sizes)); }
+
 /// `others`, or zeros where that is null, of the captured sizes, but for one diagonal of dims `row`
 /// and `column`, which holds the last dim of `x`. Element k of it lies in row k, or in row
 /// k - offset if the offset is negative.
@@ -137,10 +139,7 @@ void put_diagonal(AtenCall& c, const Expr& x, const Expr* others, int64_t offset
   planes_last.insert(planes_last.end(), {row, column});
   const Expr matrix = others ? where(here, by_row, Expr{&c.b, c.b.permute(others->v, planes_last)})
                              : where(here, by_row, 0);
-  std::vector<int64_t> order(planes_last.size());
-  for (size_t d = 0; d < order.size(); ++d)
-    order[static_cast<size_t>(planes_last[d])] = static_cast<int64_t>(d);
-  c.done({&c.b, c.b.permute(matrix.v, order)});
+  c.done({&c.b, c.b.permute(matrix.v, inverse_order(planes_last))});
 }
 
 /// self, offset, dim1, dim2
@@ -242,6 +241,7 @@ std::vector<AtenRule> reshaping_copy_rules() {
       {"aten.flip.default", flip},
       {"aten.tril.default", triangle, ScalarOp::le},
       {"aten.triu.default", triangle, ScalarOp::ge},
+      {"aten.view_copy.default", view_copy},
       {"aten.diag_embed.default", diag_embed},
       {"aten.diagonal_backward.default", diagonal_backward},
       {"aten.diagonal_scatter.default", diagonal_scatter},

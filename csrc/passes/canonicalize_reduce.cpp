@@ -1,5 +1,4 @@
 // Calls that reduce dims by one combining operation.
-#include <limits>
 
 #include "passes/canonicalize_rules.h"
 
@@ -116,12 +115,11 @@ void logsumexp(AtenCall& c) {
 /// The p-norm over `dims`.
 void norm(AtenCall& c, double p, const std::vector<int64_t>& dims, bool keepdim) {
   const Expr x = c.expr(0, compute_dtype(c.out().dtype));
-  const double inf = std::numeric_limits<double>::infinity();
   if (p == 2) return c.done(sqrt(sum(x * x, dims, keepdim)));
   if (p == 0) return c.done(sum(cast(ne(x, 0), x.dtype()), dims, keepdim));
   if (p == 1) return c.done(sum(abs(x), dims, keepdim));
-  if (p == inf) return c.done(amax(abs(x), dims, keepdim));
-  if (p == -inf) return c.done(reduce(ReduceOp::min, abs(x), dims, keepdim));
+  if (p == kInfinity) return c.done(amax(abs(x), dims, keepdim));
+  if (p == -kInfinity) return c.done(reduce(ReduceOp::min, abs(x), dims, keepdim));
   c.done(pow(sum(pow(abs(x), p), dims, keepdim), 1 / p));
 }
 

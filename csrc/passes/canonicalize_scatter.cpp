@@ -90,18 +90,12 @@ void index_reduce(AtenCall& c) {
   c.done(scatter_reduced(x, dim, lines, updates, c.text(4), c.flag(5)));
 }
 
-/// `base` with `updates` at `indices` of the dims from `first` on.
-Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates,
-         bool add) {
-  std::vector<ValueId> operands{base.v, updates.v};
-  std::vector<Sym> dims;
-  for (size_t k = 0; k < indices.size(); ++k) {
-    const Sym n = base.sizes()[static_cast<size_t>(first) + k];
-    operands.push_back(wrap_index(indices[k], n).v);
-    dims.push_back(first + static_cast<int64_t>(k));
-  }
-  const Attrs attrs{{"dims", dims}, {"mode", std::string(add ? "add" : "set")}};
-  return {base.b, base.b->emit(Op::index_put, std::move(operands), attrs)};
+/// put(), of indices that may count from the end.
+Expr put_wrapped(const Expr& base, int64_t first, std::vector<Expr> indices, const Expr& updates,
+                 bool add) {
+  for (size_t k = 0; k < indices.size(); ++k)
+    indices[k] = wrap_index(indices[k], base.sizes()[static_cast<size_t>(first) + k]);
+  return put(base, first, indices, updates, add);
 }
 
 /// x[mask] = value with one mask and a value that is the same for all places: a selection. Masks
@@ -139,11 +133,8 @@ void index_put(AtenCall& c) {
   sizes.insert(gap, at.shape.begin(), at.shape.end());
   Expr values = c.expr(2, x.dtype());
   if (values.sizes() != sizes) values = expand(values, sizes);
-  const Expr result = put(at.base, at.first, at.indices, values, c.flag(3));
-  std::vector<int64_t> inverse(at.order.size());
-  for (size_t d = 0; d < at.order.size(); ++d)
-    inverse[static_cast<size_t>(at.order[d])] = static_cast<int64_t>(d);
-  c.done(at.order == all_dims(x.rank()) ? result : Expr{&c.b, c.b.permute(result.v, inverse)});
+  const Expr result = put_wrapped(at.base, at.first, at.indices, values, c.flag(3));
+  c.done({&c.b, c.b.permute(result.v, inverse_order(at.order))});
 }
 
 /// Lines of dim `dim` (argument 1) at a 1-d or 0-d index (argument 2). A 0-d tensor is one line.
@@ -158,14 +149,15 @@ void put_lines(AtenCall& c, const Expr& updates, bool add) {
   const Expr fitted = updates.sizes() == sizes ? updates
                       : updates.rank() == 0    ? expand(updates, sizes)
                                                : reshape(updates, sizes);
-  c.done(reshape(put(x, dim, {index}, fitted, add), c.out().sizes));
+  c.done(reshape(put_wrapped(x, dim, {index}, fitted, add), c.out().sizes));
 }
 
 /// self, index, source, accumulate: as if self were flat.
 void put_flat(AtenCall& c) {
   const Expr x = c.expr(0), index = c.expr(1, DType::i64);
   const auto flat = [](const Expr& e) { return reshape(e, {count(e, all_dims(e.rank()))}); };
-  c.done(reshape(put(flat(x), 0, {flat(index)}, flat(c.expr(2, x.dtype())), c.flag(3)), x.sizes()));
+  const Expr values = flat(c.expr(2, x.dtype()));
+  c.done(reshape(put_wrapped(flat(x), 0, {flat(index)}, values, c.flag(3)), x.sizes()));
 }
 
 /// self, dim, index, source, alpha
@@ -187,9 +179,7 @@ void embedding_backward(AtenCall& c) {
   const int64_t padding = c.integer(3);
   if (padding >= 0)
     g = where(eq(unsqueeze(index, index.rank()), static_cast<double>(padding)), 0, g);
-  const Attrs attrs{{"dims", std::vector<Sym>{Sym(0)}}, {"mode", std::string("add")}};
-  const Expr zeros = full(c.b, 0, t, c.out().sizes);
-  c.done({&c.b, c.b.emit(Op::index_put, {zeros.v, g.v, index.v}, attrs)});
+  c.done(put(full(c.b, 0, t, c.out().sizes), 0, {index}, g, true));
 }
 
 /// grad, input sizes, dim, size, step: windows are added back where they were read.
@@ -204,9 +194,7 @@ void unfold_backward(AtenCall& c) {
   std::vector<int64_t> order = all_dims(rank);
   order.insert(order.begin() + dim + 1, rank);
   g.v = c.b.permute(g.v, order);
-  const Expr zeros = full(c.b, 0, g.dtype(), c.out().sizes);
-  const Attrs attrs{{"dims", std::vector<Sym>{Sym(dim)}}, {"mode", std::string("add")}};
-  c.done({&c.b, c.b.emit(Op::index_put, {zeros.v, g.v, index.v}, attrs)});
+  c.done(put(full(c.b, 0, g.dtype(), c.out().sizes), dim, {index}, g, true));
 }
 
 }  // namespace

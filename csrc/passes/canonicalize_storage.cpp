@@ -108,21 +108,20 @@ Expr positions(AtenCall& c, const Window& w, const Sym& count) {
   return expand(at, w.sizes);
 }
 
-/// self, sizes, strides, offset
-void as_strided(AtenCall& c) {
+/// self, sizes, strides, offset: the elements that the call sees.
+Expr seen(AtenCall& c) {
   const Expr x = c.expr(0);
   const TensorType& from = c.captured(0);
   const Window w = window(c, 1);
-  if (w.offset.is_const(0) && w.sizes == from.sizes && w.strides == from.strides)
-    return c.done_view(x);
+  if (w.offset.is_const(0) && w.sizes == from.sizes && w.strides == from.strides) return x;
   const Expr line = as_line(x, memory(c));
-  const Sym count = line.sizes()[0];
-  if (const std::optional<Block> block = block_of(w.sizes, w.strides)) {
-    const Sym length = product(block->sizes);
-    return c.done_view(unfolded(narrow(line, 0, w.offset, length), *block, w.sizes));
-  }
-  c.done_view(take(line, positions(c, w, count), 0, false));
+  if (const std::optional<Block> block = block_of(w.sizes, w.strides))
+    return unfolded(narrow(line, 0, w.offset, product(block->sizes)), *block, w.sizes);
+  return take(line, positions(c, w, line.sizes()[0]), 0, false);
 }
+
+void as_strided(AtenCall& c) { c.done_view(seen(c)); }
+void as_strided_copy(AtenCall& c) { c.done(seen(c)); }
 
 /// self, source, sizes, strides, offset
 void as_strided_scatter(AtenCall& c) {
@@ -133,9 +132,7 @@ void as_strided_scatter(AtenCall& c) {
   const Sym count = line.sizes()[0];
   const std::optional<Block> block = block_of(w.sizes, w.strides);
   if (!block || !has_all_dims(*block, w.sizes)) {
-    const Attrs attrs{{"dims", std::vector<Sym>{Sym(0)}}, {"mode", std::string("set")}};
-    const std::vector<ValueId> operands{line.v, source.v, positions(c, w, count).v};
-    const Expr written{&c.b, c.b.emit(Op::index_put, operands, attrs)};
+    const Expr written = put(line, 0, {positions(c, w, count)}, source, false);
     return c.done(unfolded(written, lies, x.sizes()));
   }
   const Sym end = w.offset + product(block->sizes);
@@ -151,7 +148,7 @@ void as_strided_scatter(AtenCall& c) {
 std::vector<AtenRule> storage_rules() {
   return {
       {"aten.as_strided.default", as_strided},
-      {"aten.as_strided_copy.default", as_strided},
+      {"aten.as_strided_copy.default", as_strided_copy},
       {"aten.as_strided_scatter.default", as_strided_scatter},
   };
 }

@@ -35,7 +35,7 @@ void predicate(AtenCall& c) { c.done(apply(c.op, c.expr(0))); }
 void isfinite(AtenCall& c) {
   const Expr x = c.expr(0);
   if (!is_float(x.dtype())) return c.done(full(c.b, 1, DType::boolean, x.sizes()));
-  c.done(abs(x) < std::numeric_limits<double>::infinity());
+  c.done(abs(x) < kInfinity);
 }
 
 /// isposinf and isneginf: comparison with an infinity, false for integers.
@@ -44,8 +44,8 @@ void is_infinity(AtenCall& c, double value) {
   if (!is_float(x.dtype())) return c.done(full(c.b, 0, DType::boolean, x.sizes()));
   c.done(eq(x, value));
 }
-void isposinf(AtenCall& c) { is_infinity(c, std::numeric_limits<double>::infinity()); }
-void isneginf(AtenCall& c) { is_infinity(c, -std::numeric_limits<double>::infinity()); }
+void isposinf(AtenCall& c) { is_infinity(c, kInfinity); }
+void isneginf(AtenCall& c) { is_infinity(c, -kInfinity); }
 
 void logical_not(AtenCall& c) { c.done(logical_not(c.expr(0, DType::boolean))); }
 
@@ -110,18 +110,16 @@ double largest(DType t) {
 void nan_to_num(AtenCall& c) {
   const Expr x = c.expr(0);
   if (!is_float(x.dtype())) return c.done(x);
-  const double inf = std::numeric_limits<double>::infinity();
   const double most = largest(x.dtype());
   const Expr infinite =
-      where(eq(x, inf), c.real_or(2, most), where(eq(x, -inf), c.real_or(3, -most), x));
+      where(eq(x, kInfinity), c.real_or(2, most), where(eq(x, -kInfinity), c.real_or(3, -most), x));
   c.done(where(isnan(x), c.real_or(1, 0), infinite));
 }
 
 /// -x log x, 0 at 0, -inf for negative x.
 void entr(AtenCall& c) {
   const Expr x = c.expr(0, c.out().dtype);
-  const Expr negative =
-      where(eq(x, 0), number(x, 0), number(x, -std::numeric_limits<double>::infinity()));
+  const Expr negative = where(eq(x, 0), number(x, 0), number(x, -kInfinity));
   c.done(where(isnan(x), x, where(x > 0, -x * log(x), negative)));
 }
 

@@ -183,7 +183,6 @@ std::vector<AtenRule> view_rules() {
       {"aten.reshape.default", reshaped},
       {"aten._unsafe_view.default", reshaped},
       {"aten._reshape_alias.default", reshaped},
-      {"aten.view_copy.default", reshaped},
       {"aten.flatten.using_ints", reshaped},
       {"aten.unflatten.int", reshaped},
       {"aten.ravel.default", reshaped},

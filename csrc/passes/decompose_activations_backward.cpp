@@ -1,6 +1,5 @@
 // Gradients of activation functions, by the formulas of ATen's CPU kernels. Unless a comment says
 // otherwise, the arguments are the gradient and the function's operand.
-#include <limits>
 
 #include "passes/activations.h"
 #include "passes/decompose_rules.h"
@@ -126,7 +125,7 @@ void glu_backward(AtenCall& c) {
 void logit_backward(AtenCall& c) {
   const Expr g = c.wide(0), x = c.wide(1);
   const double low = c.real_or(2, 0);
-  const double outside = c.none(2) ? std::numeric_limits<double>::quiet_NaN() : 0;
+  const double outside = c.none(2) ? kNan : 0;
   const Expr beyond = either(x < low, x > 1 - low);
   c.done(where(beyond, outside, g / (x * (1 - x))));
 }

@@ -1,6 +1,5 @@
 // Bessel functions and Airy's, by the methods of Cephes.
 #include <array>
-#include <limits>
 #include <numbers>
 
 #include "passes/decompose_rules.h"
@@ -9,9 +8,6 @@
 
 namespace ourjit {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 struct Modified {
   Coefficients i_near, i_far, k_near, k_far;

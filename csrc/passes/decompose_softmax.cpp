@@ -1,5 +1,4 @@
 // Softmax and log-softmax along one dim, and their gradients.
-#include <limits>
 
 #include "passes/decompose_rules.h"
 
@@ -27,7 +26,7 @@ void softmax(AtenCall& c) {
 void safe_softmax(AtenCall& c) {
   const Expr x = c.wide(0);
   const std::vector<int64_t> dims = one_dim(c, 1, x);
-  const Expr masked = eq(amax(x, dims), -std::numeric_limits<double>::infinity());
+  const Expr masked = eq(amax(x, dims), -kInfinity);
   c.done(where(masked, 0, softmax_of(x, dims)));
 }
 

@@ -10,9 +10,6 @@
 namespace ourjit {
 namespace {
 
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
-
 /// exp(a^2) erfc(a) for a >= 0.
 Expr positive_erfcx(const Expr& a) {
   const Expr finite = minimum(a, 1e18);

@@ -1,7 +1,6 @@
 // Hurwitz' zeta function, and the derivatives of digamma, which are multiples of it.
 #include <algorithm>
 #include <cmath>
-#include <limits>
 #include <numbers>
 
 #include "passes/decompose_rules.h"
@@ -9,9 +8,6 @@
 
 namespace ourjit {
 namespace {
-
-constexpr double kInfinity = std::numeric_limits<double>::infinity();
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// The sum of (q + k)^-s over k >= 0 for s > 1, q > 0: nine terms, then the Euler-Maclaurin
 /// formula.

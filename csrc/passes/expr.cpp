@@ -85,6 +85,13 @@ std::vector<int64_t> all_dims(int rank) {
   return dims;
 }
 
+std::vector<int64_t> inverse_order(const std::vector<int64_t>& order) {
+  std::vector<int64_t> inverse(order.size());
+  for (size_t d = 0; d < order.size(); ++d)
+    inverse[static_cast<size_t>(order[d])] = static_cast<int64_t>(d);
+  return inverse;
+}
+
 std::vector<int64_t> other_dims(int rank, const std::vector<int64_t>& dims) {
   std::vector<int64_t> others;
   for (int d = 0; d < rank; ++d)

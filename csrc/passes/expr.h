@@ -3,11 +3,15 @@
 
 #include <cstdint>
 #include <initializer_list>
+#include <limits>
 #include <vector>
 
 #include "graph/builder.h"
 
 namespace ourjit {
+
+inline constexpr double kInfinity = std::numeric_limits<double>::infinity();
+inline constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
 
 /// A value together with the builder that made it; operators append nodes.
 struct Expr {
@@ -131,6 +135,8 @@ Expr concat(const std::vector<Expr>& parts, int64_t dim);
 Sym count(const Expr& a, const std::vector<int64_t>& dims);
 /// 0, 1, ..., rank - 1.
 std::vector<int64_t> all_dims(int rank);
+/// The permutation that undoes `order`.
+std::vector<int64_t> inverse_order(const std::vector<int64_t>& order);
 /// The dims of `a` that are not in `dims`.
 std::vector<int64_t> other_dims(int rank, const std::vector<int64_t>& dims);
 

@@ -34,6 +34,18 @@ Expr take(const Expr& x, const Expr& index, int64_t dim, bool wrap) {
   return {x.b, x.b->emit(Op::index_select, {x.v, index.v}, {{"dim", Sym(dim)}, {"wrap", wrap}})};
 }
 
+Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates,
+         bool add) {
+  std::vector<ValueId> operands{base.v, updates.v};
+  std::vector<Sym> dims;
+  for (const Expr& index : indices) {
+    dims.push_back(first + static_cast<int64_t>(dims.size()));
+    operands.push_back(index.v);
+  }
+  const Attrs attrs{{"dims", dims}, {"mode", std::string(add ? "add" : "set")}};
+  return {base.b, base.b->emit(Op::index_put, std::move(operands), attrs)};
+}
+
 Expr wrap_index(const Expr& index, const Sym& size) {
   return where(index < 0, index + number(*index.b, size, DType::i64), index);
 }

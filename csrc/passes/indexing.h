@@ -23,6 +23,10 @@ IndexedDims indexed_dims(AtenCall& c, const Expr& x,
                          const std::vector<std::optional<ValueId>>& indices);
 /// x's dim `dim` replaced by index's dims.
 Expr take(const Expr& x, const Expr& index, int64_t dim, bool wrap);
+/// `base` with `updates` at `indices` of the dims from `first` on, which are not negative; set, or
+/// added to what is there.
+Expr put(const Expr& base, int64_t first, const std::vector<Expr>& indices, const Expr& updates,
+         bool add);
 /// Negative indices counted from the end of a dim of `size` elements.
 Expr wrap_index(const Expr& index, const Sym& size);
 

@@ -109,6 +109,12 @@ def is_with_effects(target: Any) -> bool:
     return target is getattr(torch.ops.higher_order, "with_effects", None)
 
 
+def takes_one_list(function: Callable[[list[Any]], Any]) -> Callable[[list[Any]], Any]:
+    """`function`, marked for AOTAutograd as one that takes its arguments in a list, which it may empty."""
+    function._boxed_call = True  # type: ignore[attr-defined]
+    return function
+
+
 def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callable[[list[Any]], Any]:
     """`compiled` for a caller with so many tokens of effects in front of the inputs and the outputs."""
     if tokens == 0:
@@ -118,8 +124,7 @@ def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callabl
         del inputs[:tokens]
         return [*(None,) * tokens, *compiled(inputs)]
 
-    run._boxed_call = True  # type: ignore[attr-defined]
-    return run
+    return takes_one_list(run)
 
 
 def is_nested_int(value: Any) -> bool:
@@ -141,8 +146,7 @@ def without_nested_ints(
             inputs[i] = 0
         return compiled(inputs)
 
-    run._boxed_call = True  # type: ignore[attr-defined]
-    return run
+    return takes_one_list(run)
 
 
 def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
@@ -152,9 +156,7 @@ def boxed(module: torch.fx.GraphModule) -> Callable[[list[Any]], Any]:
     def run(inputs: list[Any]) -> Any:
         return torch.fx.Interpreter(module).boxed_run(inputs)
 
-    hidden: Callable[..., Any] = torch.compiler.disable(run, reason="an FX graph that ourjit does not compile")
-    hidden._boxed_call = True  # type: ignore[attr-defined]
-    return hidden
+    return takes_one_list(torch.compiler.disable(run, reason="an FX graph that ourjit does not compile"))
 
 
 def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:

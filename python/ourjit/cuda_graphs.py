@@ -25,7 +25,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C
+from ourjit import _C, _torch
 
 log = logging.getLogger("ourjit")
 
@@ -330,6 +330,5 @@ def replayed(executable: _C.Executable, target: str, counts: Counts) -> Any:
         counts.skips["the graph is on the CPU"] += 1
         return executable
     device = EmulatedDevice() if target == "emulate" else CudaDevice(target)
-    hidden = torch.compiler.disable(Replayed(executable, device, counts).__call__, reason="replays a CUDA graph")
-    hidden._boxed_call = True
-    return hidden
+    replay = Replayed(executable, device, counts).__call__
+    return _torch.takes_one_list(torch.compiler.disable(replay, reason="replays a CUDA graph"))

@@ -425,9 +425,11 @@ def _reshapes_a_strided_input(node: torch.fx.Node) -> bool:
     if not reshaped or node.op != "placeholder":
         return False
     value, dense = node.meta["val"], 1
+    if all(isinstance(n, int) for n in (*value.shape, *value.stride())):
+        return False
     for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
         if symbol_text(stride) != symbol_text(dense):
-            return any(not isinstance(n, int) for n in (*value.shape, *value.stride()))
+            return True
         dense = dense * size
     return False
 

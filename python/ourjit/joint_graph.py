@@ -37,8 +37,15 @@ def _is_narrow(value: Any) -> bool:
 
 
 def merge_equal_nodes(graph: torch.fx.Graph) -> None:
-    """Replaces a node that computes what an earlier one did; so that not both are kept for the backward."""
+    """Replaces a node that computes what an earlier one did; so that not both are kept for the backward.
+
+    Two values that the caller gets stay two: writing to one must not show in the other.
+    """
     seen: dict[Any, torch.fx.Node] = {}
+    returned = set(graph.output_node().all_input_nodes)
+    for node in reversed(graph.nodes):
+        if node in returned and getattr(node.target, "is_view", False):
+            returned.update(node.all_input_nodes[:1])
     for node in graph.nodes:
         if node.op != "call_function":
             continue
@@ -52,7 +59,11 @@ def merge_equal_nodes(graph: torch.fx.Graph) -> None:
         key = _key(node)
         first = seen.setdefault(key, node) if key is not None else node
         # Nodes with other annotations (checkpointing, say) are not interchangeable.
-        if first is not node and first.meta.get("recompute") == node.meta.get("recompute"):
+        if first is node or first.meta.get("recompute") != node.meta.get("recompute"):
+            continue
+        if not {first, node} <= returned:
+            if node in returned:
+                returned.add(first)
             node.replace_all_uses_with(first)
             graph.erase_node(node)
 

@@ -167,18 +167,19 @@ _POSITIONS = {"index", "start", "end"}
 
 def from_the_front(target: torch._ops.OpOverload, args: Sequence[Any]) -> Sequence[Any]:
     """Symbolic positions in a dim that the trace found negative, and guards keep so, as counted from the front."""
+    symbolic = [i for i, argument in enumerate(args) if isinstance(_traced(argument), torch.SymInt)]
+    if not symbolic:
+        return args
     names = [argument.name for argument in target._schema.arguments]
-    if "dim" not in names or not any(
-        name in _POSITIONS and is_negative(value := _traced(arg)) for name, arg in zip(names, args, strict=False)
-    ):
+    negative = [i for i in symbolic if names[i] in _POSITIONS and is_negative(_traced(args[i]))]
+    if "dim" not in names or not negative:
         return args
     dim = args[names.index("dim")] if len(args) > names.index("dim") else 0
     sizes = _traced(args[0]).shape if "input_sizes" not in names else args[names.index("input_sizes")]
-    size = _traced(sizes[dim])
-    return [
-        torch.sym_max(0, size + value) if name in _POSITIONS and is_negative(value := _traced(arg)) else arg
-        for name, arg in zip(names, args, strict=False)
-    ]
+    counted = list(args)
+    for i in negative:
+        counted[i] = torch.sym_max(0, _traced(sizes[dim]) + _traced(args[i]))
+    return counted
 
 
 def _traced(argument: Any) -> Any:

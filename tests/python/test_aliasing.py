@@ -238,6 +238,10 @@ SHORT: dict[str, tuple[Program, Make]] = {
         lambda x, i: x.scatter_add_(0, i, torch.ones(3)).exp(),
         lambda: [torch.randn(4), torch.tensor([1, 1, 3])],
     ),
+    "equal values": (lambda x: (x + 1, x + 1, x.clone(), x.clone()), lambda: [leaf(4)]),
+    "views of equal values": (lambda x: ((x + 1).t(), (x + 1)[0]), lambda: [leaf(4, 4)]),
+    "view_copy": (lambda x: (torch.view_copy(x, (8,)), torch.unsqueeze_copy(x, 0)), lambda: [torch.randn(4, 2)]),
+    "as_strided_copy": (lambda x: torch.as_strided_copy(x, (2, 2), (2, 1)), lambda: [torch.randn(8)]),
     "where both are one": (lambda x, y: torch.where(x > 0, x, y).mul_(2) + x, twice),
 }  # fmt: skip
 
@@ -303,7 +307,7 @@ def test_copies_of_inputs_that_are_modified_later_are_copies() -> None:
         x.mul_(w)
         return before, joined, before.clone()
 
-    for fn in (f, torch.compile(f, backend="ourjit", options={"strict": True})):
+    for fn in (f, compiled(f)):
         x, w = torch.ones(3), torch.tensor([2.0], requires_grad=True)
         outputs = fn(x, w)
         assert x.tolist() == [2, 2, 2] and x.requires_grad

@@ -197,10 +197,12 @@ def test_equal_nodes_are_merged() -> None:
     random = [graph.call_function(aten.rand_like.default, (x,)) for _ in range(2)]
     graph.call_function(aten.copy_.default, (x, sums[0]))
     after = graph.call_function(aten.sin.default, (x,))
-    graph.output((*sums, *random, after))
+    returned = [graph.call_function(aten.cos.default, (x,)) for _ in range(2)]
+    graph.output((graph.call_function(aten.stack.default, (sums,)), *random, after, *returned))
     merge_equal_nodes(graph)
     graph.lint()
     left = [node.target for node in graph.nodes if node.op == "call_function"]
     assert left.count(aten.sin.default) == 2  # x is written between them
     assert left.count(aten.add.Tensor) == 3
     assert left.count(aten.rand_like.default) == 2
+    assert left.count(aten.cos.default) == 2  # the caller may write to one of them

@@ -82,20 +82,51 @@ ACCURACY: dict[str, tuple[Callable[..., Tensor], Callable[..., Any], float, floa
 }
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
-@pytest.mark.parametrize("name", ACCURACY)
-def test_accuracy_is_that_of_eager(name: str, dtype: torch.dtype) -> None:
-    function, reference, low, high = ACCURACY[name]
-    x = torch.linspace(low, high, 201, dtype=torch.float64).add(1e-3).to(dtype)
-    with mpmath.workdps(30):
+def largest_errors(name: str, x: Tensor, floor: float, digits: int) -> tuple[float, float]:
+    """Ours and eager's, against a reference of so many digits."""
+    function, reference, *_ = ACCURACY[name]
+    with mpmath.workdps(digits):
         exact = [reference(mpf(v)) for v in x.tolist()]
-        sizes = [mpmath.frexp(max(abs(v), mpf(FLOOR)))[1] for v in exact]
-        units = [mpf(2) ** size * torch.finfo(dtype).eps / 2 for size in sizes]
+        sizes = [mpmath.frexp(max(abs(v), mpf(floor)))[1] for v in exact]
+        units = [mpf(2) ** size * torch.finfo(x.dtype).eps / 2 for size in sizes]
 
         def largest(y: Tensor) -> float:
             return max(float(abs(mpf(a) - e) / u) for a, e, u in zip(y.tolist(), exact, units, strict=True))
 
-        ours, theirs = largest(compiled(function)(x)), largest(function(x))
-    assert ours <= max(2, 1.25 * theirs + (1.5 if dtype == torch.float32 else 3.5)), (
-        f"{ours:.1f} units, eager's {theirs:.1f}"
-    )
+        return largest(compiled(function)(x)), largest(function(x))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", ACCURACY)
+def test_accuracy_is_that_of_eager(name: str, dtype: torch.dtype) -> None:
+    x = torch.linspace(*ACCURACY[name][2:], 201, dtype=torch.float64).add(1e-3).to(dtype)
+    ours, theirs = largest_errors(name, x, FLOOR, digits=30)
+    assert ours <= max(2, 1.25 * theirs + (1.5 if dtype == torch.float32 else 3.5)), f"{ours} units, eager's {theirs}"
+
+
+SERIES = {
+    "i0e": torch.linspace(-99, 99, 300),
+    "i1e": torch.linspace(-99, 99, 300),
+    "i1": torch.linspace(-20, 20, 300),
+    "erfcx": torch.linspace(-4, 60, 300),
+    "ndtri": torch.linspace(1e-6, 1, 300),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", SERIES)
+def test_series_are_as_accurate_as_eager(name: str, dtype: torch.dtype) -> None:
+    """In units in the last place of the result, however small."""
+    x = torch.cat([SERIES[name][:-1], SERIES[name][:20] / 1000 + 1e-9]).to(dtype)
+    x = x[(x > 0) | torch.tensor(name != "ndtri")]
+    ours, theirs = largest_errors(name, x, floor=0, digits=40)
+    assert ours <= theirs + 1.5
+
+
+@pytest.mark.parametrize("name", ["i0", "i0e", "i1", "i1e", "erfcx", "ndtri", "log_ndtr"])
+def test_special_values_of_series(name: str) -> None:
+    inf = torch.inf
+    x = torch.tensor([torch.nan, inf, -inf, 0.0, -0.0, 1e-42, -1e-42, 1, -1, 100, -100, 1e30, -1e30, 0.5, 2])
+    expected, got = FUNCTIONS[name](x), compiled(FUNCTIONS[name])(x)
+    torch.testing.assert_close(got, expected, equal_nan=True)
+    assert torch.equal(got.isnan() | got.signbit(), expected.isnan() | expected.signbit())
