@@ -220,6 +220,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   // Graph to graph.
   PassContext context;
   context.deterministic_layout = s.options.keep_layout;
+  context.exact_rounding = s.options.exact_rounding;
   context.parallel_rows = s.target->parallel_rows();
   context.atomic_adds = s.target->lowering().atomics;
   std::vector<ValueId> returned;

@@ -187,6 +187,10 @@ ValueId Builder::cast(ValueId x, DType dtype) {
   return emit(Op::cast, {x}, {{"dtype", dtype}});
 }
 
+ValueId Builder::round(ValueId x) {
+  return emit(Op::cast, {x}, {{"dtype", type(x).dtype}, {"round", true}});
+}
+
 ValueId Builder::reduce(ReduceOp op, ValueId x, std::vector<int64_t> dims, bool keepdim) {
   std::sort(dims.begin(), dims.end());
   return emit(

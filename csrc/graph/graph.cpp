@@ -114,6 +114,10 @@ std::vector<int64_t> int_list_attr(const Node& n, std::string_view name) {
 
 int64_t int_attr(const Node& n, std::string_view name) { return attr<Sym>(n, name).value(); }
 
+bool rounds(const Node& n) {
+  return n.op == Op::cast && n.attrs.count("round") && attr<bool>(n, "round");
+}
+
 const std::string& call_target(const Node& n) { return attr<std::string>(n, "target"); }
 
 }  // namespace ourjit

@@ -160,6 +160,8 @@ template <class T>
 const T& attr(const Node& n, std::string_view name);
 std::vector<int64_t> int_list_attr(const Node& n, std::string_view name);
 int64_t int_attr(const Node& n, std::string_view name);
+/// A cast whose result is rounded to its narrow dtype; others may stay as wide as kernels compute.
+bool rounds(const Node& n);
 const std::string& call_target(const Node& n);
 
 }  // namespace ourjit

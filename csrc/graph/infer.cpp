@@ -118,7 +118,10 @@ class Infer {
     if (random) need(dtype == DType::i64, "seed and index must be i64");
     if (!accepts(s, dtype)) fail("is not defined on " + std::string(dtype_name(dtype)));
     DType out = info.result == ScalarResult::Bool ? DType::boolean : dtype;
-    if (info.result == ScalarResult::Cast) out = get<DType>("dtype");
+    if (info.result == ScalarResult::Cast) {
+      out = get<DType>("dtype");
+      if (has("round")) get<bool>("round");
+    }
     if (random) need(is_float(out), "random numbers are floats");
     need(is_native(out), "the dtype is not supported in kernels");
     if (operands_.size() == 1) return make_type(out, operand().sizes);

@@ -184,7 +184,7 @@ loop::ValueId Evaluator::pointwise(const Node& n, const IndexVector& index, loop
   for (const ValueId o : n.operands)
     args.push_back(element(o, broadcast_index(index, g_.type(o).sizes), mask));
   if (n.op == Op::cast) {
-    if (g_.type(n.operands[0]).dtype == result) return args[0];
+    if (g_.type(n.operands[0]).dtype == result && !rounds(n)) return args[0];
     if (is_integer(result)) args[0] = seen(n.operands[0], args[0]);
     return rounded(args[0], result);
   }

@@ -41,12 +41,13 @@ int64_t wrap_dim(int64_t d, int rank) {
   return d < 0 ? d + n : d;
 }
 
-AtenCall::AtenCall(Rewriter& rewriter, const Node& node, const AtenRule& rule)
+AtenCall::AtenCall(Rewriter& rewriter, const Node& node, const AtenRule& rule, bool exact_rounding)
     : b(rewriter.b),
       op(rule.op),
       rewriter_(rewriter),
       node_(node),
       args_(&attr<ArgList>(node, "args")),
+      exact_rounding_(exact_rounding),
       first_new_(static_cast<ValueId>(rewriter.b.graph().values.size())) {}
 
 const Arg& AtenCall::arg(int i) const {
@@ -238,6 +239,16 @@ Expr AtenCall::fit(Expr e, int k) const {
   return broadcasts ? expand(e, want.sizes) : reshape(e, want.sizes);
 }
 
+Expr AtenCall::stored(const Expr& e) const {
+  for (int k = 0; exact_rounding_ && k < results(); ++k) {
+    if (!wanted(k)) continue;
+    const DType t = out(k).dtype;
+    if (compute_dtype(t) == t) return e;
+    return e.dtype() == t ? Expr{e.b, e.b->round(e.v)} : cast(cast(e, t), e.dtype());
+  }
+  return e;
+}
+
 bool AtenCall::aliases_operand(ValueId v) const {
   for (;;) {
     if (v < first_new_) return true;
@@ -250,7 +261,10 @@ bool AtenCall::aliases_operand(ValueId v) const {
 void AtenCall::done(const Expr& e, int k) {
   if (!wanted(k)) return;
   Expr r = fit(e, k);
-  if (aliases_operand(r.v)) r.v = b.emit(Op::cast, {r.v}, {{"dtype", r.dtype()}});
+  if (exact_rounding_ && compute_dtype(r.dtype()) != r.dtype())
+    r.v = b.round(r.v);
+  else if (aliases_operand(r.v))
+    r.v = b.emit(Op::cast, {r.v}, {{"dtype", r.dtype()}});
   const TensorType& want = out(k);
   const bool view = op_category(b.graph().def(r.v)->op) == OpCategory::View;
   if (!view && b.type(r.v).strides != want.strides) b.set_strides(r.v, want.strides);
@@ -279,9 +293,10 @@ const AtenRule* AtenRules::find(std::string_view target) const {
 namespace {
 
 /// Applies `rule`; says why where it does not apply.
-std::optional<std::string> try_rule(Rewriter& r, const Node& n, const AtenRule& rule) {
+std::optional<std::string> try_rule(Rewriter& r, const Node& n, const AtenRule& rule,
+                                    bool exact_rounding = false) {
   try {
-    AtenCall c(r, n, rule);
+    AtenCall c(r, n, rule, exact_rounding);
     rule.apply(c);
     return std::nullopt;
   } catch (const Unsupported& e) {
@@ -293,10 +308,10 @@ std::optional<std::string> try_rule(Rewriter& r, const Node& n, const AtenRule& 
 
 }  // namespace
 
-Graph rewrite_calls(const Graph& g, const AtenRules& rules) {
+Graph rewrite_calls(const Graph& g, const AtenRules& rules, bool exact_rounding) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     const AtenRule* rule = n.op == Op::call ? rules.find(call_target(n)) : nullptr;
-    if (rule == nullptr || foreign_dtype(g, n) || try_rule(r, n, *rule)) r.keep(n);
+    if (rule == nullptr || foreign_dtype(g, n) || try_rule(r, n, *rule, exact_rounding)) r.keep(n);
   });
 }
 

@@ -22,9 +22,10 @@ struct AtenRule {
   ScalarOp op = ScalarOp::cast;  // for rules shared by many pointwise operators
 };
 
-/// Rewrites the calls that `rules` know; other nodes and calls stay.
+/// Rewrites the calls that `rules` know; other nodes and calls stay. With `exact_rounding`, what
+/// replaces a fresh result of a narrow float dtype is rounded to it.
 class AtenRules;
-Graph rewrite_calls(const Graph& g, const AtenRules& rules);
+Graph rewrite_calls(const Graph& g, const AtenRules& rules, bool exact_rounding);
 /// Why the rule for call `n` of `g` leaves it as it is; nullopt if no rule is for it, or it does
 /// not.
 std::optional<std::string> why_unsupported(const Graph& g, const Node& n, const AtenRules& rules);
@@ -35,7 +36,7 @@ std::optional<DType> foreign_dtype(const Graph& g, const Node& n);
 /// kind.
 class AtenCall {
  public:
-  AtenCall(Rewriter& rewriter, const Node& node, const AtenRule& rule);
+  AtenCall(Rewriter& rewriter, const Node& node, const AtenRule& rule, bool exact_rounding);
 
   Builder& b;
   const ScalarOp op;
@@ -85,6 +86,10 @@ class AtenCall {
   /// The dtype in which kernels compute the first wanted result: f32 for f16 and bf16.
   DType compute() const;
 
+  /// A value that ATen's kernel rounds to the first wanted result's dtype on its way there; as it
+  /// is unless rounding is to be exact.
+  Expr stored(const Expr& e) const;
+
   /// Result `k` is `v`, cast and broadcast to the captured type; a fresh tensor even where `v` is
   /// an operand or a view of one. It takes the captured strides.
   void done(const Expr& e, int k = 0);
@@ -99,6 +104,7 @@ class AtenCall {
   Rewriter& rewriter_;
   const Node& node_;
   const ArgList* args_;
+  const bool exact_rounding_;
   const ValueId first_new_;  // values from here on are made by this rule
 };
 

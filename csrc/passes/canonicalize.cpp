@@ -11,8 +11,8 @@ const AtenRules& canonicalize_rules() {
   return rules;
 }
 
-Graph canonicalize(const Graph& g, const PassContext&) {
-  return rewrite_calls(g, canonicalize_rules());
+Graph canonicalize(const Graph& g, const PassContext& ctx) {
+  return rewrite_calls(g, canonicalize_rules(), ctx.exact_rounding);
 }
 
 }  // namespace ourjit

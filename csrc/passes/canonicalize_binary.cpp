@@ -24,11 +24,12 @@ void logical(AtenCall& c) {
   c.done(apply(c.op, c.expr(0, DType::boolean), c.expr(1, DType::boolean)));
 }
 
-/// The operand of add and sub that `alpha`, argument 2, scales.
+/// The operand of add and sub that `alpha`, argument 2, scales. ATen rounds alpha to the dtype.
 Expr scaled(AtenCall& c, int i, DType t) {
   const Expr x = c.expr(i, t);
   if (c.none(2) || (!c.is_tensor(2) && c.real(2) == 1)) return x;
-  return x * c.expr(2, t);
+  const Expr alpha = c.expr(2, t);
+  return x * (compute_dtype(t) == t ? alpha : Expr{&c.b, c.b.round(alpha.v)});
 }
 
 void add(AtenCall& c) {
@@ -48,14 +49,15 @@ void div_mode(AtenCall& c) {
   if (c.none(2)) return c.done(x / y);
   const std::string& mode = c.text(2);
   require(mode == "floor" || mode == "trunc", "unknown rounding mode");
-  c.done(apply(mode == "floor" ? ScalarOp::floor_div : ScalarOp::trunc_div, x, y));
+  if (mode == "floor") return c.done(apply(ScalarOp::floor_div, x, y));
+  c.done(is_float(t) ? apply(ScalarOp::trunc, x / y) : apply(ScalarOp::trunc_div, x, y));
 }
 
 /// x log y, 0 where x is 0 unless y is NaN; `inner` is log or log1p.
 void xlog(AtenCall& c) {
   const DType t = c.out().dtype;
   const Expr x = c.expr(0, t), y = c.expr(1, t);
-  c.done(where(isnan(y), y, where(eq(x, 0), 0, x * apply(c.op, y))));
+  c.done(where(isnan(y), y, where(eq(x, 0), 0, x * c.stored(apply(c.op, y)))));
 }
 
 /// log(exp(a) + exp(b)) and the same in base 2, stable.
@@ -85,11 +87,22 @@ void lcm(AtenCall& c) {
   c.done(abs(apply(ScalarOp::trunc_div, x, divisor) * y));
 }
 
+/// A number as exponent. For bf16 ATen multiplies in bf16 itself, so that products are rounded.
+void pow_number(AtenCall& c) {
+  const DType t = c.out().dtype;
+  const Expr x = c.expr(0, t);
+  const bool known = !c.is_integer(1) || c.sym(1).is_const();
+  const double exponent = t == DType::bf16 && known ? c.real(1) : 0;
+  if (exponent == 3) return c.done(c.stored(x * x) * x);
+  if (exponent == -2) return c.done(reciprocal(c.stored(x * x)));
+  c.done(apply(ScalarOp::pow, x, c.expr(1, t)));
+}
+
 /// x 2^y, where the power has a dtype of its own.
 void ldexp(AtenCall& c) {
   const DType t = c.out().dtype, own = c.captured(1).dtype;
   const Expr y = c.expr(1, is_float(own) ? own : DType::f32);
-  c.done(c.expr(0, t) * cast(pow(2, y), t));
+  c.done(c.expr(0, t) * c.stored(cast(pow(2, y), t)));
 }
 
 /// 0 below zero and for NaN, 1 above, `values` at zero.
@@ -138,7 +151,7 @@ std::vector<AtenRule> binary_rules() {
       {"aten.fmod.Tensor", binary, S::fmod},
       {"aten.fmod.Scalar", binary, S::fmod},
       {"aten.pow.Tensor_Tensor", binary, S::pow},
-      {"aten.pow.Tensor_Scalar", binary, S::pow},
+      {"aten.pow.Tensor_Scalar", pow_number},
       {"aten.pow.Scalar", binary, S::pow},
       {"aten.atan2.default", binary, S::atan2},
       {"aten.minimum.default", binary, S::minimum},

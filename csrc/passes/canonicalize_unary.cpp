@@ -23,7 +23,7 @@ void rounding(AtenCall& c) {
 }
 
 void round_decimals(AtenCall& c) {
-  const Expr x = c.expr(0);
+  const Expr x = c.wide(0);
   if (!is_float(x.dtype())) return c.done(x);
   const int64_t decimals = c.integer(1);
   const double power = std::pow(10.0, static_cast<double>(std::abs(decimals)));
@@ -91,7 +91,7 @@ void logit(AtenCall& c) {
     const double eps = c.real(1);
     x = where(x < eps, eps, where(x > 1 - eps, 1 - eps, x));
   }
-  c.done(log(x / (1 - x)));
+  c.done(log(c.stored(x / c.stored(1 - x))));
 }
 
 double largest(DType t) {
@@ -120,7 +120,7 @@ void nan_to_num(AtenCall& c) {
 void entr(AtenCall& c) {
   const Expr x = c.expr(0, c.out().dtype);
   const Expr negative = where(eq(x, 0), number(x, 0), number(x, -kInfinity));
-  c.done(where(isnan(x), x, where(x > 0, -x * log(x), negative)));
+  c.done(where(isnan(x), x, where(x > 0, -x * c.stored(log(x)), negative)));
 }
 
 }  // namespace

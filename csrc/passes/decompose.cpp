@@ -11,6 +11,8 @@ const AtenRules& decompose_rules() {
   return rules;
 }
 
-Graph decompose(const Graph& g, const PassContext&) { return rewrite_calls(g, decompose_rules()); }
+Graph decompose(const Graph& g, const PassContext& ctx) {
+  return rewrite_calls(g, decompose_rules(), ctx.exact_rounding);
+}
 
 }  // namespace ourjit

@@ -14,8 +14,8 @@ void relu6(AtenCall& c) { c.done(minimum(maximum(c.expr(0), 0), 6)); }
 
 /// self, threshold, value
 void threshold(AtenCall& c) {
-  const Expr x = c.expr(0);
-  c.done(where(x <= c.expr(1, x.dtype()), c.expr(2, x.dtype()), x));
+  const Expr x = c.wide(0);
+  c.done(where(x <= c.wide(1), c.wide(2), x));
 }
 
 /// self, approximate

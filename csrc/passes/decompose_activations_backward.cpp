@@ -8,8 +8,10 @@ namespace ourjit {
 namespace {
 
 void sigmoid_backward(AtenCall& c) {
-  const Expr y = c.wide(1);  // the result
-  c.done(c.wide(0) * (1 - y) * y);
+  const Expr g = c.wide(0), y = c.wide(1);  // the result
+  // ATen computes in f16 itself, but not in bf16.
+  if (c.out().dtype == DType::f16) return c.done(c.stored(g * c.stored(1 - y)) * y);
+  c.done(g * (1 - y) * y);
 }
 
 void tanh_backward(AtenCall& c) {
@@ -19,8 +21,8 @@ void tanh_backward(AtenCall& c) {
 
 /// grad, self or result, threshold
 void threshold_backward(AtenCall& c) {
-  const Expr x = c.expr(1);
-  c.done(where(x <= c.expr(2, x.dtype()), 0, c.expr(0, c.out().dtype)));
+  const Expr x = c.wide(1);
+  c.done(where(x <= c.wide(2), 0, c.wide(0)));
 }
 
 /// grad, self, approximate
@@ -81,7 +83,7 @@ void softplus_backward(AtenCall& c) {
 /// grad, self, exp(-|self|)
 void log_sigmoid_backward(AtenCall& c) {
   const Expr x = c.wide(1);
-  const Expr z = exp(-abs(x));
+  const Expr z = c.stored(exp(-abs(x)));  // what the forward keeps
   const Expr part = z / (1 + z);
   c.done(c.wide(0) * where(x < 0, 1 - part, part));
 }

@@ -20,13 +20,13 @@ Expr element_gradient(AtenCall& c, int64_t reduction) {
 
 /// self, target, reduction
 void mse(AtenCall& c) {
-  const Expr d = c.wide(0) - c.wide(1);
+  const Expr d = c.stored(c.wide(0) - c.wide(1));
   done_reduced(c, d * d, c.integer(2));
 }
 
 /// grad, self, target, reduction
 void mse_backward(AtenCall& c) {
-  c.done(2 * (c.wide(1) - c.wide(2)) * element_gradient(c, c.integer(3)));
+  c.done(2 * c.stored(c.wide(1) - c.wide(2)) * element_gradient(c, c.integer(3)));
 }
 
 void l1(AtenCall& c) { done_reduced(c, abs(c.wide(0) - c.wide(1)), c.integer(2)); }
@@ -84,9 +84,9 @@ void binary_cross_entropy_backward(AtenCall& c) {
 /// self, target, weight, weight of positives, reduction
 void binary_cross_entropy_with_logits(AtenCall& c) {
   const Expr x = c.wide(0), t = c.wide(1);
-  Expr log_sigmoid = minimum(x, 0) - log1p(exp(-abs(x)));
+  Expr log_sigmoid = c.stored(minimum(x, 0) - log1p(exp(-abs(x))));
   if (!c.none(3)) log_sigmoid = log_sigmoid * ((c.wide(3) - 1) * t + 1);
-  Expr loss = (1 - t) * x - log_sigmoid;
+  Expr loss = c.stored(c.stored(1 - t) * x) - log_sigmoid;
   if (!c.none(2)) loss = loss * c.wide(2);
   done_reduced(c, loss, c.integer(4));
 }

@@ -14,6 +14,7 @@ struct PassContext {
   bool deterministic_layout = false;  // keep every layout as captured (no channels-last)
   int64_t parallel_rows = 32;         // independent rows that keep the target busy
   bool atomic_adds = false;           // scatters may add in any order
+  bool exact_rounding = false;        // the result of each ATen call is rounded to its dtype
 };
 
 /// Turns ATen calls that are one primitive operator into that operator: pointwise with type

@@ -117,13 +117,14 @@ Graph simplify_casts(const Graph& g, const PassContext&) {
     if (n.op != Op::cast) return r.keep(n);
     const DType to = attr<DType>(n, "dtype");
     const ValueId operand = r(n.operands[0]);
+    if (rounds(n)) return r.keep(n);
     if (to == g.type(n.operands[0]).dtype) {
       return idle.take(n) ? r.replace(n, operand) : r.keep(n);
     }
     const Graph& now = r.b.graph();
     const ValueId root = view_root(now, operand);
     const Node* inner = now.def(root);
-    if (!inner || inner->op != Op::cast) return r.keep(n);
+    if (!inner || inner->op != Op::cast || rounds(*inner)) return r.keep(n);
     const ValueId source = inner->operands[0];
     const DType from = now.type(source).dtype, between = now.type(root).dtype;
     if (!holds_all(between, from) && !wraps(to, between, from)) return r.keep(n);
