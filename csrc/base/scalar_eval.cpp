@@ -404,7 +404,7 @@ Evaluated eval_scalar(ScalarOp op, DType result, std::span<const Scalar> args) {
 
 Scalar reduce_identity(ReduceOp op, DType dtype) {
   const int bits = bit_width(dtype);
-  const int64_t lowest = dtype == DType::i64 ? std::numeric_limits<int64_t>::min()
+  const int64_t lowest = bits == 64 ? std::numeric_limits<int64_t>::min()
                          : is_bool(dtype) || dtype == DType::u8 ? 0
                                                                 : -(int64_t{1} << (bits - 1));
   const int64_t greatest = is_bool(dtype) ? 1 : dtype == DType::u8 ? 255 : -(lowest + 1);

@@ -27,7 +27,7 @@ void erfcx(AtenCall& c) {
 /// log(erfc(-x / sqrt(2)) / 2)
 void log_ndtr(AtenCall& c) {
   const Expr x = c.wide(0);
-  const Expr half_square = x * x * 0.5;
+  const Expr half_square = x * (x * 0.5);
   const Expr half = positive_erfcx(abs(x) * (std::numbers::sqrt2 / 2)) * 0.5;
   c.done(where(x < 0, log(half) - half_square, log1p(-half * exp(-half_square))));
 }

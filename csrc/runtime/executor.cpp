@@ -5,6 +5,7 @@
 
 #include "base/error.h"
 #include "base/kernel_status.h"
+#include "runtime/guarded_memory.h"
 
 namespace ourjit {
 
@@ -66,8 +67,7 @@ LaunchTable fill_arguments(const PlanInstance& instance, const InstanceStep& ste
           step.sizes.count / rows};
 }
 
-void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
-  const LaunchTable table = fill_arguments(instance, step, frame);
+int32_t run_table(const InstanceStep& step, const LaunchTable& table, Host& host) {
   const int64_t extent = table.starts[table.rows];
   int32_t status = 0;
   if (step.grain == 0) {
@@ -77,6 +77,42 @@ void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame
     host.parallel_for(extent, step.grain, run_task, &shared);
     status = shared.status.load(std::memory_order_relaxed);
   }
+  return status;
+}
+
+/// Bytes from the first to the last element.
+size_t bytes_within(const InstanceTensor& t) {
+  int64_t last = 0;
+  for (size_t d = 0; d < t.sizes.size(); ++d) {
+    if (t.sizes[d] == 0) return 0;
+    last += (t.sizes[d] - 1) * t.strides[d];
+  }
+  return static_cast<size_t>(last + 1) * static_cast<size_t>(dtype_bytes(t.dtype));
+}
+
+/// Runs the kernel twice on copies of its tensors, with a forbidden page before and behind each;
+/// the second time counts.
+int32_t run_guarded(const PlanInstance& instance, const InstanceStep& step, Frame& frame,
+                    Host& host) {
+  int32_t status = 0;
+  for (const GuardedEnd end : {GuardedEnd::Begin, GuardedEnd::End}) {
+    const LaunchTable table = fill_arguments(instance, step, frame);
+    GuardedCopies copies(end);
+    for (int i = 0; i < step.pointers.count; ++i) {
+      const int tensor = instance.pointer_tensors[static_cast<size_t>(step.pointers.first + i)];
+      void*& argument = frame.arguments[static_cast<size_t>(i)];
+      argument = copies.add(argument, bytes_within(instance.tensors[static_cast<size_t>(tensor)]));
+    }
+    status = run_table(step, table, host);
+    if (end == GuardedEnd::End) copies.finish();
+  }
+  return status;
+}
+
+void launch(const PlanInstance& instance, const InstanceStep& step, Frame& frame, Host& host) {
+  const int32_t status = instance.plan->guarded
+                             ? run_guarded(instance, step, frame, host)
+                             : run_table(step, fill_arguments(instance, step, frame), host);
   if (status != 0) raise(status);
 }
 

@@ -128,6 +128,7 @@ struct Plan {
   std::vector<PlanStep> steps;
   std::vector<PlanOutput> outputs;
   std::shared_ptr<Device> device;  // that kernels run on; null: the host
+  bool guarded = false;            // run kernels of the host between forbidden pages
   std::string tensors_on = "cpu";  // torch's name of the device that tensors are on
 };
 

@@ -1,4 +1,4 @@
-"""Decompositions of our own for operators that gather and scatter rows: embedding bags, padding by repetition."""
+"""Decompositions of our own for operators that gather and scatter: embedding bags, padding by repetition, unpooling."""
 
 from __future__ import annotations
 
@@ -121,11 +121,21 @@ def replication_pad_backward(grad: Tensor, x: Tensor, padding: Sequence[int]) ->
     return wide.to(grad.dtype)
 
 
+def max_unpool2d(x: Tensor, indices: Tensor, output_size: Sequence[int]) -> Tensor:
+    """[..., h, w] of zeros, but for the elements of `x`, which go to the places of their plane that `indices` name."""
+    height, width = output_size
+    planes = x.new_zeros((*x.shape[:-2], height * width))
+    filled = planes.scatter(-1, indices.flatten(-2), x.flatten(-2)).unflatten(-1, (height, width))
+    # As ATen does, where torch's shape function says that the result is always contiguous.
+    return filled.contiguous(memory_format=torch._prims_common.suggest_memory_format(x))
+
+
 TABLE: dict[str, Callable[..., Any]] = {
     "aten._embedding_bag.default": embedding_bag,
     "aten._embedding_bag_forward_only.default": embedding_bag,
     "aten._embedding_bag_backward.default": embedding_bag_backward,
     "aten._embedding_bag_per_sample_weights_backward.default": per_sample_weights_backward,
+    "aten.max_unpool2d.default": max_unpool2d,
     "aten.replication_pad1d_backward.default": replication_pad_backward,
     "aten.replication_pad2d_backward.default": replication_pad_backward,
     "aten.replication_pad3d_backward.default": replication_pad_backward,

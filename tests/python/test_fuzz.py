@@ -6,7 +6,10 @@ OURJIT_FUZZ_PROGRAMS says how many programs; every one is a seed, and one in eig
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import pytest
 from fuzz.generate import draw
@@ -33,3 +36,13 @@ def test_programs(first: int) -> None:
             if failure is not None and not failure.kind.startswith(KNOWN):
                 reports.append(report(seed, failure, direct=seed % 8 != 0, seconds=5))
     assert not reports, "\n\n".join(reports)
+
+
+def test_kernels_stay_within_their_tensors() -> None:
+    """Programs between pages that may not be touched: a process that dies is a failure."""
+    script = Path(__file__).parent / "fuzz" / "run.py"
+    command = [sys.executable, str(script), "--direct", "--seeds", "50000:50200"]
+    done = subprocess.run(
+        command, env=os.environ | {"OURJIT_GUARD_PAGES": "1"}, capture_output=True, text=True, timeout=600, check=False
+    )
+    assert "0 crashes" in done.stdout, done.stdout + done.stderr

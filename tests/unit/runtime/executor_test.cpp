@@ -89,6 +89,40 @@ TEST(Executor, RunsAChainThroughTheArena) {
   }
 }
 
+/// y[i] = x[i] + 1, and one element too many.
+void add_one_too_far(const KernelArgs* a) {
+  add_one(a);
+  static_cast<float*>(a->buffers[1])[a->end] = 0;
+}
+
+TEST(Executor, GuardedKernelsComputeTheSame) {
+  Plan p = chain(3);
+  p.guarded = true;
+  const auto instance = instantiate(p, {100});
+  std::vector<float> x(100, 1);
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  ArenaPool arenas;
+  TestHost host;
+  run(*instance, frame, arenas, host);
+  const auto* y = static_cast<const float*>(frame.buffers[3]);
+  EXPECT_TRUE(std::all_of(y, y + 100, [](float v) { return v == 4; }));
+}
+
+TEST(ExecutorDeathTest, GuardedKernelsDieWhereTheyWriteOutside) {
+  testing::GTEST_FLAG(death_test_style) = "threadsafe";
+  Plan p = chain(1);
+  p.kernels = {{"add_one_too_far", {add_one_too_far, nullptr, nullptr}}};
+  p.guarded = true;
+  const auto instance = instantiate(p, {100});
+  std::vector<float> x(100, 1);
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  ArenaPool arenas;
+  TestHost host;
+  EXPECT_DEATH(run(*instance, frame, arenas, host), "");
+}
+
 TEST(Executor, MuchWorkGoesParallelAndLittleDoesNot) {
   ArenaPool arenas;
   for (const auto& [size, loops] : {std::pair{1000, 0}, {100000, 1}}) {
