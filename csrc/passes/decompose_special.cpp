@@ -97,14 +97,35 @@ void nextafter(AtenCall& c) {
   c.done(where(either(isnan(x), isnan(y)), x + y, where(eq(x, y), y, next)));
 }
 
+/// self -> mantissa in [0.5, 1) with the sign of self, exponent: by halving or doubling ever fewer
+/// times, exactly.
+void frexp(AtenCall& c) {
+  const Expr x = c.expr(0, compute_dtype(c.captured(0).dtype));
+  const int most = x.dtype() == DType::f64 ? 512 : 64;
+  Expr m = abs(x), exponent = number(x, 1);
+  for (int step = most; step > 0; step /= 2) {
+    const Expr large = m >= std::ldexp(1, step);
+    m = where(large, m * std::ldexp(1, -step), m);
+    exponent = where(large, exponent + step, exponent);
+  }
+  // Subnormal numbers need the largest step twice.
+  for (int step = most, again = 1; step > 0; again ? again-- : step /= 2) {
+    const Expr small = m < std::ldexp(1, 1 - step);
+    m = where(small, m * std::ldexp(1, step), m);
+    exponent = where(small, exponent - step, exponent);
+  }
+  const Expr itself = either(eq(x, 0), either(isnan(x), isinf(x)));
+  if (c.wanted(0)) c.done(where(itself, x, apply(ScalarOp::copysign, m * 0.5, x)), 0);
+  if (c.wanted(1)) c.done(where(itself, 0, exponent), 1);
+}
+
 }  // namespace
 
 std::vector<AtenRule> special_rules() {
   return {
-      {"aten.special_erfcx.default", erfcx},
-      {"aten.special_log_ndtr.default", log_ndtr},
-      {"aten.special_ndtri.default", ndtri},
-      {"aten.nextafter.default", nextafter},
+      {"aten.special_erfcx.default", erfcx}, {"aten.special_log_ndtr.default", log_ndtr},
+      {"aten.special_ndtri.default", ndtri}, {"aten.nextafter.default", nextafter},
+      {"aten.frexp.Tensor", frexp},
   };
 }
 

@@ -15,6 +15,24 @@ constexpr std::string_view kLibrary[] = {
     "aten.dot",    "aten.mm",    "aten.mv",    "aten.vdot",
 };
 
+// Pointwise, but each element takes as many steps as its operands say.
+constexpr std::string_view kIterated[] = {
+    "aten.igamma",
+    "aten.igammac",
+    "aten.special_chebyshev_polynomial_t",
+    "aten.special_chebyshev_polynomial_u",
+    "aten.special_chebyshev_polynomial_v",
+    "aten.special_chebyshev_polynomial_w",
+    "aten.special_hermite_polynomial_h",
+    "aten.special_hermite_polynomial_he",
+    "aten.special_laguerre_polynomial_l",
+    "aten.special_legendre_polynomial_p",
+    "aten.special_shifted_chebyshev_polynomial_t",
+    "aten.special_shifted_chebyshev_polynomial_u",
+    "aten.special_shifted_chebyshev_polynomial_v",
+    "aten.special_shifted_chebyshev_polynomial_w",
+};
+
 constexpr std::string_view kRuntime[] = {
     "aten._assert_async",
     "aten._assert_scalar",
@@ -73,7 +91,8 @@ bool is_random_op(std::string_view target) { return contains(kRandom, target); }
 std::optional<std::string> fallback_reason(const Graph& g, const Node& n, bool pointwise) {
   const std::string& target = call_target(n);
   const std::optional<DType> foreign = foreign_dtype(g, n);
-  if (contains(kLibrary, target) || (foreign && is_complex(*foreign))) return std::nullopt;
+  if (contains(kLibrary, target) || contains(kIterated, target)) return std::nullopt;
+  if (foreign && is_complex(*foreign)) return std::nullopt;
   if (foreign) return "dtype " + std::string(dtype_name(*foreign)) + " is not native";
   if (is_random_op(target)) return "random operator without a rule";
   for (const AtenRules* rules : {&canonicalize_rules(), &decompose_rules()})

@@ -144,3 +144,16 @@ def test_without_the_option_sums_keep_more(dtype: torch.dtype) -> None:
     x = torch.full((100,), 0.0625, dtype=dtype)
     assert torch.compile(f, backend="ourjit")(x)[0] == 0.0625
     assert torch.compile(f, backend="ourjit", options=EXACT)(x)[0] == f(x)[0] != 0.0625
+
+
+@pytest.mark.parametrize("dtype", [*DTYPES, torch.float32, torch.float64], ids=str)
+def test_frexp_is_exact(dtype: torch.dtype) -> None:
+    bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
+    limits = torch.iinfo(bits)
+    x = torch.randint(limits.min, limits.max, (65536,), generator=torch.Generator().manual_seed(0), dtype=bits)
+    x = torch.cat(
+        [x.view(dtype), torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1, 2, 5e-324], dtype=dtype)]
+    )
+    expected, got = torch.frexp(x), torch.compile(torch.frexp, backend="ourjit", options=STRICT)(x)
+    torch.testing.assert_close(got.mantissa, expected.mantissa, rtol=0, atol=0, equal_nan=True)
+    assert torch.equal(got.exponent, expected.exponent)

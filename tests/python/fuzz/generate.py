@@ -83,7 +83,8 @@ class Builder:
 
     def dtype_for(self, test: Test) -> str:
         dtypes = (*self.floats * 3, *INTEGERS, "bool")
-        return self.rng.choice([t for t in dtypes if test(torch.empty(0, dtype=getattr(torch, t)))])
+        fitting = [t for t in dtypes if test(torch.empty(0, dtype=getattr(torch, t)))]
+        return self.rng.choice(fitting or dtypes)
 
     def pick(self, test: Test = anything, rank: int = 0, exact: bool = False) -> str:
         """A value that passes, mostly a late one; or a new input."""
