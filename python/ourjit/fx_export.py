@@ -25,6 +25,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
@@ -193,8 +194,8 @@ class Exporter:
             return
         if is_with_effects(target):
             return self.add_effect(node)
-        if isinstance(target, torch._ops.HigherOrderOperator):
-            return self.add_higher_order(node)
+        if isinstance(target, torch._ops.HigherOrderOperator) or _gives_more_than_tensors(node, value):
+            return self.add_python_call(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"{target} is no operator")
         if _name(target) in _RESIZE_STORAGE:
@@ -235,8 +236,11 @@ class Exporter:
         self.nodes.append((_name(target), args, (), (), self.location(node)))
         self.values[node] = (None, None)
 
-    def add_higher_order(self, node: torch.fx.Node) -> None:
-        """A call that hands tensors and numbers to Python; results that are None are none of its results."""
+    def add_python_call(self, node: torch.fx.Node) -> None:
+        """A call that hands tensors and numbers to Python: of higher-order operators, and where results are nested.
+
+        Only the tensors among the results are the call's; known numbers and None are constants.
+        """
         tensors: list[torch.fx.Node] = []
         numbers: list[Any] = []
         for operand in node.all_input_nodes:
@@ -248,21 +252,29 @@ class Exporter:
             elif isinstance(value, (int, torch.SymInt)):
                 numbers.append(self.encode(value))
             else:
-                raise Unsupported(f"higher-order operator {node.target} of a {type(value).__name__}")
+                raise Unsupported(f"operator {node.target} of a {type(value).__name__}")
+        places = itertools.count(self.count)
+
+        def place(value: Any) -> Any:
+            if isinstance(value, torch.Tensor):
+                return next(places)
+            if isinstance(value, (tuple, list)):
+                return tuple(map(place, value))
+            if value is None or isinstance(value, (bool, int, float, str)):
+                return None
+            raise Unsupported(f"a result of operator {node.target} is a {type(value).__name__}")
+
         value = node.meta.get("val")
-        given = (value,) if isinstance(value, torch.Tensor) else tuple(value or ())
-        results = [r for r in given if r is not None]
-        if not tensors or not all(isinstance(r, torch.Tensor) for r in results):
-            raise Unsupported(f"higher-order operator {node.target} with results that are no tensors")
+        self.values[node] = () if value is None else place(value)
+        results = [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
+        if not tensors:
+            raise Unsupported(f"operator {node.target} without tensors")
         target = higher_order.operator_of(node.target)
         number, call = higher_order.add_call(node, tensors, self.others)
         self.calls.append(call)
         args = (number, [self.encode(t) for t in tensors], numbers)
         names = tuple(f"{node.name}.{i}" for i in range(len(results)))
         self.nodes.append((_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node)))
-        places = itertools.count(self.count)
-        values = tuple(None if r is None else next(places) for r in given)
-        self.values[node] = values[0] if isinstance(value, torch.Tensor) else values
         self.count += len(results)
 
     def reads_tensor_data(self, node: torch.fx.Node) -> bool:
@@ -411,6 +423,14 @@ def free_strides(graph: Graph, free: slice) -> None:
             continue
         if all(isinstance(stride, int) for stride in types[output[1]][2]):
             outputs[i] = (*output, "free")
+
+
+def _gives_more_than_tensors(node: torch.fx.Node, value: Any) -> bool:
+    """True if the results of `node` that are used are not all tensors."""
+    if not isinstance(value, (tuple, list)):
+        return False
+    used = {user.args[1] for user in node.users if user.target is operator.getitem}
+    return any(i in used and not isinstance(v, torch.Tensor) and v is not None for i, v in enumerate(value))
 
 
 def _reshapes_a_strided_input(node: torch.fx.Node) -> bool:

@@ -1,7 +1,8 @@
 """Higher-order operators (torch.cond, custom operators that write to their inputs, ...) as library calls.
 
-A node of one becomes a call of an operator on tensors alone, `ourjit::higher_order.<name>`, whose Python side runs the
-node as PyTorch runs it: subgraphs are not compiled, everything around them is.
+So are custom operators that return numbers, or lists among other results. A node of one becomes a call of an operator
+on tensors alone, `ourjit::higher_order.<name>`, whose Python side runs the node as PyTorch runs it: subgraphs are not
+compiled, everything around them is.
 """
 
 from __future__ import annotations
@@ -27,8 +28,8 @@ _calls: weakref.WeakValueDictionary[int, Call] = weakref.WeakValueDictionary()
 
 
 def operator_of(target: Any) -> torch._ops.OpOverload:
-    """(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[], for the nodes of a higher-order operator."""
-    name = target.name()
+    """(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[], for the nodes of such an operator."""
+    name = target.name().replace("::", "_").replace(".", "_")
     if name not in _defined:
         _library.define(f"higher_order.{name}(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[]")
         _library.impl(f"higher_order.{name}", _run, "CompositeExplicitAutograd")

@@ -62,11 +62,11 @@ def test_results_that_nobody_wants() -> None:
 
 
 def test_calls_are_told_from_fallbacks() -> None:
-    f = torch.compile(lambda x: (x.sort().values + 1, torch.igamma(x, x)), backend="ourjit")
-    f(torch.randn(4))
+    f = torch.compile(lambda x: (x.sort().values + torch.igamma(x, x), x.to(torch.uint16).float()), backend="ourjit")
+    f(torch.rand(4))
     stats = ourjit.stats()
-    assert set(stats["library_calls"]) == {"aten.sort.default"}
-    assert stats["fallbacks"] == {"aten.igamma.default": {"count": 1, "reason": "no rule for this operator"}}
+    assert set(stats["library_calls"]) == {"aten.sort.default", "aten.igamma.default"}
+    assert {entry["reason"] for entry in stats["fallbacks"].values()} == {"dtype u16 is not native"}
 
 
 def test_higher_order_operators_are_calls_for_as_long_as_their_graph_lives() -> None:
@@ -99,3 +99,19 @@ def test_custom_operators_that_write_to_their_inputs_are_calls() -> None:
 
         check_function(f, torch.randn(3, 4), torch.randn(4))
         assert "ourjit.higher_order.auto_functionalized_v2" in ourjit.stats()["library_calls"]
+
+
+def test_custom_operators_with_nested_results_are_calls() -> None:
+    with torch.library._scoped_library("ourjit_test", "FRAGMENT") as library:
+        library.define("parts(Tensor x, int n) -> (Tensor[], int, Tensor)")
+        library.impl(
+            "parts", lambda x, n: ([part * 2 for part in x.chunk(n)], n + 1, x.exp()), "CompositeExplicitAutograd"
+        )
+
+        def f(x: Tensor) -> tuple[Tensor, ...]:
+            parts, n, y = torch.ops.ourjit_test.parts(x + 1, 3)
+            return parts[0] * n, parts[2] + y[: parts[2].shape[0]]
+
+        check_function(f, torch.randn(6, 4))
+        check_function(f, torch.randn(6, 4), dynamic=True)
+        assert "ourjit.higher_order.ourjit_test_parts" in ourjit.stats()["library_calls"]
