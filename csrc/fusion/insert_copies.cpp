@@ -191,9 +191,34 @@ ValueId append_copy(Graph& g, ValueId v, std::vector<Sym> strides) {
   return id;
 }
 
+/// The same nodes with mutations, and what needs their results, behind all others: those read
+/// what was there before.
+Graph mutations_last(const Graph& g) {
+  std::vector<NodeId> first, last;
+  std::vector<bool> late(g.values.size(), false);
+  for (size_t i = 0; i < g.nodes.size(); ++i) {
+    const Node& n = g.nodes[i];
+    const bool waits =
+        n.op == Op::copy_to || std::any_of(n.operands.begin(), n.operands.end(),
+                                           [&](ValueId v) { return late[static_cast<size_t>(v)]; });
+    for (const ValueId v : n.results)
+      if (v >= 0) late[static_cast<size_t>(v)] = waits;
+    (waits ? last : first).push_back(static_cast<NodeId>(i));
+  }
+  first.insert(first.end(), last.begin(), last.end());
+  Graph out = g;
+  for (size_t i = 0; i < first.size(); ++i) {
+    out.nodes[i] = g.node(first[i]);
+    for (const ValueId v : out.nodes[i].results)
+      if (v >= 0) out.values[static_cast<size_t>(v)].def = static_cast<NodeId>(i);
+  }
+  return out;
+}
+
 }  // namespace
 
-Graph insert_copies(const Graph& g) {
+Graph insert_copies(const Graph& captured) {
+  const Graph g = mutations_last(captured);
   Copies copies, sources;
   std::vector<ValueId> early(g.outputs.size(), -1);
   bool has_news = true;  // values came up since the last mutation

@@ -56,7 +56,8 @@ void elu_backward(AtenCall& c) {
                input_scale = c.real_or(3, 1);
   const Expr below = c.flag(4) ? g * input_scale * (x + negative)
                                : g * (input_scale * negative) * exp(x * input_scale);
-  c.done(where(x <= 0, below, g * scale));
+  // NaN goes below: ATen's vectors have it so, its single elements do not.
+  c.done(where(x > 0, g * scale, below));
 }
 
 /// grad, self, slope; the sign of the result is that of self
@@ -98,7 +99,7 @@ void hardtanh_backward(AtenCall& c) {
 
 void hardswish_backward(AtenCall& c) {
   const Expr g = c.wide(0), x = c.wide(1);
-  c.done(where(x <= -3, 0, where(x < 3, g * (x / 3 + 0.5), g)));
+  c.done(where(x <= -3, 0, where(x >= 3, g, g * (x / 3 + 0.5))));  // NaN gives NaN
 }
 
 void hardsigmoid_backward(AtenCall& c) {
@@ -110,7 +111,8 @@ void hardsigmoid_backward(AtenCall& c) {
 void shrink_backward(AtenCall& c) {
   const Expr x = c.wide(1);
   const double lambda = c.real(2);
-  c.done(where(both(x >= -lambda, x <= lambda), 0, c.wide(0)));
+  // NaN is inside: ATen's vectors have it so, its single elements do not.
+  c.done(where(either(x > lambda, x < -lambda), c.wide(0), 0));
 }
 
 /// grad, self, dim

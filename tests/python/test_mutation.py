@@ -68,6 +68,13 @@ def moved_before(x: Tensor) -> Tensor:
     return before
 
 
+def view_of_what_was_read_before(x: Tensor) -> Tensor:
+    y = torch.cat([x, x[:, :0]], 1)
+    y[:, 2:].neg_()
+    x.sub_(x, alpha=2)
+    return y.select(0, 0)
+
+
 def written_transposed(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
     """Rows of what is written through the transposed view are reduced: square, so that all shapes fit."""
     z = x.transpose(0, 1)
@@ -78,7 +85,7 @@ def written_transposed(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
 @pytest.mark.parametrize(
     "fn",
     [add_in_place, swap_halves, overlapping_slices, through_a_view, read_after_write, two_inputs,
-     to_itself_transposed, swap, joined_before, moved_before, written_transposed],
+     to_itself_transposed, swap, joined_before, moved_before, view_of_what_was_read_before, written_transposed],
 )  # fmt: skip
 def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
     args = [torch.randn(4, 4) for _ in range(fn.__code__.co_argcount)]

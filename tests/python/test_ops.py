@@ -92,6 +92,21 @@ def test_special_values() -> None:
     check_function(lambda x: (x.amax(), x.amin(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.sum()), x)
 
 
+@pytest.mark.parametrize(
+    "name",
+    "silu mish elu celu selu leaky_relu softplus softsign hardtanh hardswish hardsigmoid relu6 logsigmoid".split(),
+)
+def test_gradients_at_special_values(name: str) -> None:
+    """Each value sixteen times: ATen's vectors and its single elements differ at NaN, and we follow the vectors."""
+    values = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-42, -1e-42, 3, -3, 1, -1, 6, 20, 100, -100, 1e30, -1e30]
+    results = []
+    for f in (UNARY[name], compiled(UNARY[name])):
+        x = torch.tensor(values).repeat_interleave(16).requires_grad_()
+        y = f(x)
+        results.append(torch.autograd.grad(y, x, torch.full_like(y, 1.5))[0])
+    torch.testing.assert_close(results[1], results[0], rtol=2e-4, atol=1e-30, equal_nan=True)
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16], ids=str)
 def test_what_jumps_sees_rounded_numbers(dtype: torch.dtype) -> None:
     x = (torch.rand(50, 40) + 0.01).to(dtype).requires_grad_()
