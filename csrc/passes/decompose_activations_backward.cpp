@@ -130,8 +130,8 @@ void logit_backward(AtenCall& c) {
   const Expr g = c.wide(0), x = c.wide(1);
   const double low = c.real_or(2, 0);
   const double outside = c.none(2) ? kNan : 0;
-  const Expr beyond = either(x < low, x > 1 - low);
-  c.done(where(beyond, outside, g / (x * (1 - x))));
+  const Expr inside = both(x >= low, x <= 1 - low);  // NaN is not
+  c.done(where(inside, g / (x * (1 - x)), outside));
 }
 
 /// grad, mask, scale

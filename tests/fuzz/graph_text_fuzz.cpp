@@ -1,6 +1,6 @@
-// Any text: the parser of the graph IR says what is wrong with it, the verifier names the rule, and a
-// graph that both take prints as itself and, if it calls nothing, goes through every pass. (What a
-// call takes and gives is ATen's word: passes may believe it.)
+// Any text: the parser of the graph IR says what is wrong with it, the verifier names the rule, and
+// a graph that both take prints as itself and, if it calls nothing, goes through every pass. (What
+// a call takes and gives is ATen's word: passes may believe it.)
 #include <algorithm>
 #include <cstdint>
 #include <cstdio>
@@ -38,8 +38,7 @@ void check(const std::string& text) {
   try {
     run_passes(std::move(g), {});
   } catch (const UserError&) {
-  } catch (const Unsupported&) {
-  }
+  } catch (const Unsupported&) {}
 }
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Any text: the parser of the loop IR, which verifies, says what is wrong with it, and a kernel that
-// it takes prints as itself, before and after it is simplified.
+// Any text: the parser of the loop IR, which verifies, says what is wrong with it, and a kernel
+// that it takes prints as itself, before and after it is simplified.
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>

@@ -92,15 +92,20 @@ def test_special_values() -> None:
     check_function(lambda x: (x.amax(), x.amin(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.sum()), x)
 
 
-@pytest.mark.parametrize(
-    "name",
-    "silu mish elu celu selu leaky_relu softplus softsign hardtanh hardswish hardsigmoid relu6 logsigmoid".split(),
-)
+RAMPS = {
+    name: UNARY[name]
+    for name in (
+        "silu mish elu celu selu leaky_relu softplus softsign hardtanh hardswish hardsigmoid relu6 logsigmoid"
+    ).split()
+} | {"logit": lambda x: torch.logit(x, eps=0.2), "threshold": lambda x: F.threshold(x, 0.1, 0.2)}
+
+
+@pytest.mark.parametrize("name", RAMPS)
 def test_gradients_at_special_values(name: str) -> None:
     """Each value sixteen times: ATen's vectors and its single elements differ at NaN, and we follow the vectors."""
     values = [torch.nan, torch.inf, -torch.inf, 0.0, -0.0, 1e-42, -1e-42, 3, -3, 1, -1, 6, 20, 100, -100, 1e30, -1e30]
     results = []
-    for f in (UNARY[name], compiled(UNARY[name])):
+    for f in (RAMPS[name], compiled(RAMPS[name])):
         x = torch.tensor(values).repeat_interleave(16).requires_grad_()
         y = f(x)
         results.append(torch.autograd.grad(y, x, torch.full_like(y, 1.5))[0])

@@ -8,8 +8,8 @@
 //
 // Everything between the two marks is given to the command; what it answers must be the lines below
 // the second one. With OURJIT_BLESS=1 the answers are written into the files instead. With
-// OURJIT_ANY_ANSWER=1 every answer will do: C++ compilers differ in the order in which they evaluate
-// operands, and with it in the order of nodes that rules make.
+// OURJIT_ANY_ANSWER=1 every answer will do: C++ compilers differ in the order in which they
+// evaluate operands, and with it in the order of nodes that rules make.
 #include <algorithm>
 #include <cstdlib>
 #include <filesystem>
