@@ -187,7 +187,7 @@ ValueId Builder::cast(ValueId x, DType dtype) {
   return emit(Op::cast, {x}, {{"dtype", dtype}});
 }
 
-ValueId Builder::round(ValueId x) {
+ValueId Builder::rounded(ValueId x) {
   return emit(Op::cast, {x}, {{"dtype", type(x).dtype}, {"round", true}});
 }
 

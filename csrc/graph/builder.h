@@ -35,7 +35,7 @@ class Builder {
   ValueId constant(int64_t value, DType dtype);
   ValueId pointwise(ScalarOp op, std::vector<ValueId> operands);
   ValueId cast(ValueId x, DType dtype);  // x itself if it has that dtype
-  ValueId round(ValueId x);              // a cast to x's dtype that rounds
+  ValueId rounded(ValueId x);            // a cast to x's dtype that rounds
   ValueId add(ValueId a, ValueId b) { return pointwise(ScalarOp::add, {a, b}); }
   ValueId sub(ValueId a, ValueId b) { return pointwise(ScalarOp::sub, {a, b}); }
   ValueId mul(ValueId a, ValueId b) { return pointwise(ScalarOp::mul, {a, b}); }

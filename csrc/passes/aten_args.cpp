@@ -244,7 +244,7 @@ Expr AtenCall::stored(const Expr& e) const {
     if (!wanted(k)) continue;
     const DType t = out(k).dtype;
     if (compute_dtype(t) == t) return e;
-    return e.dtype() == t ? Expr{e.b, e.b->round(e.v)} : cast(cast(e, t), e.dtype());
+    return e.dtype() == t ? rounded(e) : cast(cast(e, t), e.dtype());
   }
   return e;
 }
@@ -262,7 +262,7 @@ void AtenCall::done(const Expr& e, int k) {
   if (!wanted(k)) return;
   Expr r = fit(e, k);
   if (exact_rounding_ && compute_dtype(r.dtype()) != r.dtype())
-    r.v = b.round(r.v);
+    r = rounded(r);
   else if (aliases_operand(r.v))
     r.v = b.emit(Op::cast, {r.v}, {{"dtype", r.dtype()}});
   const TensorType& want = out(k);

@@ -29,7 +29,7 @@ Expr scaled(AtenCall& c, int i, DType t) {
   const Expr x = c.expr(i, t);
   if (c.none(2) || (!c.is_tensor(2) && c.real(2) == 1)) return x;
   const Expr alpha = c.expr(2, t);
-  return x * (compute_dtype(t) == t ? alpha : Expr{&c.b, c.b.round(alpha.v)});
+  return x * (compute_dtype(t) == t ? alpha : rounded(alpha));
 }
 
 void add(AtenCall& c) {

@@ -102,17 +102,13 @@ void nextafter(AtenCall& c) {
 void frexp(AtenCall& c) {
   const Expr x = c.expr(0, compute_dtype(c.captured(0).dtype));
   const int most = x.dtype() == DType::f64 ? 512 : 64;
+  std::vector<int> steps{most};  // which subnormal numbers need twice
+  for (int step = most; step > 0; step /= 2) steps.push_back(step);
   Expr m = abs(x), exponent = number(x, 1);
-  for (int step = most; step > 0; step /= 2) {
-    const Expr large = m >= std::ldexp(1, step);
-    m = where(large, m * std::ldexp(1, -step), m);
-    exponent = where(large, exponent + step, exponent);
-  }
-  // Subnormal numbers need the largest step twice.
-  for (int step = most, again = 1; step > 0; again ? again-- : step /= 2) {
-    const Expr small = m < std::ldexp(1, 1 - step);
-    m = where(small, m * std::ldexp(1, step), m);
-    exponent = where(small, exponent - step, exponent);
+  for (const int step : steps) {
+    const Expr large = m >= std::ldexp(1, step), small = m < std::ldexp(1, 1 - step);
+    m = where(large, m * std::ldexp(1, -step), where(small, m * std::ldexp(1, step), m));
+    exponent = where(large, exponent + step, where(small, exponent - step, exponent));
   }
   const Expr itself = either(eq(x, 0), either(isnan(x), isinf(x)));
   if (c.wanted(0)) c.done(where(itself, x, apply(ScalarOp::copysign, m * 0.5, x)), 0);

@@ -96,6 +96,8 @@ inline Expr where(const Expr& c, const Expr& a, double b) { return where(c, a, n
 inline Expr where(const Expr& c, double a, const Expr& b) { return where(c, number(b, a), b); }
 
 inline Expr cast(const Expr& a, DType t) { return {a.b, a.b->cast(a.v, t)}; }
+/// `a` as memory of its narrow dtype would hold it.
+inline Expr rounded(const Expr& a) { return {a.b, a.b->rounded(a.v)}; }
 inline Expr reshape(const Expr& a, std::vector<Sym> sizes) {
   return {a.b, a.b->reshape(a.v, std::move(sizes))};
 }

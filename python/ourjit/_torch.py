@@ -185,6 +185,11 @@ def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
         reported.extend(strides)
 
 
+def memory_format_of(x: torch.Tensor) -> torch.memory_format:
+    """The one that ATen's operators give to results for an operand with the strides of `x`."""
+    return torch._prims_common.suggest_memory_format(x)
+
+
 def is_negative(number: Any) -> bool:
     """True for a symbolic int that is negative, False for one that is not; from now on, guards keep it so.
 

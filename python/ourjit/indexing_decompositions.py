@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ourjit._torch import memory_format_of
+
 _SUM, _MEAN, _MAX = range(3)  # modes of an embedding bag
 
 
@@ -127,7 +129,7 @@ def max_unpool2d(x: Tensor, indices: Tensor, output_size: Sequence[int]) -> Tens
     planes = x.new_zeros((*x.shape[:-2], height * width))
     filled = planes.scatter(-1, indices.flatten(-2), x.flatten(-2)).unflatten(-1, (height, width))
     # As ATen does, where torch's shape function says that the result is always contiguous.
-    return filled.contiguous(memory_format=torch._prims_common.suggest_memory_format(x))
+    return filled.contiguous(memory_format=memory_format_of(x))
 
 
 TABLE: dict[str, Callable[..., Any]] = {

@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 import pytest
 import torch
 import torch.nn.functional as F
+import unary
 from check import STRICT, assert_no_fallbacks
 from torch import Tensor
-from torch.testing._internal.common_methods_invocations import unary_ufuncs
 from torch.testing._internal.opinfo.core import OpInfo
 
 DTYPES = (torch.bfloat16, torch.float16)
@@ -39,10 +39,9 @@ CHAINS = {"nn.functional.tanhshrink", "special.ndtr"}
 def operators() -> Iterator[object]:
     left_out = {"cdouble", "cfloat", "chalf", "frexp", "jiterator_unary"}  # not one real result on the CPU
     left_out |= {"mvlgamma", "nn.functional.rrelu"}  # a sum over places rounded next to poles; random slopes
-    for op in unary_ufuncs:
-        for dtype in DTYPES:
-            if dtype in op.dtypes and op.name not in left_out and not op.name.startswith("_refs."):
-                name = op.name + ("." + op.variant_test_name if op.variant_test_name else "")
+    for dtype in DTYPES:
+        for name, op in unary.operators(dtype).items():
+            if op.name not in left_out:
                 yield pytest.param(op, dtype, id=f"{name}-{str(dtype)[6:]}")
 
 
@@ -50,11 +49,7 @@ def operators() -> Iterator[object]:
 def test_every_value(op: OpInfo, dtype: torch.dtype) -> None:
     """One step from eager's result at most, or from the rounded f64 result where eager is farther from it."""
     x = every_value(dtype)
-    numbers, _ = op.sample_kwargs("cpu", dtype, x)
-
-    def f(x: Tensor) -> Tensor:
-        return op.op(x, **numbers)
-
+    f = unary.function(op, dtype)
     expected, got = f(x), torch.compile(f, backend="ourjit", options=EXACT if op.name in CHAINS else STRICT)(x)
     assert got.dtype == expected.dtype
     if got.dtype != dtype:
