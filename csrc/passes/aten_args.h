@@ -79,6 +79,9 @@ class AtenCall {
   /// torch.result_type of tensor and number arguments.
   DType promoted(const std::vector<int>& args) const;
 
+  /// The graph as captured.
+  const Graph& graph() const { return rewriter_.old; }
+
   int results() const;
   bool wanted(int k) const;
   /// Type of result `k` as captured.

@@ -2,7 +2,6 @@
 #include <algorithm>
 #include <iterator>
 
-#include "base/scalar_eval.h"
 #include "passes/canonicalize_rules.h"
 #include "passes/indexing.h"
 
@@ -38,12 +37,6 @@ void scatter_set(AtenCall& c) { scatter_by(c, "set"); }
 void scatter_add(AtenCall& c) { scatter_by(c, "add"); }
 /// And reduce ("add" or "multiply").
 void scatter_with(AtenCall& c) { scatter_by(c, c.text(4) == "add" ? "add" : "mul"); }
-
-/// A constant that changes nothing when combined by `op`.
-Expr neutral(Builder& b, ReduceOp op, DType t) {
-  const Scalar x = reduce_identity(op, t);
-  return x.is_float() ? number(b, x.f, t) : number(b, Sym(x.i), t);
-}
 
 /// `x` reduced with `updates`: `reduction` is "sum", "prod", "mean", "amax" or "amin". Without
 /// `include_self`, elements of x that an update meets do not take part.

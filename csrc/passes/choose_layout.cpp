@@ -27,31 +27,32 @@ constexpr std::array kConvolutions = {
     ImageCall{"aten.convolution.default", 0, 1, 1},
     ImageCall{"aten.convolution_backward.default", 0, 2, 1},
 };
-constexpr std::array kPools = {
-    ImageCall{"aten.avg_pool2d.default", 0, 1, 1},
-    ImageCall{"aten.avg_pool2d_backward.default", 0, 2, 1},
-    ImageCall{"aten.max_pool2d_with_indices.default", 0, 1, 2},
-    ImageCall{"aten.max_pool2d_with_indices_backward.default", 0, 3, 1},
-    ImageCall{"aten._adaptive_avg_pool2d.default", 0, 1, 1},
-    ImageCall{"aten._adaptive_avg_pool2d_backward.default", 0, 2, 1},
-};
 
-template <size_t N>
-const ImageCall* find_call(const std::array<ImageCall, N>& table, const Node& n) {
+const ImageCall* find_convolution(const Graph& g, const Node& n) {
   if (n.op != Op::call) return nullptr;
-  for (const ImageCall& c : table)
-    if (c.target == call_target(n)) return &c;
+  for (const ImageCall& c : kConvolutions)
+    if (c.target == call_target(n) && is_image(g.type(n.operands[0]))) return &c;
   return nullptr;
 }
 
-/// Which values are to be channels-last: convolutions want it, pointwise operators and pools pass
-/// it on in both directions.
+/// Not for images whose strides are those of contiguous memory too.
+bool is_channels_last(const TensorType& t) {
+  return is_image(t) && t.strides == channels_last_strides(t.sizes) &&
+         t.strides != contiguous_strides(t.sizes);
+}
+
+/// True if dim i of the result lies in memory as dim i of the operand does.
+bool keeps_dims(const Node& n) { return n.op == Op::slice || n.op == Op::flip || n.op == Op::pad; }
+
+/// Which values are to be channels-last: convolutions want it, inputs may have it, and pointwise
+/// operators, slices and pads pass it on in both directions.
 class ChannelsLast {
  public:
   explicit ChannelsLast(const Graph& g) : g_(g), wanted_(g.values.size(), false) {
+    for (const GraphInput& in : g.inputs)
+      if (in.value >= 0 && is_channels_last(g.type(in.value))) want(in.value);
     for (const Node& n : g.nodes)
-      if (const ImageCall* c = find_call(kConvolutions, n))
-        if (is_image(g.type(n.operands[0]))) mark(n, *c);
+      if (const ImageCall* c = find_convolution(g, n)) mark(n, *c);
     // Two sweeps each way reach everything but odd shapes, which just stay as they are.
     for (int round = 0; round < 2 && any_; ++round) {
       for (const Node& n : g.nodes) pass_on(n);
@@ -77,10 +78,12 @@ class ChannelsLast {
   }
 
   void pass_on(const Node& n) {
-    if (const ImageCall* c = find_call(kPools, n)) {
-      bool some = false;
-      for (size_t i = c->first; i < c->last; ++i) some |= (*this)(n.operands[i]);
-      if (some) mark(n, *c);
+    if (keeps_dims(n)) {
+      if (g_.type(n.results[0]).rank() != 4) return;
+      const auto whole = static_cast<size_t>(n.operands[0]),
+                 part = static_cast<size_t>(n.results[0]);
+      const bool some = wanted_[whole] || wanted_[part];
+      wanted_[whole] = wanted_[part] = some;
       return;
     }
     if (!is_pointwise(n.op)) return;
@@ -127,6 +130,12 @@ void keep_image_call(Rewriter& r, const Node& n, const ImageCall& c) {
 
 }  // namespace
 
+bool prefers_channels_last(const Graph& g, const TensorType& image) {
+  return is_channels_last(image) || std::any_of(g.nodes.begin(), g.nodes.end(), [&](const Node& n) {
+           return find_convolution(g, n) != nullptr;
+         });
+}
+
 Graph choose_layout(const Graph& g, const PassContext& ctx) {
   std::vector<const GraphOutput*> fixed(g.values.size(), nullptr);
   for (const GraphOutput& o : g.outputs)
@@ -136,12 +145,7 @@ Graph choose_layout(const Graph& g, const PassContext& ctx) {
   return rewrite(g, [&](Rewriter& r, const Node& n) {
     r.b.set_loc(n.loc);
     if (images)
-      if (const ImageCall* c = find_call(kConvolutions, n);
-          c && is_image(r.old.type(n.operands[0])))
-        return keep_image_call(r, n, *c);
-    if (images)
-      if (const ImageCall* c = find_call(kPools, n); c && channels_last(n.results[0]))
-        return keep_image_call(r, n, *c);
+      if (const ImageCall* c = find_convolution(r.old, n)) return keep_image_call(r, n, *c);
     if (n.op == Op::call) return r.keep(n);
     std::vector<ValueId> operands;
     for (const ValueId v : n.operands) operands.push_back(r(v));

@@ -30,6 +30,14 @@ Expr squeeze(const Expr& a, int64_t dim) {
   return reshape(a, std::move(sizes));
 }
 
+Expr constant(Builder& b, const Scalar& value) {
+  return value.is_float() ? number(b, value.f, value.dtype) : number(b, Sym(value.i), value.dtype);
+}
+
+Expr neutral(Builder& b, ReduceOp op, DType dtype) {
+  return constant(b, reduce_identity(op, dtype));
+}
+
 Expr reduce(ReduceOp op, const Expr& a, std::vector<int64_t> dims, bool keepdim) {
   if (dims.empty()) return a;
   std::sort(dims.begin(), dims.end());

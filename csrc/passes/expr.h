@@ -6,6 +6,7 @@
 #include <limits>
 #include <vector>
 
+#include "base/scalar_eval.h"
 #include "graph/builder.h"
 
 namespace ourjit {
@@ -112,6 +113,10 @@ inline Expr narrow(const Expr& a, int64_t dim, const Sym& start, const Sym& coun
   return {a.b, a.b->slice(a.v, dim, start, 1, count)};
 }
 
+/// A 0-d constant.
+Expr constant(Builder& b, const Scalar& value);
+/// A 0-d constant that changes nothing when combined by `op`.
+Expr neutral(Builder& b, ReduceOp op, DType dtype);
 /// Reduces `dims` (any order, nonnegative); no dims: `a` itself.
 Expr reduce(ReduceOp op, const Expr& a, std::vector<int64_t> dims, bool keepdim = true);
 inline Expr sum(const Expr& a, std::vector<int64_t> dims, bool keepdim = true) {

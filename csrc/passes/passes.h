@@ -50,6 +50,8 @@ Graph split_reductions(const Graph& g, const PassContext& ctx);
 /// Chooses the strides of intermediates: channels-last around convolutions where that pays,
 /// contiguous otherwise.
 Graph choose_layout(const Graph& g, const PassContext& ctx);
+/// True if choose_layout is likely to make a captured value of type `image` channels-last.
+bool prefers_channels_last(const Graph& g, const TensorType& image);
 
 struct Pass {
   std::string_view name;
