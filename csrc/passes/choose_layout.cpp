@@ -42,10 +42,13 @@ bool is_channels_last(const TensorType& t) {
 }
 
 /// True if dim i of the result lies in memory as dim i of the operand does.
-bool keeps_dims(const Node& n) { return n.op == Op::slice || n.op == Op::flip || n.op == Op::pad; }
+bool keeps_dims(const Graph& g, const Node& n) {
+  if (n.op == Op::index_select) return g.type(n.operands[1]).rank() == 1;
+  return n.op == Op::slice || n.op == Op::flip || n.op == Op::pad;
+}
 
 /// Which values are to be channels-last: convolutions want it, inputs may have it, and pointwise
-/// operators, slices and pads pass it on in both directions.
+/// operators, slices, pads and selections of lines pass it on in both directions.
 class ChannelsLast {
  public:
   explicit ChannelsLast(const Graph& g) : g_(g), wanted_(g.values.size(), false) {
@@ -78,7 +81,7 @@ class ChannelsLast {
   }
 
   void pass_on(const Node& n) {
-    if (keeps_dims(n)) {
+    if (keeps_dims(g_, n)) {
       if (g_.type(n.results[0]).rank() != 4) return;
       const auto whole = static_cast<size_t>(n.operands[0]),
                  part = static_cast<size_t>(n.results[0]);

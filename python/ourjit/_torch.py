@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -214,3 +214,35 @@ def symbolic_expression(value: Any) -> Any:
     """The sympy expression of a SymInt, SymFloat or SymBool; the number itself if it is one."""
     node = getattr(value, "node", None)
     return value if node is None else node.expr
+
+
+def composite_rule(overload: Any) -> Callable[..., Any] | None:
+    """How tracing takes `overload` apart, if torch has registered that."""
+    rules = getattr(overload, "py_kernels", {})
+    rule: Callable[..., Any] | None = rules.get(torch._C.DispatchKey.CompositeImplicitAutograd)
+    return rule
+
+
+@contextlib.contextmanager
+def traced_by(rules: dict[Any, dict[str, Callable[..., Any] | None]]) -> Iterator[None]:
+    """While it lasts, tracing calls these Python rules of overloads, by dispatch key, and not those torch registers.
+
+    None: there is none, so that the C++ kernel runs. Compiling holds Dynamo's lock, so that no other trace sees this.
+    """
+    kept: list[tuple[Any, dict[Any, Any]]] = []
+    try:
+        for overload, instead in rules.items():
+            if not hasattr(overload, "py_kernels") or not hasattr(overload, "_dispatch_cache"):
+                continue
+            kept.append((overload, dict(overload.py_kernels)))
+            for key, rule in instead.items():
+                overload.py_kernels.pop(getattr(torch._C.DispatchKey, key), None)
+                if rule is not None:
+                    overload.py_kernels[getattr(torch._C.DispatchKey, key)] = rule
+            overload._dispatch_cache.clear()
+        yield
+    finally:
+        for overload, registered in kept:
+            overload.py_kernels.clear()
+            overload.py_kernels.update(registered)
+            overload._dispatch_cache.clear()

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, higher_order
+from ourjit import _C, _gpu, _torch, higher_order, interpolation
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -62,7 +62,8 @@ class Session:
             partition_fn=_torch.min_cut_partition(prepare),
             keep_inference_input_mutations=True,
         )
-        return aot(module, inputs)
+        with interpolation.kept_whole():
+            return aot(module, inputs)
 
     def compile(
         self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None

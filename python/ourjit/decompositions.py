@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ourjit import indexing_decompositions, random_decompositions
+from ourjit import indexing_decompositions, interpolation, random_decompositions
 from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
@@ -18,32 +18,27 @@ _LONG_TAIL = """
     aten._weight_norm_interface.default aten._weight_norm_interface_backward.default
     aten.affine_grid_generator.default aten.block_diag.default aten.channel_shuffle.default aten.col2im.default
     aten.cudnn_batch_norm.default aten.cudnn_batch_norm_backward.default aten.dist.default aten.expand_copy.default
-    aten.grid_sampler_2d.default aten.im2col.default aten.isin.Tensor_Tensor aten.linspace.default aten.logspace.default
-    aten.margin_ranking_loss.default aten.masked_scatter.default aten.miopen_batch_norm.default
-    aten.miopen_batch_norm_backward.default aten.multi_margin_loss.default
-    aten.multilabel_margin_loss_forward.default aten.mv.default aten.mvlgamma.default aten.pixel_shuffle.default
-    aten.pixel_unshuffle.default aten.prelu_backward.default aten.reflection_pad1d.default
-    aten.reflection_pad2d.default aten.reflection_pad3d.default aten.reflection_pad1d_backward.default
-    aten.reflection_pad2d_backward.default aten.replication_pad1d.default aten.replication_pad2d.default
-    aten.replication_pad3d.default aten.renorm.default aten.rot90.default aten.rrelu_with_noise.default
-    aten.rrelu_with_noise_backward.default
+    aten.grid_sampler_2d.default aten.im2col.default aten.isin.Tensor_Tensor aten.linspace.default
+    aten.logspace.default aten.margin_ranking_loss.default aten.masked_scatter.default aten.miopen_batch_norm.default
+    aten.miopen_batch_norm_backward.default aten.multi_margin_loss.default aten.multilabel_margin_loss_forward.default
+    aten.mv.default aten.mvlgamma.default aten.pixel_shuffle.default aten.pixel_unshuffle.default
+    aten.prelu_backward.default aten.reflection_pad1d.default aten.reflection_pad2d.default
+    aten.reflection_pad3d.default aten.reflection_pad1d_backward.default aten.reflection_pad2d_backward.default
+    aten.replication_pad1d.default aten.replication_pad2d.default aten.replication_pad3d.default aten.renorm.default
+    aten.rot90.default aten.rrelu_with_noise.default aten.rrelu_with_noise_backward.default
     aten.tensor_split.tensor_indices_or_sections aten.trace.default aten.unfold_copy.default
-    aten.upsample_nearest1d.vec aten.upsample_nearest2d.vec aten.upsample_nearest3d.vec
-    aten.upsample_nearest1d.default aten.upsample_nearest2d.default aten.upsample_nearest3d.default
-    aten.upsample_bilinear2d.vec aten.upsample_bilinear2d.default aten.upsample_linear1d.default
     aten.diagonal_copy.default aten.narrow_copy.default aten.permute_copy.default aten.squeeze_copy.default
     aten.squeeze_copy.dim aten.squeeze_copy.dims aten.t_copy.default aten.transpose_copy.int aten.unbind_copy.int
-    aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.tril_indices.default
-    aten.triu_indices.default aten.linalg_cross.default aten.linspace.Tensor_Tensor
-    aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar
-    aten.logspace.Scalar_Tensor aten.upsample_trilinear3d.vec aten.upsample_trilinear3d.default
-    aten.upsample_bicubic2d.vec aten.upsample_bicubic2d.default aten.isin.Tensor_Scalar aten._chunk_cat.default
+    aten.unsqueeze_copy.default aten.split_with_sizes_copy.default aten.tril_indices.default aten.triu_indices.default
+    aten.linalg_cross.default aten.linspace.Tensor_Tensor aten.linspace.Tensor_Scalar aten.linspace.Scalar_Tensor
+    aten.logspace.Tensor_Tensor aten.logspace.Tensor_Scalar aten.logspace.Scalar_Tensor aten.isin.Tensor_Scalar
+    aten._chunk_cat.default
 """.split()
 
 
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
-    table = decompositions_by_name(_LONG_TAIL)
+    table = decompositions_by_name(_LONG_TAIL) | interpolation.decompositions()
     rules = dict(indexing_decompositions.TABLE)
     if not fallback_random:
         rules |= random_decompositions.rules()
