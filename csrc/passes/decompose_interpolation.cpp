@@ -24,17 +24,19 @@ struct Resized {
   bool align_corners = false;
   std::optional<double> step;
 
-  /// ATen copies where these filters would change no size, whatever the scale.
+  /// Nothing changes. ATen's linear kernels take equal sizes so whatever the scale.
   bool same() const {
-    return size == count && (filter == Filter::nearest || filter == Filter::linear);
+    return size == count && (filter == Filter::linear || (is_nearest() && step.value_or(1) == 1));
   }
   double shift() const { return filter == Filter::nearest || align_corners ? 0 : 0.5; }
   double back() const { return filter == Filter::nearest_exact ? 0 : shift(); }
   bool is_nearest() const { return filter == Filter::nearest || filter == Filter::nearest_exact; }
   /// A neighbour of a place is less than this away from it.
   int64_t reach() const { return is_nearest() ? 0 : filter == Filter::linear ? 1 : 2; }
-  /// ATen halves the index here, whatever the scale.
-  bool halves() const { return filter == Filter::nearest && count == size * 2; }
+  /// Result o is a copy of element o / 2.
+  bool doubles() const {
+    return filter == Filter::nearest && count == size * 2 && step.value_or(0.5) == 0.5;
+  }
 };
 
 Expr size_of(Builder& b, const Sym& n, DType t) { return number(b, n, t); }
@@ -72,7 +74,7 @@ std::vector<Neighbour> neighbours(const Expr& at, const Resized& r, DType t) {
   Builder& b = *at.b;
   const Expr last = size_of(b, r.size - 1, DType::i64);
   if (r.same()) return {{at, {}}};
-  if (r.halves()) return {{floor_div(at, 2), {}}};
+  if (r.doubles()) return {{floor_div(at, 2), {}}};
   if (r.is_nearest()) {
     const Expr place = (cast(at, DType::f32) + r.shift()) * scale_of(b, r, DType::f32);
     return {{minimum(cast(floor(place), DType::i64), last), {}}};
@@ -135,7 +137,7 @@ Expr begins(Builder& b, const Resized& r, double scale) {
 
 /// How many results in a row are copies of each element, if all elements have as many.
 std::optional<Sym> copies(const Resized& r) {
-  if (r.halves()) return Sym(2);
+  if (r.doubles()) return Sym(2);
   if (!r.is_nearest() || !r.size.is_const() || !r.count.is_const()) return std::nullopt;
   const int64_t size = r.size.value(), count = r.count.value();
   if (size == 0 || count % size != 0) return std::nullopt;
@@ -232,6 +234,8 @@ void forward(AtenCall& c) {
   require(exact || is_float(c.out().dtype), "interpolation between integers");
   Expr x = c.expr(0, exact ? c.out().dtype : compute_dtype(c.out().dtype));
   const std::vector<Resized> dims = resizings(c, filter, n, 2, x.sizes(), c.out().sizes);
+  // Of images that keep their sizes ATen makes copies whatever the scales.
+  if (exact && n == 2 && x.sizes() == c.out().sizes) return c.done(x);
   for (size_t d = dims.size(); d-- > 0;)
     x = resized(x, x.rank() - n + static_cast<int64_t>(d), dims[d]);
   c.done(x);
@@ -242,6 +246,9 @@ template <Filter filter, int n>
 void backward(AtenCall& c) {
   Expr g = c.expr(0, compute_dtype(c.out().dtype));
   std::vector<Resized> dims = resizings(c, filter, n, 3, c.out().sizes, g.sizes());
+  // ATen's backward takes these for exact, whatever the scales.
+  for (Resized& r : dims)
+    if (filter == Filter::nearest && (r.size == r.count || r.count == r.size * 2)) r.step.reset();
   for (size_t d = dims.size(); d-- > 0;)
     g = collected(g, g.rank() - n + static_cast<int64_t>(d), dims[d]);
   c.done(g);

@@ -36,9 +36,23 @@ _LONG_TAIL = """
 """.split()
 
 
+def _unless_integers(decomposition: Callable[..., Any]) -> Callable[..., Any]:
+    """`decomposition` of a linspace; which integers ATen's kernel rounds to depends on the lanes of a vector."""
+
+    def linspace(*args: Any, dtype: Any = None, **keywords: Any) -> Any:
+        if dtype is not None and not (dtype.is_floating_point or dtype.is_complex):
+            return NotImplemented
+        return decomposition(*args, dtype=dtype, **keywords)
+
+    return linspace
+
+
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
     table = decompositions_by_name(_LONG_TAIL) | interpolation.decompositions()
+    for overload in table:
+        if overload.name().startswith("aten::linspace"):
+            table[overload] = _unless_integers(table[overload])
     rules = dict(indexing_decompositions.TABLE)
     if not fallback_random:
         rules |= random_decompositions.rules()
