@@ -193,18 +193,20 @@ Expr collected(const Expr& g, int64_t dim, const Resized& r) {
       base = put(base, dim, {n.place}, n.weight ? g * along(*n.weight, dim, g.rank()) : g, true);
     return base;
   }
-  const Expr begin = begins(b, r, range->scale), last = size_of(b, r.count - 1, DType::i64);
-  const Expr element = iota(b, r.size, DType::i64, 0, 1);
+  // [size, most]: the results of each element, and what each is worth to it.
+  const Expr last = size_of(b, r.count - 1, DType::i64);
+  const Expr at = unsqueeze(begins(b, r, range->scale), 1) + iota(b, range->most, DType::i64, 1, 2);
+  const Expr within = minimum(at, last), element = iota(b, r.size, DType::i64, 0, 2);
+  Expr weight = number(b, 0, g.dtype());
+  for (const Neighbour& n : neighbours(within, r, g.dtype())) {
+    const Expr hit = both(eq(n.place, element), at <= last);
+    weight = weight + (n.weight ? where(hit, *n.weight, 0) : cast(hit, g.dtype()));
+  }
+  const auto column = [](const Expr& e, int64_t j) { return squeeze(narrow(e, 1, j, 1), 1); };
   std::optional<Expr> total;
   for (int64_t j = 0; j < range->most; ++j) {
-    const Expr at = begin + static_cast<double>(j), within = minimum(at, last);
-    std::optional<Expr> weight;
-    for (const Neighbour& n : neighbours(within, r, g.dtype())) {
-      const Expr hit = both(eq(n.place, element), at <= last);
-      const Expr w = n.weight ? where(hit, *n.weight, 0) : cast(hit, g.dtype());
-      weight = weight ? *weight + w : w;
-    }
-    const Expr part = take(g, within, dim, false) * along(*weight, dim, g.rank());
+    const Expr part =
+        take(g, column(within, j), dim, false) * along(column(weight, j), dim, g.rank());
     total = total ? *total + part : part;
   }
   return *total;

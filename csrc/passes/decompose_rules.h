@@ -19,6 +19,7 @@ std::vector<AtenRule> elementwise_loss_rules();
 std::vector<AtenRule> nll_loss_rules();
 std::vector<AtenRule> matmul_rules();
 std::vector<AtenRule> pooling_rules();
+std::vector<AtenRule> pooling_backward_rules();
 std::vector<AtenRule> interpolation_rules();
 std::vector<AtenRule> special_rules();
 std::vector<AtenRule> bessel_rules();

@@ -350,6 +350,27 @@ def cross_entropy(b: Builder) -> None:
         b.add(f'F.cross_entropy({{0}}, {{1}}, reduction="{reduction}")', name, target, kind="rounds")
 
 
+def image(b: Builder) -> None:
+    """Pools or resizes the last dims of what has dims for that, sizes, and channels in front of them."""
+    name = b.pick(is_float, rank=3)
+    x = b.values[name]
+    if x.dim() not in (3, 4) or min(x.shape) < 2:
+        return
+    kernel, stride, padding = b.rng.randint(1, min(x.shape[-2:])), b.rng.randint(1, 3), b.rng.randint(0, 1)
+    padding = min(padding, kernel // 2)
+    windows = f"{kernel}, {stride}, {padding}, ceil_mode={b.rng.random() < 0.3}"
+    target = (b.rng.randint(1, 5), b.rng.randint(1, 5))
+    exact = f"F.max_pool2d({{0}}, {windows})", f"F.adaptive_max_pool2d({{0}}, {target})"
+    rounded = [f"F.avg_pool2d({{0}}, {windows})", f"F.adaptive_avg_pool2d({{0}}, {target})"]
+    if x.dim() == 4:
+        mode = b.rng.choice(("nearest", "bilinear", "bicubic"))
+        rounded.append(f'F.interpolate({{0}}, size={target}, mode="{mode}")')
+    if b.rng.random() < 0.4:
+        b.add(b.rng.choice(exact), name, kind="same")
+    else:
+        b.add(b.rng.choice(rounded), name, kind="rounds")
+
+
 def create(b: Builder) -> None:
     name = b.pick()
     like = b.rng.choice(
@@ -392,5 +413,6 @@ RULES: list[tuple[Rule, float]] = [
     (matmul, 1.5),
     (norm, 1),
     (cross_entropy, 0.7),
+    (image, 1),
     (create, 0.7),
 ]

@@ -4,7 +4,7 @@ A case is compiled once: its function is applied to every group of operands, so 
 0-d, empty, size-one and non-contiguous tensors.
 """
 
-from op_cases import indexing, nn, pointwise, reductions, special, views
+from op_cases import images, indexing, nn, pointwise, reductions, special, views
 from op_cases.case import Case
 
 CASES: list[Case] = [
@@ -14,6 +14,7 @@ CASES: list[Case] = [
     *reductions.CASES,
     *indexing.CASES,
     *nn.CASES,
+    *images.CASES,
 ]
 
 __all__ = ["CASES", "Case"]
