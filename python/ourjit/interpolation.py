@@ -29,7 +29,7 @@ def _sizes(x: Tensor, output_size: Any, scale_factors: Any) -> list[Any]:
 
 def _computed_here(x: Tensor) -> bool:
     """ATen has kernels of their own for linear and cubic interpolation of integers, which torch's parts mimic."""
-    return x.dtype.is_floating_point
+    return bool(x.dtype.is_floating_point)
 
 
 def _by_sizes(whole: Any, taken_apart: Callable[..., Any]) -> Callable[..., Any]:

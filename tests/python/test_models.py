@@ -23,7 +23,7 @@ def test_only_library_work_is_left_to_aten(name: str) -> None:
     model = compiled(case.build(0.1))
     model(*case.batch(1)).backward()
     library = {
-        "mm", "bmm", "addmm", "baddbmm", "convolution", "convolution_backward", "avg_pool2d", "avg_pool2d_backward",
+        "mm", "bmm", "addmm", "baddbmm", "convolution", "convolution_backward",
         "_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_flash_attention_for_cpu_backward",
         "_assert_async", "mkldnn",
     }  # fmt: skip
