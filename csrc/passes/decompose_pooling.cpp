@@ -99,6 +99,7 @@ void adaptive_avg_pool(AtenCall& c) {
   const Pooling p = adaptive(n, x.sizes(), c.out().sizes);
   c.done(averaged(reduced(x, p, ReduceOp::sum), divisor(c.b, p, true, x.dtype(), x.rank())));
 }
+
 }  // namespace
 
 std::vector<AtenRule> pooling_rules() {

@@ -28,8 +28,7 @@ std::vector<Expr> window_taps(const Expr& g, const Pooling& p) {
     if (w.trivial()) continue;
     const int64_t dim = p.first + static_cast<int64_t>(d);
     const int64_t before = windows_of_element(w).value() - 1;
-    int64_t behind =
-        0;  // windows that would begin behind the last one, but for elements in their stride
+    int64_t behind = 0;  // windows behind the last one in whose strides elements may lie
     if (w.kernel.is_const() && w.stride.is_const()) {
       const int64_t stride = w.stride.value(), span = (w.kernel.value() - 1) * w.dilation + 1;
       behind = std::max<int64_t>(0, (span - w.padding - 2 + stride) / stride);
@@ -162,6 +161,7 @@ void adaptive_avg_pool_backward(AtenCall& c) {
   const Pooling p = adaptive(n, c.out().sizes, c.expr(0).sizes());
   avg_pool_backward(c, p, divisor(c.b, p, true, compute_dtype(c.out().dtype), c.out().rank()));
 }
+
 }  // namespace
 
 std::vector<AtenRule> pooling_backward_rules() {

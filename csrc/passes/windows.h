@@ -45,6 +45,7 @@ struct Pooling {
     return n;
   }
 };
+
 /// True if `n` is known and small enough for one node each.
 inline bool few(const Sym& n, int64_t most = kMaxTaps) { return n.is_const() && n.value() <= most; }
 
@@ -77,14 +78,15 @@ void for_each_tap(const Expr& x, const Pooling& p, const Scalar& fill,
 struct Unfolded {
   Expr value;
   std::vector<int64_t> window_dims;  // the kernel dims
-  std::vector<std::optional<Expr>>
-      exists;  // of each pooled dim, against the value; nullopt: all do
+  /// For each pooled dim where elements exist, against the value; nullopt: everywhere.
+  std::vector<std::optional<Expr>> exists;
 
   /// `e`, [count, kernel] of pooled dim `d`, against the value.
   Expr fit(const Expr& e, size_t d) const {
     return along_pair(e, window_dims[d] - 1, value.rank());
   }
 };
+
 /// Elements that a window lacks are `fill`.
 Unfolded unfold(const Expr& x, const Pooling& p, const Expr& fill);
 /// The places along their dim of the elements of each window, [count, kernel] i64.
@@ -97,7 +99,7 @@ Expr reduced(const Expr& x, const Pooling& p, ReduceOp op);
 /// `rank`.
 Expr divisor(Builder& b, const Pooling& p, bool count_padding, DType t, int rank);
 
-/// Argument i, if it is given, instead.
+/// Argument i if it is given, else divisor().
 Expr divisor_or(AtenCall& c, int i, const Pooling& p, bool count_padding, DType t);
 /// `x`, of one element a window, divided by `n`; integers truncate.
 Expr averaged(const Expr& x, const Expr& n);
