@@ -39,15 +39,13 @@ struct Resized {
   }
 };
 
-Expr size_of(Builder& b, const Sym& n, DType t) { return number(b, n, t); }
-
 Expr scale_of(Builder& b, const Resized& r, DType t) {
   if (r.align_corners) {
     if (r.count.is_const(1)) return number(b, 0, t);
-    return size_of(b, r.size - 1, t) / size_of(b, r.count - 1, t);
+    return number(b, r.size - 1, t) / number(b, r.count - 1, t);
   }
   if (r.step) return cast(number(b, *r.step, DType::f64), t);
-  return size_of(b, r.size, t) / size_of(b, r.count, t);
+  return number(b, r.size, t) / number(b, r.count, t);
 }
 
 /// The same number as scale_of() computes, where sizes are known.
@@ -72,7 +70,7 @@ Expr cubic_far(const Expr& x) { return ((-0.75 * x + 3.75) * x - 6) * x + 3; }
 /// The neighbours of results `at`, i64 of any shape; `t`: the dtype of weights.
 std::vector<Neighbour> neighbours(const Expr& at, const Resized& r, DType t) {
   Builder& b = *at.b;
-  const Expr last = size_of(b, r.size - 1, DType::i64);
+  const Expr last = number(b, r.size - 1, DType::i64);
   if (r.same()) return {{at, {}}};
   if (r.doubles()) return {{floor_div(at, 2), {}}};
   if (r.is_nearest()) {
@@ -194,7 +192,7 @@ Expr collected(const Expr& g, int64_t dim, const Resized& r) {
     return base;
   }
   // [size, most]: the results of each element, and what each is worth to it.
-  const Expr last = size_of(b, r.count - 1, DType::i64);
+  const Expr last = number(b, r.count - 1, DType::i64);
   const Expr at = unsqueeze(begins(b, r, range->scale), 1) + iota(b, range->most, DType::i64, 1, 2);
   const Expr within = minimum(at, last), element = iota(b, r.size, DType::i64, 0, 2);
   Expr weight = number(b, 0, g.dtype());

@@ -64,7 +64,7 @@ Expr spread(const Expr& g, int64_t dim, const Windows& w) {
   const Sym taps = windows_of_element(w);
   const Expr place = iota(b, w.size, DType::i64, 0, 1) + static_cast<double>(w.padding);
   const Expr stride = size_of(b, w.stride), kernel = size_of(b, w.kernel);
-  if (!few(taps)) {
+  if (!few(taps, kMaxLineTaps)) {
     const Expr at = floor_div(unsqueeze(place, 1), stride) - iota(b, taps, DType::i64, 1, 2);
     const Expr exists = both(at >= 0, at < size_of(b, w.count));
     const Expr valid = both(exists, unsqueeze(place, 1) - at * stride < kernel);

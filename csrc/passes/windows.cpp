@@ -161,7 +161,10 @@ Unfolded unfold(const Expr& x, const Pooling& p, const Expr& fill) {
 }
 
 Expr reduced(const Expr& x, const Pooling& p, ReduceOp op) {
-  if (few(p.kernel())) {
+  const bool tiles =
+      std::all_of(p.dims.begin(), p.dims.end(), [](const Windows& w) { return w.tile(); });
+  const bool line = p.dims.size() == 1 && !tiles && !p.dims[0].adaptive;
+  if (few(p.kernel(), line ? kMaxLineTaps : kMaxTaps)) {
     const ScalarOp combine = op == ReduceOp::sum ? ScalarOp::add : ScalarOp::maximum;
     Expr total;
     for_each_tap(x, p, reduce_identity(op, x.dtype()),
@@ -170,8 +173,6 @@ Expr reduced(const Expr& x, const Pooling& p, ReduceOp op) {
                  });
     return total;
   }
-  const bool tiles =
-      std::all_of(p.dims.begin(), p.dims.end(), [](const Windows& w) { return w.tile(); });
   if (p.dims.size() > 1 && !tiles) {
     Expr y = x;
     for (size_t d = p.dims.size(); d-- > 0;)

@@ -3,7 +3,7 @@
 // A window of few elements is taken apart into taps: its i-th elements of all windows are a strided
 // slice of the padded input, so that a chain of pointwise operators computes all windows at once.
 // Longer windows become dims of their own, which are reduced: a reshape where windows tile their
-// dim, a gather elsewhere.
+// dim, a gather elsewhere, unless they overlap along one dim, where taps are read in a row.
 #pragma once
 
 #include <functional>
@@ -15,7 +15,8 @@
 
 namespace ourjit {
 
-constexpr int64_t kMaxTaps = 32;  // of a window
+constexpr int64_t kMaxTaps = 32;       // of a window
+constexpr int64_t kMaxLineTaps = 128;  // of a window of one dim that overlaps with others
 
 /// The windows along one dim of `size` elements; there are `count`. Window o of an adaptive pooling
 /// holds the elements from floor(o * size / count) up to ceil((o + 1) * size / count), and `kernel`

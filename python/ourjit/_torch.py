@@ -199,15 +199,18 @@ def is_negative(number: Any) -> bool:
 
 
 def is_one_by_guards(size: torch.SymInt) -> bool | None:
-    """Whether a size that is 1 for the traced inputs is 1 wherever the guards hold; None if it is not 1 for them.
+    """Whether a size is 1 wherever the guards hold, among them, from now on, that a size which is 1 now stays so.
 
-    A number that data decide is never taken for 1.
+    None if it is not 1 for the traced inputs; False if it is and no guard can be added any more. A number that data
+    decide is never taken for 1.
     """
     node = size.node
     if not node.has_hint() or node.hint != 1:
         return None
     evaluate = getattr(node.shape_env, "_maybe_evaluate_static", None)
-    return evaluate is not None and bool(evaluate(sympy.Eq(node.expr, 1)))
+    if evaluate is not None and bool(evaluate(sympy.Eq(node.expr, 1))):
+        return True
+    return not getattr(node.shape_env, "frozen", True) and bool(size == 1)
 
 
 def symbolic_expression(value: Any) -> Any:

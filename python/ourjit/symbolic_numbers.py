@@ -38,7 +38,7 @@ def symbol_text(size: Any) -> int | str:
 def size_text(size: Any) -> int | str:
     """The size of a dim as text. What broadcasts must be seen: a size that guards make 1 is 1.
 
-    Raises Unsupported for what cannot be written so, and for a size that is 1 now and need not stay so.
+    Raises Unsupported for what cannot be written so, and for a size that is 1 now where no guard can keep it so.
     """
     text = symbol_text(size)
     if not isinstance(text, str) or (one := is_one_by_guards(size)) is None:

@@ -106,3 +106,21 @@ def test_reshaped_views_of_strided_inputs() -> None:
     f = torch.compile(lambda x: x.reshape([1, 1, -1, 3, 1, 1]), backend="ourjit", dynamic=True)
     assert f(x).flatten().tolist() == [4, 5, 5]
     assert f(x).data_ptr() == x.data_ptr()
+
+
+def test_size_that_is_one_for_the_first_input() -> None:
+    """One computed from others is 1 now; guards say so, and another size is compiled for any."""
+    fn = compiled(lambda x: (x.unfold(0, 2, 1) * 2, x[1:] + x[:1]), dynamic=True)
+    for size in (2, 3, 7, 2):
+        x = torch.randn(size, 3)
+        for got, expected in zip(fn(x), (x.unfold(0, 2, 1) * 2, x[1:] + x[:1]), strict=True):
+            assert torch.equal(got, expected)
+
+
+def test_gradient_through_a_size_that_is_one() -> None:
+    fn = compiled(lambda x: (x[1:] * x[:1]).sin(), dynamic=True)
+    for size in (2, 5, 2):
+        x = torch.randn(size, 3, requires_grad=True)
+        (got,) = torch.autograd.grad(fn(x).sum(), x)
+        (expected,) = torch.autograd.grad((x[1:] * x[:1]).sin().sum(), x)
+        torch.testing.assert_close(got, expected)
