@@ -92,45 +92,38 @@ std::vector<Neighbour> neighbours(const Expr& at, const Resized& r, DType t) {
   return all;
 }
 
-/// The results that neighbour each element: from `begin` on, at most `most`.
-struct Range {
-  double scale = 1;
-  int64_t most = 0;
-};
-
 /// By how much a place that a kernel computes in f32 may be off.
 double slack(const Resized& r) { return 1e-4 + 5e-7 * static_cast<double>(r.size.value()); }
 
 /// A result before all that element h may be a neighbour of.
-double begin_of(const Resized& r, double scale, int64_t h) {
+double begin_of(const Resized& r, int64_t h) {
   const double place = static_cast<double>(h - r.reach()) + (r.back() - slack(r));
-  return std::max(0.0, std::floor(place / scale - r.shift()));
+  return std::max(0.0, std::floor(place / known_scale(r) - r.shift()));
 }
 
-/// nullopt unless sizes are known and an element has few results.
-std::optional<Range> results_of_element(const Resized& r) {
-  if (!r.size.is_const() || !r.count.is_const()) return std::nullopt;
+/// From begin_of() on, the most results that neighbour one element; nullopt unless sizes are known
+/// and these are few.
+std::optional<int64_t> results_of_element(const Resized& r) {
+  if (!r.size.is_const() || !r.count.is_const() || known_scale(r) <= 0) return std::nullopt;
   const int64_t size = r.size.value(), count = r.count.value();
-  Range range{known_scale(r), 0};
-  if (range.scale <= 0) return std::nullopt;
+  int64_t most = 0;
   for (int64_t o = 0; o < count; ++o) {
-    const double place = range.scale * (static_cast<double>(o) + r.shift()) - r.back();
+    const double place = known_scale(r) * (static_cast<double>(o) + r.shift()) - r.back();
     // The first element that may have o as a result has the earliest begin.
     const double lowest = std::floor(place - slack(r)) - static_cast<double>(r.reach() == 2);
     const auto first =
         static_cast<int64_t>(std::clamp<double>(lowest, 0, static_cast<double>(size - 1)));
-    range.most =
-        std::max(range.most, o - static_cast<int64_t>(begin_of(r, range.scale, first)) + 1);
-    if (range.most > kMaxCollected) return std::nullopt;
+    most = std::max(most, o - static_cast<int64_t>(begin_of(r, first)) + 1);
+    if (most > kMaxCollected) return std::nullopt;
   }
-  return range;
+  return most;
 }
 
 /// [size] i64: what begin_of() gives for each element.
-Expr begins(Builder& b, const Resized& r, double scale) {
+Expr begins(Builder& b, const Resized& r) {
   const Expr h = iota(b, r.size, DType::f64, 0, 1);
   const Expr place = h - static_cast<double>(r.reach()) + (r.back() - slack(r));
-  return cast(maximum(floor(place / scale - r.shift()), 0), DType::i64);
+  return cast(maximum(floor(place / known_scale(r) - r.shift()), 0), DType::i64);
 }
 
 /// How many results in a row are copies of each element, if all elements have as many.
@@ -147,19 +140,10 @@ std::optional<Sym> copies(const Resized& r) {
   return Sym(count / size);
 }
 
-std::vector<Sym> with_size(std::vector<Sym> sizes, int64_t dim, const Sym& size) {
-  sizes[static_cast<size_t>(dim)] = size;
-  return sizes;
-}
-
 /// Dim `dim` resized, of `x` in the dtype of weights.
 Expr resized(const Expr& x, int64_t dim, const Resized& r) {
   if (r.same()) return x;
-  if (const std::optional<Sym> n = copies(r)) {
-    const Expr line = unsqueeze(x, dim + 1);
-    return reshape(expand(line, with_size(line.sizes(), dim + 1, *n)),
-                   with_size(x.sizes(), dim, r.count));
-  }
+  if (const std::optional<Sym> n = copies(r)) return repeat_interleave(x, dim, *n);
   std::optional<Expr> total;
   for (const Neighbour& n : neighbours(iota(*x.b, r.count, DType::i64, 0, 1), r, x.dtype())) {
     Expr part = take(x, n.place, dim, false);
@@ -174,26 +158,25 @@ Expr collected(const Expr& g, int64_t dim, const Resized& r) {
   Builder& b = *g.b;
   if (r.same()) return g;
   if (const std::optional<Sym> n = copies(r)) {
-    if (!n->is_const() || n->value() > kMaxCollected) {
-      std::vector<Sym> sizes = with_size(g.sizes(), dim, r.size);
-      sizes.insert(sizes.begin() + dim + 1, *n);
-      return sum(reshape(g, sizes), {dim + 1}, false);
-    }
+    if (!n->is_const() || n->value() > kMaxCollected)
+      return sum(split_dim(g, dim, r.size, *n), {dim + 1}, false);
     Expr total = {&b, b.slice(g.v, dim, 0, *n, r.size)};
     for (int64_t j = 1; j < n->value(); ++j)
       total = total + Expr{&b, b.slice(g.v, dim, j, *n, r.size)};
     return total;
   }
-  const std::optional<Range> range = results_of_element(r);
-  if (!range) {
-    Expr base = full(b, 0, g.dtype(), with_size(g.sizes(), dim, r.size));
+  const std::optional<int64_t> most = results_of_element(r);
+  if (!most) {
+    std::vector<Sym> sizes = g.sizes();
+    sizes[static_cast<size_t>(dim)] = r.size;
+    Expr base = full(b, 0, g.dtype(), sizes);
     for (const Neighbour& n : neighbours(iota(b, r.count, DType::i64, 0, 1), r, g.dtype()))
       base = put(base, dim, {n.place}, n.weight ? g * along(*n.weight, dim, g.rank()) : g, true);
     return base;
   }
   // [size, most]: the results of each element, and what each is worth to it.
   const Expr last = number(b, r.count - 1, DType::i64);
-  const Expr at = unsqueeze(begins(b, r, range->scale), 1) + iota(b, range->most, DType::i64, 1, 2);
+  const Expr at = unsqueeze(begins(b, r), 1) + iota(b, *most, DType::i64, 1, 2);
   const Expr within = minimum(at, last), element = iota(b, r.size, DType::i64, 0, 2);
   Expr weight = number(b, 0, g.dtype());
   for (const Neighbour& n : neighbours(within, r, g.dtype())) {
@@ -202,7 +185,7 @@ Expr collected(const Expr& g, int64_t dim, const Resized& r) {
   }
   const auto column = [](const Expr& e, int64_t j) { return squeeze(narrow(e, 1, j, 1), 1); };
   std::optional<Expr> total;
-  for (int64_t j = 0; j < range->most; ++j) {
+  for (int64_t j = 0; j < *most; ++j) {
     const Expr part =
         take(g, column(within, j), dim, false) * along(column(weight, j), dim, g.rank());
     total = total ? *total + part : part;

@@ -54,7 +54,7 @@ std::pair<Expr, Expr> largest_of_windows(const Expr& x, const Pooling& p) {
   }
   const Expr behind = size_of(b, std::numeric_limits<int64_t>::max());
   Expr first = reduce(ReduceOp::min, where(candidate, place, behind), u.window_dims, false);
-  const Expr largest = reduce(ReduceOp::max, u.value, u.window_dims, false);
+  const Expr largest = reshape(best, first.sizes());
   if (is_float(x.dtype()))
     first =
         where(isnan(largest), amax(where(isnan(u.value), place, -1), u.window_dims, false), first);

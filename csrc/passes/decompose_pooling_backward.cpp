@@ -35,16 +35,8 @@ std::vector<Expr> window_taps(const Expr& g, const Pooling& p) {
     }
     std::vector<Expr> next;
     for (const Expr& tap : taps) {
-      Expr line = before + behind > 0 ? pad_zeros(tap, dim, before, behind) : tap;
-      if (!w.stride.is_const(1)) {
-        line = unsqueeze(line, dim + 1);
-        std::vector<Sym> sizes = line.sizes();
-        sizes[static_cast<size_t>(dim) + 1] = w.stride;
-        line = expand(line, sizes);
-        sizes[static_cast<size_t>(dim)] *= w.stride;
-        sizes.erase(sizes.begin() + dim + 1);
-        line = reshape(line, sizes);
-      }
+      const Expr windows = before + behind > 0 ? pad_zeros(tap, dim, before, behind) : tap;
+      const Expr line = repeat_interleave(windows, dim, w.stride);
       for (int64_t j = 0; j <= before; ++j)
         next.push_back(narrow(line, dim, w.stride * (before - j) + w.padding, w.size));
     }

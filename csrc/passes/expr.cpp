@@ -38,6 +38,23 @@ Expr neutral(Builder& b, ReduceOp op, DType dtype) {
   return constant(b, reduce_identity(op, dtype));
 }
 
+Expr split_dim(const Expr& a, int64_t dim, const Sym& outer, const Sym& inner) {
+  std::vector<Sym> sizes = a.sizes();
+  sizes[static_cast<size_t>(dim)] = outer;
+  sizes.insert(sizes.begin() + dim + 1, inner);
+  return reshape(a, std::move(sizes));
+}
+
+Expr repeat_interleave(const Expr& a, int64_t dim, const Sym& times) {
+  if (times.is_const(1)) return a;
+  std::vector<Sym> whole = a.sizes();
+  whole[static_cast<size_t>(dim)] *= times;
+  const Expr line = unsqueeze(a, dim + 1);
+  std::vector<Sym> sizes = line.sizes();
+  sizes[static_cast<size_t>(dim) + 1] = times;
+  return reshape(expand(line, std::move(sizes)), std::move(whole));
+}
+
 Expr reduce(ReduceOp op, const Expr& a, std::vector<int64_t> dims, bool keepdim) {
   if (dims.empty()) return a;
   std::sort(dims.begin(), dims.end());

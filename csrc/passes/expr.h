@@ -117,6 +117,10 @@ inline Expr narrow(const Expr& a, int64_t dim, const Sym& start, const Sym& coun
 Expr constant(Builder& b, const Scalar& value);
 /// A 0-d constant that changes nothing when combined by `op`.
 Expr neutral(Builder& b, ReduceOp op, DType dtype);
+/// Dim `dim` as dims [outer, inner], of which it must be the product.
+Expr split_dim(const Expr& a, int64_t dim, const Sym& outer, const Sym& inner);
+/// Each element along `dim` `times` times in a row.
+Expr repeat_interleave(const Expr& a, int64_t dim, const Sym& times);
 /// Reduces `dims` (any order, nonnegative); no dims: `a` itself.
 Expr reduce(ReduceOp op, const Expr& a, std::vector<int64_t> dims, bool keepdim = true);
 inline Expr sum(const Expr& a, std::vector<int64_t> dims, bool keepdim = true) {

@@ -140,10 +140,7 @@ Unfolded unfold(const Expr& x, const Pooling& p, const Expr& fill) {
   int64_t dim = p.first;
   for (const Windows& w : p.dims) {
     if (w.tile()) {
-      std::vector<Sym> sizes = u.value.sizes();
-      sizes[static_cast<size_t>(dim)] = w.count;
-      sizes.insert(sizes.begin() + dim + 1, w.kernel);
-      u.value = reshape(u.value, std::move(sizes));
+      u.value = split_dim(u.value, dim, w.count, w.kernel);
     } else {
       const Expr last = size_of(b, w.size - 1);
       u.value = take(u.value, minimum(maximum(places(b, w), 0), last), dim, false);
@@ -232,4 +229,5 @@ void no_elements(AtenCall& c) {
   for (int k = 0; k < c.results(); ++k)
     if (c.wanted(k)) c.done(full(c.b, 0, c.out(k).dtype, c.out(k).sizes), k);
 }
+
 }  // namespace ourjit

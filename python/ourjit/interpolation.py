@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -50,8 +51,9 @@ def _backward_meta(grad: Tensor, output_size: Any, input_size: Any, *_: Any) -> 
     return grad.new_empty(input_size).contiguous(memory_format=_torch.memory_format_of(grad))
 
 
-def kept_whole() -> contextlib.AbstractContextManager[None]:
-    """While it lasts, tracing sees the operators that take sizes, and autograd differentiates them as eager does."""
+@functools.cache
+def _rules() -> dict[Any, dict[str, Callable[..., Any] | None]]:
+    """For `_torch.traced_by`: the operators that take sizes are whole, and those that take factors are made of them."""
     rules: dict[Any, dict[str, Callable[..., Any] | None]] = {}
     for name in _NAMES:
         overloads = (f"{name}.default", f"{name}.vec", f"{name}_backward.default")
@@ -63,7 +65,12 @@ def kept_whole() -> contextlib.AbstractContextManager[None]:
         rules[whole] = {"Autograd": None, "CompositeImplicitAutograd": None}
         rules[by_factor] = {"Autograd": rule, "CompositeImplicitAutograd": rule}
         rules[backward] = {"Meta": _backward_meta}
-    return _torch.traced_by(rules)
+    return rules
+
+
+def kept_whole() -> contextlib.AbstractContextManager[None]:
+    """While it lasts, tracing sees the operators that take sizes, and autograd differentiates them as eager does."""
+    return _torch.traced_by(_rules())
 
 
 def _parts(taken_apart: Callable[..., Any]) -> Callable[..., Any]:
