@@ -9,6 +9,7 @@
 #include "codegen/cuda_index.h"
 #include "codegen/cuda_kernel.h"
 #include "codegen/cuda_ops.h"
+#include "codegen/cuda_prelude.h"
 #include "loop/visit.h"
 
 namespace ourjit {
@@ -16,6 +17,8 @@ namespace cuda {
 namespace {
 
 std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
+
+bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
 /// Text for a // comment: one line that cannot go on on the next.
 std::string comment(std::string text) {
@@ -26,7 +29,21 @@ std::string comment(std::string text) {
 
 }  // namespace
 
-KernelEmitter::KernelEmitter(const loop::Kernel& k) : k_(k) {}
+KernelEmitter::KernelEmitter(const loop::Kernel& k, bool aligned) : k_(k), aligned_(aligned) {
+  // Vectors of 16-bit floats are converted as they are loaded and stored, where nothing else wants
+  // them as they are.
+  std::map<loop::ValueId, int> uses;
+  loop::for_each_node(k.body, [&](const loop::Node& n) {
+    for (const loop::ValueId v : loop::operands(n)) ++uses[v];
+  });
+  loop::for_each_node(k.body, [&](const loop::Node& n) {
+    const auto* c = std::get_if<loop::Compute>(&n.v);
+    if (!c || c->op != ScalarOp::cast) return;
+    const DType from = dtype(c->args[0]), to = c->dtype;
+    if (is_half(from) && to == DType::f32 && uses[c->args[0]] == 1) widened_[c->args[0]] = c->result;
+    if (from == DType::f32 && is_half(to) && uses[c->result] == 1) narrowed_[c->result] = c->args[0];
+  });
+}
 
 std::string KernelEmitter::run() {
   OURJIT_CHECK(loop::has_threads(k_)) << "@" << k_.name << " is not scheduled for a GPU";
@@ -228,6 +245,7 @@ void KernelEmitter::statement(const loop::Node& n) {
 }
 
 void KernelEmitter::compute(const loop::Compute& c) {
+  if (converted_.contains(c.result)) return;
   std::vector<std::string> args;
   for (const loop::ValueId a : c.args) args.push_back(value(a));
   const DType operand = dtype(c.args.back());
@@ -264,13 +282,51 @@ std::string KernelEmitter::element(const std::string& memory, const Sym& at) con
   return (local ? "oj_shared_load(" : "oj_load(") + place(memory, at, true) + ")";
 }
 
+bool KernelEmitter::loads_vector(const loop::Load& l) const {
+  return varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
+         steps_by_one(l.index);
+}
+
+bool KernelEmitter::stores_vector(const loop::Store& s) const {
+  const bool by_all = (in_x_ || k_.threads_x == 1) && (in_y_ || k_.threads_y == 1);
+  return lanes_ > 1 && varies(s.index) && !is_local(k_, s.buffer) && !s.accumulate && !s.atomic &&
+         s.mask == loop::kNone && varies(s.value) && by_all && steps_by_one(s.index);
+}
+
+void KernelEmitter::convert_vectors(const std::vector<loop::Node>& body) {
+  converted_.clear();
+  for (const loop::Node& n : body) {
+    const auto* l = std::get_if<loop::Load>(&n.v);
+    const auto* s = std::get_if<loop::Store>(&n.v);
+    if (l && widened_.contains(l->result) && loads_vector(*l))
+      converted_.insert(widened_.at(l->result));
+    if (s && narrowed_.contains(s->value) && stores_vector(*s) && varies(narrowed_.at(s->value)))
+      converted_.insert(s->value);
+  }
+}
+
+void KernelEmitter::move_vector(const std::string& verb, const std::string& arguments,
+                                const Sym& index, DType memory) {
+  // What the first lane's index is a multiple of, whatever the thread: each adds so many lanes.
+  const int64_t unit = std::min<int64_t>(static_cast<int64_t>(kBufferAlignment) / dtype_bytes(memory), lanes_);
+  const Sym first = index.substitute([&](std::string_view name) -> std::optional<Sym> {
+    return name == wide_->var ? wide_->begin : Sym::symbol(name);
+  });
+  const bool aligned = aligned_ && exact_div(first, unit).has_value();
+  const bool all = !some_lanes_ || all_or_none_;
+  std::string text = "oj_" + verb + (!aligned ? "_anywhere(" : all ? "_vector(" : "_some(") + arguments;
+  if (!all || !aligned) text += ", " + (all ? std::to_string(lanes_) : active_);
+  text += ");";
+  perform(some_lanes_ && all_or_none_ ? "if (" + active_ + ") " + text : text, false);
+}
+
 void KernelEmitter::load(const loop::Load& l) {
   const DType t = dtype(l.result);
-  if (varies(l.result) && !is_local(k_, l.buffer) && l.mask == loop::kNone &&
-      steps_by_one(l.index)) {
-    perform("oj_load_vector(v" + std::to_string(l.result) + ", " + place(l.buffer, l.index, false) +
-                ", " + (some_lanes_ ? active_ : "true") + ");",
-            false);
+  if (loads_vector(l)) {
+    const auto wide = widened_.find(l.result);
+    const loop::ValueId result = wide == widened_.end() ? l.result : wide->second;
+    move_vector("load", "v" + std::to_string(result) + ", " + place(l.buffer, l.index, false),
+                l.index, t);
     return;
   }
   const loop::Local* local = loop::find_local(k_, l.buffer);
@@ -292,11 +348,11 @@ void KernelEmitter::store(const loop::Store& s) {
   std::string first;
   if (!of_thread && !in_x_ && k_.threads_x > 1) first = "threadIdx.x == 0";
   if (!of_thread && !in_y_ && k_.threads_y > 1) first = both(first, "threadIdx.y == 0");
-  if (lanes_ > 1 && varies(s.index) && !local && !s.accumulate && s.mask == loop::kNone &&
-      varies(s.value) && first.empty() && steps_by_one(s.index)) {
-    perform("oj_store_vector(" + place(s.buffer, s.index, false) + ", v" + std::to_string(s.value) +
-                ", " + (some_lanes_ ? active_ : "true") + ");",
-            false);
+  if (stores_vector(s)) {
+    const auto wide = narrowed_.find(s.value);
+    const loop::ValueId v = wide == narrowed_.end() ? s.value : wide->second;
+    move_vector("store", place(s.buffer, s.index, false) + ", v" + std::to_string(v), s.index,
+                dtype(s.value));
     return;
   }
   const std::string v = value(s.value);
@@ -347,12 +403,14 @@ void KernelEmitter::serial_loop(const loop::For& f) {
 
 }  // namespace cuda
 
-std::string emit_cuda_kernel(const loop::Kernel& k) { return cuda::KernelEmitter(k).run(); }
+std::string emit_cuda_kernel(const loop::Kernel& k, bool aligned) {
+  return cuda::KernelEmitter(k, aligned).run();
+}
 
-std::string emit_cuda_unit(const std::vector<const loop::Kernel*>& kernels) {
-  std::string text(cuda_prelude());
-  for (const loop::Kernel* k : kernels) text += "\n" + emit_cuda_kernel(*k);
-  return text;
+std::string emit_cuda_unit(const std::vector<const loop::Kernel*>& kernels, bool aligned) {
+  std::string text;
+  for (const loop::Kernel* k : kernels) text += "\n" + emit_cuda_kernel(*k, aligned);
+  return cuda_prelude_for(text) + text;
 }
 
 }  // namespace ourjit

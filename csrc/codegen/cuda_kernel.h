@@ -20,7 +20,7 @@ namespace ourjit::cuda {
 
 class KernelEmitter {
  public:
-  explicit KernelEmitter(const loop::Kernel& k);
+  KernelEmitter(const loop::Kernel& k, bool aligned);
   std::string run();
 
  private:
@@ -43,6 +43,14 @@ class KernelEmitter {
   /// True if the random numbers of the lanes come from whole blocks (kernels/cuda/operations.cuh).
   bool shares_random_blocks(const loop::Compute& c) const;
   std::string element(const std::string& memory, const Sym& at) const;
+  /// True if the lanes' elements are moved as one vector.
+  bool loads_vector(const loop::Load& l) const;
+  bool stores_vector(const loop::Store& s) const;
+  /// Notes the casts in a thread loop's body that its vector loads and stores do themselves.
+  void convert_vectors(const std::vector<loop::Node>& body);
+  /// A vector load or store at `index` of memory of this dtype.
+  void move_vector(const std::string& verb, const std::string& arguments, const Sym& index,
+                   DType memory);
 
   // cuda_threads.cpp
   void thread_loop(const loop::For& f);
@@ -81,6 +89,7 @@ class KernelEmitter {
   static std::string both(const std::string& a, const std::string& b);
 
   const loop::Kernel& k_;
+  const bool aligned_;  // buffers begin at multiples of kBufferAlignment
   TextWriter out_;
   int lanes_ = 1;                    // width of the thread loop around
   const loop::For* wide_ = nullptr;  // that loop
@@ -95,6 +104,9 @@ class KernelEmitter {
   std::map<std::string, Sym, std::less<>> unrolled_;  // variables of loops that are unrolled
   std::set<std::string, std::less<>> numbers_;        // symbols that unrolling turns into numbers
   std::map<loop::ValueId, Sym> indices_;              // that values are of
+  std::map<loop::ValueId, loop::ValueId> widened_;    // a half whose only use is a cast to this f32
+  std::map<loop::ValueId, loop::ValueId> narrowed_;   // a half used once, cast from this f32
+  std::set<loop::ValueId> converted_;                 // casts that vector loads and stores do
   int64_t scratch_bytes_ = 0;
 };
 

@@ -202,12 +202,22 @@ void KernelEmitter::thread_body(const loop::For& f, bool exact) {
   if (!f.slot.empty()) varying_symbols_.insert(f.slot);
   varying_values_.clear();
   mark_varying(f.body);
-  const std::string size = "[" + std::to_string(lanes_) + "];";
+  convert_vectors(f.body);
+  // Lanes that do not exist are computed with, too.
+  const std::string size = "[" + std::to_string(lanes_) + "]";
+  const std::string zero = some_lanes_ ? " = {};" : ";";
   for (const loop::Node& n : f.body) {
-    for (const loop::ValueId v : loop::results(n))
-      if (varies(v)) out_.line(c_type(dtype(v)) + " v" + std::to_string(v) + size);
+    const auto* l = std::get_if<loop::Load>(&n.v);
+    const bool half = l && widened_.contains(l->result) && loads_vector(*l);
+    for (const loop::ValueId v : loop::results(n)) {
+      const auto narrowed = narrowed_.find(v);
+      const bool stored = narrowed != narrowed_.end() && converted_.contains(v);
+      if (varies(v) && !half && !stored)
+        out_.line(c_type(dtype(v)) + " v" + std::to_string(v) + size +
+                  (l || converted_.contains(v) ? zero : ";"));
+    }
     if (const auto* b = std::get_if<loop::Bind>(&n.v); b && varying_symbols_.contains(b->symbol))
-      out_.line("oj_index " + b->symbol + size);
+      out_.line("oj_index " + b->symbol + size + ";");
   }
   block(f.body);
   accumulate(f);

@@ -1,5 +1,9 @@
 #include "loop/simplify.h"
 
+#include <algorithm>
+#include <set>
+#include <vector>
+
 #include "loop/visit.h"
 
 namespace ourjit::loop {
@@ -38,6 +42,32 @@ void simplify_block(std::vector<Node>& body, SymBounds bounds) {
   }
 }
 
+bool may_fail(const Compute& c) {
+  const bool divides = c.op == ScalarOp::floor_div || c.op == ScalarOp::trunc_div ||
+                       c.op == ScalarOp::mod || c.op == ScalarOp::fmod;
+  return divides && !is_float(c.dtype);
+}
+
+void remove_unused(std::vector<Node>& body, std::set<ValueId>& used) {
+  // Readers come behind what they read.
+  for (size_t i = body.size(); i-- > 0;) {
+    Node& n = body[i];
+    const Compute* c = std::get_if<Compute>(&n.v);
+    const bool removable = std::holds_alternative<Const>(n.v) ||
+                           std::holds_alternative<Index>(n.v) ||
+                           std::holds_alternative<Load>(n.v) || (c && !may_fail(*c));
+    const std::vector<ValueId> defined = results(n);
+    if (removable && std::none_of(defined.begin(), defined.end(),
+                                  [&](ValueId v) { return used.contains(v); })) {
+      body.erase(body.begin() + static_cast<int64_t>(i));
+      continue;
+    }
+    const std::vector<ValueId> read = operands(n);
+    used.insert(read.begin(), read.end());
+    if (For* f = std::get_if<For>(&n.v)) remove_unused(f->body, used);
+  }
+}
+
 }  // namespace
 
 std::optional<Sym> greatest(const Sym& x, const SymBounds& bounds) {
@@ -72,5 +102,10 @@ std::optional<int64_t> most_iterations(const For& f) {
 }
 
 void simplify_indices(Kernel& k) { simplify_block(k.body, {}); }
+
+void remove_unused(Kernel& k) {
+  std::set<ValueId> used;
+  remove_unused(k.body, used);
+}
 
 }  // namespace ourjit::loop

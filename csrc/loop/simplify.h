@@ -1,4 +1,5 @@
-// Index simplification by what the loops around an index say about their variables.
+// Kernels made smaller: indices by what the loops around them say about their variables, and values
+// that nothing reads.
 #pragma once
 
 #include <optional>
@@ -19,6 +20,9 @@ std::optional<int64_t> most_iterations(const For& f);
 
 /// Rewrites floordiv and mod that the loops' bounds decide, in all indices, bounds and extents.
 void simplify_indices(Kernel& k);
+
+/// Removes values that nothing reads, but for integer divisions, which may report an error.
+void remove_unused(Kernel& k);
 
 /// An upper bound of `x` that mentions no variable of `bounds`, if one is found.
 std::optional<Sym> greatest(const Sym& x, const SymBounds& bounds);

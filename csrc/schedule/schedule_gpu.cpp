@@ -58,6 +58,7 @@ class GpuScheduler {
   GpuScheduler(Kernel k, const GpuTarget& target) : k_(std::move(k)), target_(target) {}
 
   Kernel run() {
+    remove_unused(k_);
     simplify_indices(k_);
     if (For* p = parallel_loop(k_)) unblock(*p);
     if (tile_through_shared(k_, target_)) {

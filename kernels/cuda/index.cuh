@@ -1,4 +1,4 @@
-// Index arithmetic of generated kernels.
+// --- index arithmetic of kernels ---
 
 template <class T>
 OJ_FUNCTION T oj_min_index(T a, T b) {
@@ -27,6 +27,8 @@ OJ_FUNCTION int oj_lanes(T left) {
 }
 
 OJ_FUNCTION oj_i64 oj_wrap(oj_i64 i, oj_i64 extent) { return i < 0 ? i + extent : i; }
+
+// --- tables of arguments ---
 
 // The arguments of a kernel that is launched over many sets of them. Blocks first[r] to
 // first[r + 1] - 1 are row r's.

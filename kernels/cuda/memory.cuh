@@ -1,5 +1,7 @@
-// Memory, the threads of a block, and what a kernel reports. All accesses of generated kernels go
-// through these functions.
+// --- accesses as the emulator sees them ---
+
+// Memory, the threads of a block, and what a kernel reports: all accesses of generated kernels go
+// through the functions below.
 
 #ifdef OJ_EMULATE
 #define OJ_SEEN(p, bytes, writes) oj_emulate_access(p, bytes, writes)
@@ -8,6 +10,8 @@
 #define OJ_SEEN(p, bytes, writes)
 #define OJ_SEEN_SHARED(p, bytes, writes)
 #endif
+
+// --- scalar accesses ---
 
 // How a value lies in memory: of a bool, any byte but 0 is true, since programs view bytes as bool.
 template <class T>
@@ -31,10 +35,14 @@ OJ_FUNCTION void oj_store(T* p, oj_i64 i, T v) {
   p[i] = v;
 }
 
+// --- accumulation ---
+
 template <class T>
 OJ_FUNCTION void oj_accumulate(T* p, oj_i64 i, T v) {
   oj_store(p, i, oj_add(oj_load((const T*)p, i), v));
 }
+
+// --- atomic additions ---
 
 #ifdef OJ_EMULATE
 #define OJ_ATOMIC_ADD(T, bits, letter)                       \
@@ -53,102 +61,181 @@ OJ_ATOMIC_ADD(double, "f64", "d")
 OJ_ATOMIC_ADD(int, "u32", "r")
 OJ_ATOMIC_ADD(oj_i64, "u64", "l")
 
+// --- vector accesses ---
+
 // Memory units of 16, 8, 4 and 2 bytes.
 template <int Bytes>
 struct oj_unit;
 template <>
 struct __align__(16) oj_unit<16> {
-  unsigned x, y, z, w;
+  unsigned word[4];
 };
 template <>
 struct __align__(8) oj_unit<8> {
-  unsigned x, y;
+  unsigned word[2];
 };
 template <>
 struct oj_unit<4> {
-  unsigned x;
+  unsigned word[1];
 };
 template <>
 struct oj_unit<2> {
-  unsigned short x;
+  unsigned short half;
 };
 
-// True where whole units can be accessed.
+// What a vector of N elements is moved in: Count units of Bytes.
 template <int N, class T>
-OJ_FUNCTION bool oj_aligned(const T* p) {
-  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
-  return ((oj_u64)p & (kUnit - 1)) == 0;
-}
+struct oj_units {
+  static constexpr int Bytes = N * sizeof(T) < 16 ? N * sizeof(T) : 16;
+  static constexpr int Count = N * sizeof(T) / Bytes;
+  typedef oj_unit<Bytes> type;
+};
 
+// Elements at p in whole units, which p must be aligned for. Floats take their words as they are.
+template <int N>
+OJ_FUNCTION void oj_load_units(float (&out)[N], const float* p) {
+  typedef oj_units<N, float> units;
+  OJ_UNROLL
+  for (int k = 0; k < units::Count; ++k) {
+    OJ_SEEN((const typename units::type*)p + k, units::Bytes, false);
+    const typename units::type u = ((const typename units::type*)p)[k];
+    OJ_UNROLL
+    for (int l = 0; l < N / units::Count; ++l)
+      out[k * (N / units::Count) + l] = oj_from_bits(u.word[l]);
+  }
+}
+template <int N>
+OJ_FUNCTION void oj_store_units(float* p, const float (&v)[N]) {
+  typedef oj_units<N, float> units;
+  OJ_UNROLL
+  for (int k = 0; k < units::Count; ++k) {
+    typename units::type u;
+    OJ_UNROLL
+    for (int l = 0; l < N / units::Count; ++l) u.word[l] = oj_bits(v[k * (N / units::Count) + l]);
+    OJ_SEEN((typename units::type*)p + k, units::Bytes, true);
+    ((typename units::type*)p)[k] = u;
+  }
+}
+// Of any type, as it is.
 template <int N, class T>
-OJ_FUNCTION void oj_load_units(T (&out)[N], const T* from) {
-  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
+OJ_FUNCTION void oj_load_units(T (&out)[N], const T* p) {
+  typedef oj_units<N, T> units;
   union {
-    oj_unit<kUnit> unit[kBytes / kUnit];
+    typename units::type unit[units::Count];
     typename oj_stored<T>::type element[N];
   } u;
   OJ_UNROLL
-  for (int k = 0; k < kBytes / kUnit; ++k) {
-    OJ_SEEN((const oj_unit<kUnit>*)from + k, kUnit, false);
-    u.unit[k] = ((const oj_unit<kUnit>*)from)[k];
+  for (int k = 0; k < units::Count; ++k) {
+    OJ_SEEN((const typename units::type*)p + k, units::Bytes, false);
+    u.unit[k] = ((const typename units::type*)p)[k];
   }
   OJ_UNROLL
   for (int l = 0; l < N; ++l) out[l] = (T)u.element[l];
 }
-
 template <int N, class T>
-OJ_FUNCTION void oj_store_units(T* to, const T (&v)[N]) {
-  constexpr int kBytes = N * sizeof(T), kUnit = kBytes < 16 ? kBytes : 16;
+OJ_FUNCTION void oj_store_units(T* p, const T (&v)[N]) {
+  typedef oj_units<N, T> units;
   union {
-    oj_unit<kUnit> unit[kBytes / kUnit];
+    typename units::type unit[units::Count];
     T element[N];
   } u;
   OJ_UNROLL
   for (int l = 0; l < N; ++l) u.element[l] = v[l];
   OJ_UNROLL
-  for (int k = 0; k < kBytes / kUnit; ++k) {
-    OJ_SEEN((oj_unit<kUnit>*)to + k, kUnit, true);
-    ((oj_unit<kUnit>*)to)[k] = u.unit[k];
+  for (int k = 0; k < units::Count; ++k) {
+    OJ_SEEN((typename units::type*)p + k, units::Bytes, true);
+    ((typename units::type*)p)[k] = u.unit[k];
   }
 }
 
-// Elements i .. i + N - 1, of which the first `active` exist; the others are zero. Whole units
-// where the address allows.
+// Elements i .. i + N - 1, where the tensor begins at an address and i is a multiple that allow
+// whole units.
+template <int N, class V, class T>
+OJ_FUNCTION void oj_load_vector(V (&out)[N], const T* p, oj_i64 i) {
+  oj_load_units(out, p + i);
+}
+template <int N, class V, class T>
+OJ_FUNCTION void oj_store_vector(T* p, oj_i64 i, const V (&v)[N]) {
+  oj_store_units(p + i, v);
+}
+
+// --- vector accesses of 16-bit floats ---
+
+// T as floats: oj_unpack and oj_pack, which each such type has, convert two at once.
 template <int N, class T>
-OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, int active) {
-  if (active >= N && oj_aligned<N>(p + i)) return oj_load_units(out, p + i);
+OJ_FUNCTION void oj_load_units(float (&out)[N], const T* p) {
+  typedef oj_units<N, T> units;
   OJ_UNROLL
-  for (int l = 0; l < N; ++l) {
-    out[l] = T();
-    if (l < active) out[l] = oj_load(p, i + l);
+  for (int k = 0; k < units::Count; ++k) {
+    OJ_SEEN((const typename units::type*)p + k, units::Bytes, false);
+    const typename units::type u = ((const typename units::type*)p)[k];
+    OJ_UNROLL
+    for (int l = 0; l < N / units::Count; l += 2)
+      oj_unpack(u.word[l / 2], out[k * (N / units::Count) + l],
+                out[k * (N / units::Count) + l + 1], p);
+  }
+}
+template <int N, class T>
+OJ_FUNCTION void oj_store_units(T* p, const float (&v)[N]) {
+  typedef oj_units<N, T> units;
+  OJ_UNROLL
+  for (int k = 0; k < units::Count; ++k) {
+    typename units::type u;
+    OJ_UNROLL
+    for (int l = 0; l < N / units::Count; l += 2)
+      u.word[l / 2] = oj_pack(v[k * (N / units::Count) + l], v[k * (N / units::Count) + l + 1], p);
+    OJ_SEEN((typename units::type*)p + k, units::Bytes, true);
+    ((typename units::type*)p)[k] = u;
   }
 }
 
-template <int N, class T>
-OJ_FUNCTION void oj_store_vector(T* p, oj_i64 i, const T (&v)[N], int active) {
-  if (active >= N && oj_aligned<N>(p + i)) return oj_store_units(p + i, v);
+// --- vector accesses element by element ---
+
+// Elements i .. i + n - 1, as V; the rest of `out` stays.
+template <int N, class V, class T>
+OJ_FUNCTION void oj_load_lanes(V (&out)[N], const T* p, oj_i64 i, int n) {
   OJ_UNROLL
   for (int l = 0; l < N; ++l)
-    if (l < active) oj_store(p, i + l, v[l]);
+    if (l < n) out[l] = oj_cast<V>(oj_load(p, i + l));
+}
+template <int N, class V, class T>
+OJ_FUNCTION void oj_store_lanes(T* p, oj_i64 i, const V (&v)[N], int n) {
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l)
+    if (l < n) oj_store(p, i + l, oj_cast<T>(v[l]));
 }
 
-// The same where all of them exist or none: half the code.
-template <int N, class T>
-OJ_FUNCTION void oj_load_vector(T (&out)[N], const T* p, oj_i64 i, bool exist) {
-  OJ_UNROLL
-  for (int l = 0; l < N; ++l) out[l] = T();
-  if (!exist) return;
-  if (oj_aligned<N>(p + i)) return oj_load_units(out, p + i);
-  OJ_UNROLL
-  for (int l = 0; l < N; ++l) out[l] = oj_load(p, i + l);
+// --- vector accesses at the end of a loop ---
+
+// The first n elements of a vector; all of them exist but in the last one.
+template <int N, class V, class T>
+OJ_FUNCTION void oj_load_some(V (&out)[N], const T* p, oj_i64 i, int n) {
+  if (n >= N) return oj_load_units(out, p + i);
+  oj_load_lanes(out, p, i, n);
+}
+template <int N, class V, class T>
+OJ_FUNCTION void oj_store_some(T* p, oj_i64 i, const V (&v)[N], int n) {
+  if (n >= N) return oj_store_units(p + i, v);
+  oj_store_lanes(p, i, v, n);
 }
 
+// --- vector accesses of any address ---
+
 template <int N, class T>
-OJ_FUNCTION void oj_store_vector(T* p, oj_i64 i, const T (&v)[N], bool exist) {
-  if (!exist) return;
-  if (oj_aligned<N>(p + i)) return oj_store_units(p + i, v);
-  OJ_UNROLL
-  for (int l = 0; l < N; ++l) oj_store(p, i + l, v[l]);
+OJ_FUNCTION bool oj_aligned(const T* p) {
+  return ((oj_u64)p & (oj_units<N, T>::Bytes - 1)) == 0;
+}
+
+// Whole units where the address of element i allows.
+template <int N, class V, class T>
+OJ_FUNCTION void oj_load_anywhere(V (&out)[N], const T* p, oj_i64 i, int n) {
+  if (n >= N && oj_aligned<N>(p + i)) return oj_load_units(out, p + i);
+  oj_load_lanes(out, p, i, n);
+}
+template <int N, class V, class T>
+OJ_FUNCTION void oj_store_anywhere(T* p, oj_i64 i, const V (&v)[N], int n) {
+  if (n >= N && oj_aligned<N>(p + i)) return oj_store_units(p + i, v);
+  oj_store_lanes(p, i, v, n);
 }
 
 // --- the threads of a block ---

@@ -1,3 +1,5 @@
+// --- arithmetic ---
+
 // Scalar operations that C has no operator or function for, by base/scalar_ops.def. Integers wrap:
 // they are computed unsigned.
 
@@ -42,6 +44,9 @@ OJ_FUNCTION T oj_mul(T a, T b) {
   return (T)((oj_wide<T>)a * (oj_wide<T>)b);
 }
 OJ_FUNCTION bool oj_mul(bool a, bool b) { return a && b; }
+
+// --- signs and kinds of numbers ---
+
 template <class T>
 OJ_FUNCTION T oj_neg(T a) {
   return oj_sub((T)0, a);
@@ -94,6 +99,35 @@ OJ_FUNCTION T oj_minimum(T a, T b) {
 template <class T>
 OJ_FUNCTION T oj_maximum(T a, T b) {
   return a != a || a >= b ? a : b;
+}
+// Of zeros, the positive one is the greater: the order of operands does not matter.
+OJ_FUNCTION float oj_minimum(float a, float b) {
+#ifdef OJ_DEVICE_80
+  float r;
+  asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+#else
+  if (a == b) return oj_from_bits(oj_bits(a) | oj_bits(b));
+  return a != a || a < b ? a : b;
+#endif
+}
+OJ_FUNCTION float oj_maximum(float a, float b) {
+#ifdef OJ_DEVICE_80
+  float r;
+  asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
+  return r;
+#else
+  if (a == b) return oj_from_bits(oj_bits(a) & oj_bits(b));
+  return a != a || a > b ? a : b;
+#endif
+}
+OJ_FUNCTION double oj_minimum(double a, double b) {
+  if (a == b) return oj_from_bits(oj_bits(a) | oj_bits(b));
+  return a != a || a < b ? a : b;
+}
+OJ_FUNCTION double oj_maximum(double a, double b) {
+  if (a == b) return oj_from_bits(oj_bits(a) & oj_bits(b));
+  return a != a || a > b ? a : b;
 }
 template <class T>
 OJ_FUNCTION T oj_fmin(T a, T b) {
@@ -154,6 +188,8 @@ OJ_FUNCTION double oj_floor_div(double a, double b) {
   return oj_float_floor_div(a, b, fmod(a, b), copysign(0.0, a / b));
 }
 
+// --- powers and divisors ---
+
 template <class T>
 OJ_FUNCTION T oj_pow(T a, T b) {
   if (b < (T)0) return a == (T)1 ? (T)1 : a == (T)-1 ? (b % 2 ? (T)-1 : (T)1) : (T)0;
@@ -198,9 +234,8 @@ OJ_FUNCTION T oj_shr(T a, T b) {
 OJ_FUNCTION bool oj_shl(bool a, bool) { return a; }
 OJ_FUNCTION bool oj_shr(bool a, bool b) { return a && !b; }
 
-// --- functions ---
+// --- sigmoid: without overflow for either sign ---
 
-// Without overflow for either sign.
 OJ_FUNCTION float oj_sigmoid(float x) {
   const float e = expf(-fabsf(x));
   return (x >= 0 ? 1.0f : e) / (1.0f + e);
@@ -209,6 +244,8 @@ OJ_FUNCTION double oj_sigmoid(double x) {
   const double e = exp(-fabs(x));
   return x != x ? x : (x >= 0 ? 1.0 : e) / (1.0 + e);
 }
+
+// --- digamma ---
 
 // Asymptotic series above 10 (Abramowitz and Stegun 6.3.18), recurrence below (6.3.5), reflection
 // for negative x (6.3.7).

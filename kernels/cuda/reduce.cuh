@@ -1,4 +1,7 @@
-// Reductions over the threads of a block. Their order is fixed by the number of threads.
+// --- reductions of numbers ---
+
+// Reductions over the threads of a block. Their order is fixed by the number of threads. Operators
+// give the same bits for (a, b) and (b, a), so that all threads end with the same result.
 
 struct oj_sum {
   template <class T>
@@ -22,35 +25,6 @@ struct oj_min {
   template <class T>
   __device__ __forceinline__ T operator()(T a, T b) const {
     return oj_minimum(a, b);
-  }
-};
-
-// An element and where it stands.
-template <class T>
-struct oj_indexed {
-  T value;
-  oj_i64 index;
-};
-
-// b if it wins over a, where `beats` says so of two numbers: of equal elements the first one wins, a
-// NaN wins over numbers.
-template <class T>
-OJ_FUNCTION oj_indexed<T> oj_winner(oj_indexed<T> a, oj_indexed<T> b, bool beats) {
-  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
-  const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
-  const bool better = equal ? b.index < a.index : b_nan || (!a_nan && beats);
-  return better ? b : a;
-}
-struct oj_argmax {
-  template <class T>
-  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
-    return oj_winner(a, b, b.value > a.value);
-  }
-};
-struct oj_argmin {
-  template <class T>
-  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
-    return oj_winner(a, b, b.value < a.value);
   }
 };
 
@@ -96,6 +70,59 @@ template <class T>
 struct oj_identity_of<oj_min, T> {
   static __device__ __forceinline__ T get() { return oj_range<T>::greatest(); }
 };
+template <class Op, class T>
+OJ_FUNCTION T oj_identity() {
+  return oj_identity_of<Op, T>::get();
+}
+
+// The value of the thread whose place in the warp differs in the bits of `mask`.
+template <class T>
+OJ_FUNCTION T oj_shuffle(T v, int mask) {
+  return (T)oj_shuffle_word((unsigned)v, mask);
+}
+OJ_FUNCTION float oj_shuffle(float v, int mask) {
+  return oj_from_bits(oj_shuffle_word(oj_bits(v), mask));
+}
+OJ_FUNCTION oj_u64 oj_shuffle(oj_u64 v, int mask) {
+  const oj_u64 high = oj_shuffle_word((unsigned)(v >> 32), mask);
+  return high << 32 | oj_shuffle_word((unsigned)v, mask);
+}
+OJ_FUNCTION oj_i64 oj_shuffle(oj_i64 v, int mask) { return (oj_i64)oj_shuffle((oj_u64)v, mask); }
+OJ_FUNCTION double oj_shuffle(double v, int mask) {
+  return oj_from_bits(oj_shuffle(oj_bits(v), mask));
+}
+
+// --- reductions to a place ---
+
+// An element and where it stands.
+template <class T>
+struct oj_indexed {
+  T value;
+  oj_i64 index;
+};
+
+// b if it wins over a, where `beats` says so of two numbers: of equal elements the first one wins, a
+// NaN wins over numbers.
+template <class T>
+OJ_FUNCTION oj_indexed<T> oj_winner(oj_indexed<T> a, oj_indexed<T> b, bool beats) {
+  const bool a_nan = a.value != a.value, b_nan = b.value != b.value;
+  const bool equal = a_nan || b_nan ? a_nan == b_nan : a.value == b.value;
+  const bool better = equal ? b.index < a.index : b_nan || (!a_nan && beats);
+  return better ? b : a;
+}
+struct oj_argmax {
+  template <class T>
+  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
+    return oj_winner(a, b, b.value > a.value);
+  }
+};
+struct oj_argmin {
+  template <class T>
+  __device__ __forceinline__ oj_indexed<T> operator()(oj_indexed<T> a, oj_indexed<T> b) const {
+    return oj_winner(a, b, b.value < a.value);
+  }
+};
+
 template <class T>
 struct oj_identity_of<oj_argmax, oj_indexed<T>> {
   static __device__ __forceinline__ oj_indexed<T> get() {
@@ -108,52 +135,35 @@ struct oj_identity_of<oj_argmin, oj_indexed<T>> {
     return {oj_range<T>::greatest(), oj_range<oj_i64>::greatest()};
   }
 };
-template <class Op, class T>
-OJ_FUNCTION T oj_identity() {
-  return oj_identity_of<Op, T>::get();
-}
-
-// The value of the thread whose place in the warp differs in the bits of `mask`.
 template <class T>
-OJ_FUNCTION T oj_shuffle(T v, int mask) {
-  constexpr int kWords = (sizeof(T) + 3) / 4;
-  union Words {
-    T value;
-    unsigned word[kWords];
-    __device__ __forceinline__ Words() {}
-  } from, to;
-  OJ_UNROLL
-  for (int i = 0; i < kWords; ++i) from.word[i] = 0;
-  from.value = v;
-  OJ_UNROLL
-  for (int i = 0; i < kWords; ++i) to.word[i] = oj_shuffle_word(from.word[i], mask);
-  return to.value;
+OJ_FUNCTION oj_indexed<T> oj_shuffle(oj_indexed<T> v, int mask) {
+  return {oj_shuffle(v.value, mask), oj_shuffle(v.index, mask)};
 }
 
-// The operands of a step are ordered by place, so that all threads compute the same bits.
-template <class Op, class T>
-OJ_FUNCTION T oj_shuffle_step(T v, int mask) {
-  const T other = oj_shuffle(v, mask);
-  return threadIdx.x & mask ? Op()(other, v) : Op()(v, other);
+// --- reductions over threads ---
+
+// Over groups of N neighbouring threads of a warp, N a power of two.
+template <class Op, int N, class T>
+OJ_FUNCTION T oj_reduce_lanes(T v) {
+  OJ_UNROLL
+  for (int mask = 1; mask < N; mask *= 2) v = Op()(v, oj_shuffle(v, mask));
+  return v;
 }
 
 // Over threadIdx.x, in blocks of NX * NY threads; all of them come here, and all get the result. NX
 // is a power of two. Beyond a warp, `scratch` holds NX * NY / 32 elements of shared memory.
 template <class Op, int NX, int NY, class T>
 OJ_FUNCTION T oj_reduce_x(T v, T* scratch) {
-  OJ_UNROLL
-  for (int mask = 1; mask < (NX < 32 ? NX : 32); mask *= 2) v = oj_shuffle_step<Op>(v, mask);
+  v = oj_reduce_lanes<Op, NX < 32 ? NX : 32>(v);
   if (NX <= 32) return v;
-  constexpr int kWarps = NX / 32;
-  const int first = threadIdx.y * kWarps;
+  constexpr unsigned kWarps = NX / 32;
+  const unsigned first = threadIdx.y * kWarps;
   // Others may still read what the reduction before left there.
   oj_barrier();
-  if (threadIdx.x % 32 == 0) oj_shared_store(scratch, first + (int)threadIdx.x / 32, v);
+  if ((threadIdx.x & 31) == 0) oj_shared_store(scratch, (int)(first + (threadIdx.x >> 5)), v);
   oj_barrier();
-  v = oj_shared_load((const T*)scratch, first);
-  OJ_UNROLL
-  for (int w = 1; w < kWarps; ++w) v = Op()(v, oj_shared_load((const T*)scratch, first + w));
-  return v;
+  v = oj_shared_load((const T*)scratch, (int)(first + (threadIdx.x & (kWarps - 1))));
+  return oj_reduce_lanes<Op, (int)kWarps>(v);
 }
 
 // Over threadIdx.y; `scratch` holds NX * NY elements.

@@ -71,6 +71,9 @@ inline unsigned short oj_emulate_float_to_half(float x) {
   return bits;
 }
 
+inline float rsqrtf(float x) { return 1 / sqrtf(x); }
+inline double rsqrt(double x) { return 1 / sqrt(x); }
+
 /// cos(pi x), which C lacks.
 inline float cospif(float x) { return (float)cos(3.14159265358979323846 * (double)x); }
 

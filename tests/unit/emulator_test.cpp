@@ -1,7 +1,7 @@
 // The emulated device catches what a GPU would not say.
 #include <gtest/gtest.h>
 
-#include "codegen/cuda_emitter.h"
+#include "codegen/cuda_prelude.h"
 #include "machine.h"
 #include "unit.h"
 
@@ -37,7 +37,7 @@ bool contains(const std::string& text, const std::string& part) {
 
 TEST(Emulator, CountsBytesAndUnits) {
   Counters c;
-  EXPECT_EQ(run("float v[4]; oj_load_vector(v, b0, threadIdx.x * 4, 4);\n"
+  EXPECT_EQ(run("float v[4]; oj_load_vector(v, b0, threadIdx.x * 4);\n"
                 "oj_store(b0, threadIdx.x * 4, v[0]);\n",
                 1, 8, 1, &c),
             "");
@@ -48,7 +48,7 @@ TEST(Emulator, CountsBytesAndUnits) {
 
 TEST(Emulator, UnalignedVectorsAreTakenApart) {
   Counters c;
-  EXPECT_EQ(run("float v[4]; oj_load_vector(v, b0, 1 + threadIdx.x * 4, 4);\n", 1, 8, 1, &c), "");
+  EXPECT_EQ(run("float v[4]; oj_load_anywhere(v, b0, 1 + threadIdx.x * 4, 4);\n", 1, 8, 1, &c), "");
   EXPECT_EQ(c.loaded, 8 * 16);
   EXPECT_EQ(c.in_units_of_16, 0);
 }
@@ -111,7 +111,7 @@ TEST(Emulator, AnyByteButZeroIsTrue) {
   // Bytes 0 to 3 of b0, viewed as bool, alone and as a vector.
   EXPECT_EQ(run("unsigned char* bytes = (unsigned char*)b0;\n bytes[0] = 0; bytes[1] = 1;\n"
                 "bytes[2] = 2; bytes[3] = 255;\n bool v[4];\n"
-                "oj_load_vector(v, (const bool*)b0, 0, 4);\n"
+                "oj_load_vector(v, (const bool*)b0, 0);\n"
                 "const int all = v[0] + 2 * v[1] + 4 * v[2] + 8 * v[3];\n"
                 "const bool alone = oj_load((const bool*)b0, 3);\n"
                 "if (all != 14 || (int)alone != 1) oj_load((const float*)b0, -1);\n",
