@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
+import re
 import statistics
 import sys
 import time
@@ -38,7 +39,7 @@ class Nvrtc:
         for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
             ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(str(path))
-        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}", "--Ofast-compile=min")
+        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}", *os.environ.get("OF","--Ofast-compile=min").split())
         self.options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
 
     def milliseconds(self, text: str) -> float:
@@ -54,29 +55,46 @@ class Nvrtc:
         return elapsed * 1e3
 
 
-def kernels_of(model: str, architecture: str) -> tuple[str, list[str]]:
-    """The prelude, and the text of each kernel of a model's forward and backward without it."""
+def prelude_parts() -> list[str]:
+    """The parts of kernels/cuda in their order, of which a unit begins with those that it needs."""
+    folder = Path(__file__).resolve().parents[1] / "kernels" / "cuda"
+    files = re.findall(r"\w+\.cuh", (folder / "CMakeLists.txt").read_text())
+    whole = "".join((folder / name).read_text() for name in files)
+    return re.split(r"(?m)^(?=// --- )", whole)
+
+
+def kernels_of(model: str, architecture: str) -> list[tuple[str, str]]:
+    """What each kernel of a model's forward and backward needs of the prelude, and its text."""
     torch.compiler.reset()
     case = CASES[model]
     net, batch = case.build(0.1 if case.has_dropout else 0.0), case.batch(1)
     kernels = ourjit.emit(net, *batch, target=architecture)
-    # The kernel begins with comments, and the prelude ends with an empty line.
-    first = kernels[0].source
-    prelude = first[: first.rindex("\n\n", 0, first.index('extern "C" __global__'))]
-    # Names repeat between graphs.
-    texts = [k.source[len(prelude) :].replace(k.name, f"u{number}_{k.name}") for number, k in enumerate(kernels)]
-    return prelude, texts
+    found = []
+    for number, kernel in enumerate(kernels):
+        source = kernel.source
+        # The kernel begins with comments or a struct, and the prelude ends with an empty line.
+        end = source.rindex("\n\n", 0, source.index("__global__ void __launch_bounds__"))
+        # Names repeat between graphs.
+        found.append((source[:end] + "\n", source[end:].replace(kernel.name, f"u{number}_{kernel.name}")))
+    return found
 
 
-def batch_milliseconds(nvrtc: Nvrtc, prelude: str, texts: list[str], threads: int) -> float:
+def unit_text(kernels: list[tuple[str, str]], parts: list[str]) -> str:
+    """One translation unit: the parts of the prelude that any of its kernels needs, and the kernels."""
+    needed = [part for part in parts if any(part.strip() in prelude for prelude, _ in kernels)]
+    return "".join(needed) + "\n".join(text for _, text in kernels)
+
+
+def batch_milliseconds(nvrtc: Nvrtc, parts: list[str], kernels: list[tuple[str, str]], threads: int) -> float:
     """The time to compile the kernels, in units of about equal size, on so many threads."""
-    count = -(-max(1, -(-len(texts) // UNIT)) // threads) * threads
-    units: list[list[str]] = [[] for _ in range(min(count, len(texts)))]
-    for text in sorted(texts, key=len, reverse=True):
-        min(units, key=lambda unit: sum(map(len, unit))).append(text)
+    count = -(-max(1, -(-len(kernels) // UNIT)) // threads) * threads
+    units: list[list[tuple[str, str]]] = [[] for _ in range(min(count, len(kernels)))]
+    for kernel in sorted(kernels, key=lambda kernel: len(kernel[1]), reverse=True):
+        min(units, key=lambda unit: sum(len(text) for _, text in unit)).append(kernel)
+    texts = [unit_text(unit, parts) for unit in units]
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
-        list(pool.map(lambda unit: nvrtc.milliseconds(prelude + "\n".join(unit)), units))
+        list(pool.map(nvrtc.milliseconds, texts))
     return (time.perf_counter() - start) * 1e3
 
 
@@ -99,11 +117,12 @@ def main() -> None:
         "all, s",
         title=f"{given.arch}, {given.threads} threads",
     )
+    parts = prelude_parts()
     for model in given.models or CASES:
-        prelude, texts = kernels_of(model, given.arch)
+        texts = kernels_of(model, given.arch)
         batches = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-        together = [batch_milliseconds(nvrtc, prelude, batch, given.threads) for batch in batches]
-        alone = [nvrtc.milliseconds(prelude + text) for text in texts]
+        together = [batch_milliseconds(nvrtc, parts, batch, given.threads) for batch in batches]
+        alone = [nvrtc.milliseconds(prelude + text) for prelude, text in texts]
         table.add_row(
             model,
             str(len(texts)),

@@ -18,6 +18,8 @@ namespace {
 
 std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
 
+constexpr int kThreadsWanted = 1024;  // of a multiprocessor
+
 bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
 /// Text for a // comment: one line that cannot go on on the next.
@@ -77,8 +79,11 @@ void KernelEmitter::parameters() {
     list.emplace_back(
         std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "*", b.name);
   for (const std::string& s : k_.sizes) list.emplace_back("oj_i64", s);
+  // As many blocks as fill half of a multiprocessor: 64 registers for a thread at most.
+  const int threads = k_.threads_x * k_.threads_y;
   const std::string head = "extern \"C\" __global__ void __launch_bounds__(" +
-                           std::to_string(k_.threads_x * k_.threads_y) + ")";
+                           std::to_string(threads) + ", " +
+                           std::to_string(std::max(1, kThreadsWanted / threads)) + ")";
   if (!k_.table_rows) {
     std::string text;
     for (const auto& [type, name] : list) text += type + " " + name + ", ";
@@ -161,14 +166,17 @@ std::string KernelEmitter::place(const std::string& memory, const Sym& s, bool i
 }
 
 bool KernelEmitter::varies(const Sym& s) const {
-  return lanes_ > 1 && std::any_of(varying_symbols_.begin(), varying_symbols_.end(),
-                                   [&](const std::string& name) { return s.mentions(name); });
+  if (lanes_ == 1) return false;
+  const bool of_others = std::any_of(
+      varying_symbols_.begin(), varying_symbols_.end(),
+      [&](const std::string& name) { return name != wide_->var && s.mentions(name); });
+  return of_others || over_lanes(s, wide_->var, wide_->begin, lanes_).mentions(kLane);
 }
 
 bool KernelEmitter::steps_by_one(const Sym& s) const {
   for (const std::string& name : varying_symbols_)
     if (name != wide_->var && s.mentions(name)) return false;
-  const auto linear = s.linear_in(wide_->var);
+  const auto linear = over_lanes(s, wide_->var, wide_->begin, lanes_).linear_in(kLane);
   return linear && linear->first.is_const(1);
 }
 
@@ -226,7 +234,9 @@ void KernelEmitter::statement(const loop::Node& n) {
                  [&](const loop::Const& c) { define(c.result, c_constant(c.dtype, c.bits)); },
                  [&](const loop::Index& i) {
                    indices_.insert_or_assign(i.result, i.expr);
-                   define(i.result, "(oj_i64)(" + index(i.expr) + ")");
+                   define(i.result, "(oj_i64)(" +
+                                        (varies(i.expr) ? index(i.expr) : first_index(i.expr)) +
+                                        ")");
                  },
                  [&](const loop::Compute& c) { compute(c); },
                  [&](const loop::Load& l) { load(l); },
@@ -279,7 +289,7 @@ bool KernelEmitter::shares_random_blocks(const loop::Compute& c) const {
 std::string KernelEmitter::element(const std::string& memory, const Sym& at) const {
   const loop::Local* local = loop::find_local(k_, memory);
   if (local && local->space == loop::Space::Thread) return memory + "[" + index(at) + "]";
-  return (local ? "oj_shared_load(" : "oj_load(") + place(memory, at, true) + ")";
+  return (local ? "oj_shared_load(" : "oj_load(") + place(memory, at, varies(at)) + ")";
 }
 
 bool KernelEmitter::loads_vector(const loop::Load& l) const {
@@ -312,7 +322,7 @@ void KernelEmitter::move_vector(const std::string& verb, const std::string& argu
   const Sym first = index.substitute([&](std::string_view name) -> std::optional<Sym> {
     return name == wide_->var ? wide_->begin : Sym::symbol(name);
   });
-  const bool aligned = aligned_ && exact_div(first, unit).has_value();
+  const bool aligned = aligned_ && is_multiple(first, unit);
   const bool all = !some_lanes_ || all_or_none_;
   std::string text = "oj_" + verb + (!aligned ? "_anywhere(" : all ? "_vector(" : "_some(") + arguments;
   if (!all || !aligned) text += ", " + (all ? std::to_string(lanes_) : active_);
@@ -362,7 +372,7 @@ void KernelEmitter::store(const loop::Store& s) {
   } else {
     const std::string verb = s.atomic ? "atomic_add" : s.accumulate ? "accumulate" : "store";
     const std::string function = (local ? "oj_shared_" : "oj_") + verb + "(";
-    text = function + place(s.buffer, s.index, true) + ", " + v + ");";
+    text = function + place(s.buffer, s.index, varies(s.index)) + ", " + v + ");";
   }
   // A register of an iteration that does not exist may hold anything.
   const std::string c = of_thread && s.mask == loop::kNone && !s.accumulate

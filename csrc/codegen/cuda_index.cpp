@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <functional>
 #include <limits>
 #include <map>
 
@@ -17,10 +18,13 @@ std::string c_atom(const SymAtom& f, const SymbolName& name) {
   if (f.kind == SymAtomKind::Symbol) return name(f.name);
   const std::string a = c_index(f.a, name), b = c_index(f.b, name);
   const bool plain = nonnegative(f.a) && nonnegative(f.b);
+  const bool known = plain && f.b.is_const() && f.b.value() < (int64_t{1} << 31);
   switch (f.kind) {
     case SymAtomKind::FloorDiv:
+      if (known) return "oj_div_by<" + b + ">(" + a + ")";
       return plain ? "((" + a + ") / (" + b + "))" : "oj_floordiv<oj_index>(" + a + ", " + b + ")";
     case SymAtomKind::Mod:
+      if (known) return "oj_mod_by<" + b + ">(" + a + ")";
       return plain ? "((" + a + ") % (" + b + "))" : "oj_floormod<oj_index>(" + a + ", " + b + ")";
     case SymAtomKind::Min:
       return "oj_min_index<oj_index>(" + a + ", " + b + ")";
@@ -116,6 +120,43 @@ std::string c_index(const Sym& s, const SymbolName& name) {
   if (s.constant() != 0)
     out += (s.constant() < 0 ? " - " : " + ") + std::to_string(std::abs(s.constant()));
   return out;
+}
+
+bool is_multiple(const Sym& s, int64_t n) {
+  if (s.constant() % n != 0) return false;
+  return std::all_of(s.terms().begin(), s.terms().end(), [&](const SymTerm& t) {
+    if (t.coefficient % n == 0) return true;
+    return std::any_of(t.atoms.begin(), t.atoms.end(), [&](const auto& f) {
+      return f->kind == SymAtomKind::Mod && is_multiple(f->a, n) && is_multiple(f->b, n);
+    });
+  });
+}
+
+Sym over_lanes(const Sym& s, const std::string& var, const Sym& begin, int lanes) {
+  int opaque = 0;
+  const std::function<Sym(const Sym&)> rewrite = [&](const Sym& x) {
+    Sym sum = x.constant();
+    for (const SymTerm& t : x.terms()) {
+      Sym product = t.coefficient;
+      for (const auto& f : t.atoms) {
+        const bool quotient = f->kind == SymAtomKind::FloorDiv || f->kind == SymAtomKind::Mod;
+        // Lanes stay within one period: they divide it, and the first one stands at a multiple.
+        const auto linear = quotient ? f->a.linear_in(var) : std::nullopt;
+        if (linear && linear->first.is_const(1) && f->b.is_const() && is_multiple(f->b, lanes) &&
+            is_multiple(linear->second + begin, lanes)) {
+          const Sym first = Sym::symbol("@" + std::to_string(opaque++));
+          product *= f->kind == SymAtomKind::Mod ? first + Sym::symbol(kLane) : first;
+        } else if (f->kind == SymAtomKind::Symbol) {
+          product *= f->name == var ? to_sym(*f) + Sym::symbol(kLane) : to_sym(*f);
+        } else {
+          product *= to_sym(SymAtom{f->kind, {}, rewrite(f->a), rewrite(f->b)});
+        }
+      }
+      sum += product;
+    }
+    return sum;
+  };
+  return s.mentions(var) ? rewrite(s) : s;
 }
 
 bool fits_int(const loop::Kernel& k) { return Magnitudes(k).fit(); }

@@ -8,26 +8,33 @@
 #include <string_view>
 
 #include "base/error.h"
+#include "codegen/math.h"
 
 namespace ourjit::cuda {
 namespace {
 
-/// Column `cuda` of math.def, in the order of scalar_ops.def.
-constexpr std::string_view kSpellings[] = {
-#define CODE(f) 0
-#define INTRINSIC(i) 0
-#define BITCODE(f) 0
-#define X(op, llvm, cuda) cuda,
-#include "codegen/math.def"
-#undef X
-#undef CODE
-#undef INTRINSIC
-#undef BITCODE
-};
+constexpr int64_t kFunction = 8;  // operations
 
 bool in_word(char c) { return std::isalnum(static_cast<unsigned char>(c)) || c == '_'; }
 
 }  // namespace
+
+int64_t c_operations(ScalarOp op) {
+  switch (op) {
+    case ScalarOp::div:
+    case ScalarOp::reciprocal:
+    case ScalarOp::sqrt:
+    case ScalarOp::floor_div:
+    case ScalarOp::mod:
+    case ScalarOp::fmod:
+    case ScalarOp::pow:
+    case ScalarOp::rand_uniform:
+    case ScalarOp::rand_normal:
+      return kFunction;
+    default:
+      return math_row(op).form == LlvmForm::Bitcode ? kFunction : 1;
+  }
+}
 
 std::string c_type(DType t) {
   switch (t) {
@@ -85,7 +92,7 @@ std::string c_constant(DType t, uint64_t bits) {
 
 std::string c_compute(ScalarOp op, DType operand, DType result,
                       const std::vector<std::string>& args) {
-  const std::string_view pattern = kSpellings[static_cast<size_t>(op)];
+  const std::string_view pattern = math_row(op).cuda;
   std::string out;
   for (size_t i = 0; i < pattern.size();) {
     if (pattern.substr(i, 3) == "{f}") {

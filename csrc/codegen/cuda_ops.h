@@ -9,6 +9,9 @@
 
 namespace ourjit::cuda {
 
+/// About how many operations of a device `op` takes on floats: functions and divisions take many.
+int64_t c_operations(ScalarOp op);
+
 /// The type in memory and in registers: float, oj_bf16, oj_i64, ...
 std::string c_type(DType t);
 /// A constant (bits as in loop::Const), exactly.

@@ -20,6 +20,12 @@ bool is_arg(const loop::Reduction& r) {
   return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
 }
 
+/// Operations of one lane.
+int64_t operations(const loop::Node& n) {
+  const auto* c = std::get_if<loop::Compute>(&n.v);
+  return c ? c_operations(c->op) : !std::holds_alternative<loop::Const>(n.v);
+}
+
 /// True if all threads must go through `body` together.
 bool meets(const std::vector<loop::Node>& body) {
   bool found = false;
@@ -65,7 +71,7 @@ int64_t KernelEmitter::operations(const loop::For& f) const {
     if (const auto* inner = std::get_if<loop::For>(&x.v))
       n += 1 + operations(*inner) * trips(*inner).value_or(1);
     else
-      n += !std::holds_alternative<loop::Const>(x.v);
+      n += cuda::operations(x);
   }
   return n * f.width;
 }
@@ -136,15 +142,24 @@ void KernelEmitter::thread_loop(const loop::For& f) {
     if (together) out_.line("const oj_index " + f.var + " = " + base + " + " + own + ";");
     if (!f.slot.empty()) out_.line(f.slot + " += " + std::to_string(f.width) + ";");
   }
-  // Where a loop of one lane is not entered beyond its end, all its iterations exist.
-  const bool entered = !together && f.width == 1 && !unrolled;
-  const bool branch = !together && !exact && unrolled && f.width == 1;
+  // Where threads need not meet and lanes exist all or none, a branch takes the place of predicates.
+  const bool branch = !together && (exact || f.width == 1 || lanes_end_together(f));
+  std::string exists;
   if (branch) {
-    out_.line("if (" + f.var + " < " + index(f.end) + ") {");
+    exists = both(predicate_, exact || !unrolled ? "" : f.var + " < " + index(f.end));
+    // Of a loop that is unrolled, only the last iteration may be beyond the end.
+    const Sym length = f.end - f.begin;
+    if (!exact && predicate_.empty() && unrolled_.contains(f.var) && length.is_const() &&
+        length.value() >= step)
+      exists = k + " < " + std::to_string(length.value() / step) + " || " + exists;
+    predicate_.clear();
+  }
+  if (!exists.empty()) {
+    out_.line("if (" + exists + ") {");
     out_.indent();
   }
-  thread_body(f, exact || entered || branch);
-  if (branch) {
+  thread_body(f, exact || branch);
+  if (!exists.empty()) {
     out_.dedent();
     out_.line("}");
   }

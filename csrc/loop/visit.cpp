@@ -20,6 +20,33 @@ void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f)
   }
 }
 
+void map_operands(Node& n, const std::function<ValueId(ValueId)>& f) {
+  const auto map = [&](ValueId& v) {
+    if (v != kNone) v = f(v);
+  };
+  std::visit(Overloaded{
+                 [](Const&) {},
+                 [](Index&) {},
+                 [&](Compute& c) {
+                   for (ValueId& v : c.args) map(v);
+                 },
+                 [&](Load& l) { map(l.mask); },
+                 [&](Store& s) {
+                   map(s.value);
+                   map(s.mask);
+                 },
+                 [&](Bind& b) {
+                   map(b.value);
+                   map(b.mask);
+                 },
+                 [](Barrier&) {},
+                 [&](For& l) {
+                   for (Reduction& r : l.reductions) map(r.value);
+                 },
+             },
+             n.v);
+}
+
 std::vector<ValueId> operands(const Node& n) {
   std::vector<ValueId> out =
       std::visit(Overloaded{

@@ -15,6 +15,8 @@ void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f)
 
 /// The values that the node itself (not a loop's body) reads; a loop reads its reductions' values.
 std::vector<ValueId> operands(const Node& n);
+/// Replaces each value that the node itself reads by `f` of it.
+void map_operands(Node& n, const std::function<ValueId(ValueId)>& f);
 /// The values that the node defines, in order.
 std::vector<ValueId> results(const Node& n);
 

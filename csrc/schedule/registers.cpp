@@ -48,13 +48,14 @@ class RegisterKeeper {
  public:
   explicit RegisterKeeper(Kernel& k) : k_(k) {}
 
-  void run() {
+  int64_t run() {
     std::vector<Node>* body = &k_.body;
     // The statements of one block, or of one row of a block.
     if (For* p = parallel_loop(k_)) body = &p->body;
     locals_of_block(*body);
     across_rows(*body);
     across_loops(*body);
+    return words_;
   }
 
  private:
@@ -328,6 +329,6 @@ class RegisterKeeper {
 
 }  // namespace
 
-void keep_in_registers(Kernel& k) { RegisterKeeper(k).run(); }
+int64_t keep_in_registers(Kernel& k) { return RegisterKeeper(k).run(); }
 
 }  // namespace ourjit::loop

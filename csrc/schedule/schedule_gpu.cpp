@@ -14,6 +14,7 @@
 #include "schedule/schedule.h"
 #include "schedule/transform.h"
 #include "schedule/transpose_gpu.h"
+#include "schedule/widen_halves.h"
 
 namespace ourjit::loop {
 namespace {
@@ -24,7 +25,8 @@ constexpr int kMostThreads = 1024;
 constexpr int64_t kVectorBytes = 16;      // of one memory access
 constexpr int kMostWidth = 8;             // elements of a thread side by side
 constexpr int kLongBody = 24;             // operations from which a thread takes half as many
-constexpr double kElementsOfThread = 16;  // of one row, before the row gets a block of its own
+constexpr double kVectorsOfThread = 2;  // of one row, as long as there are more threads: few registers
+constexpr int64_t kFewWords = 24;       // of a thread's registers
 constexpr int64_t kThreadLocalBytes = 16 * 1024;
 constexpr int kColumns = 32, kColumnRows = 8;  // threads of a block that reduces columns
 constexpr double kBlocksWanted = 2;            // blocks for each multiprocessor
@@ -72,6 +74,8 @@ class GpuScheduler {
       deal_out_iterations(*p);
     else
       deal_out_rows(p);
+    widen_half_locals(k_);
+    remove_unused(k_);
     insert_barriers(k_);
     simplify_indices(k_);
     return std::move(k_);
@@ -274,7 +278,8 @@ class GpuScheduler {
     deal_out_nests(body, p ? bounds_in(*p, {}) : SymBounds(), single_row);
     equalize_widths(body);
     choose_threads(body, rows, p ? p->var : "");
-    keep_in_registers(k_);
+    keep_rows();
+    p = parallel_loop(k_);
     while (k_.threads_y > 1 && shared_bytes() * k_.threads_y > target_.shared_bytes)
       k_.threads_y /= 2;
     OURJIT_CHECK(shared_bytes() <= target_.shared_bytes)
@@ -285,6 +290,23 @@ class GpuScheduler {
     give_rows_locals(*p, row);
     *p = tiled(k_, std::move(*p), k_.threads_y, outer);
     std::get<For>(p->body.back().v).kind = LoopKind::ThreadY;
+  }
+
+  /// Keeps values of a row in registers; where that takes many, more threads share the row.
+  void keep_rows() {
+    const Kernel before = k_;
+    double longest = 1;
+    for_each_node(std::as_const(k_.body), [&](const Node& n) {
+      const For* f = std::get_if<For>(&n.v);
+      if (f && f->kind == LoopKind::ThreadX)
+        longest = std::max(longest, std::ceil(trips(*f, values_) / f->width));
+    });
+    const int64_t most = std::min<int64_t>(power_of_two_from(longest), kMostThreads);
+    while (keep_in_registers(k_) > kFewWords && k_.threads_y == 1 && k_.threads_x < most) {
+      const int x = k_.threads_x;
+      k_ = before;
+      k_.threads_x = 2 * x;
+    }
   }
 
   /// Loops over the same range get the same width, so that the same thread takes an iteration in
@@ -330,9 +352,8 @@ class GpuScheduler {
     meet |= loops > 1 || shared_bytes() > 0;
     const double few = kBlocksWanted * target_.multiprocessors;
     int64_t x = 0, y = 1;
-    if (meet && (longest > kWarp * kElementsOfThread / 4 || rows < few || !even)) {
-      x = std::clamp<int64_t>(power_of_two_from(longest / 2), kWarp, kMostThreads);
-      if (longest <= kBlockThreads * kElementsOfThread) x = std::min<int64_t>(x, kBlockThreads);
+    if (meet && (longest > kWarp * kVectorsOfThread || rows < few || !even)) {
+      x = std::clamp<int64_t>(power_of_two_from(longest / kVectorsOfThread), kWarp, kMostThreads);
     } else if (meet) {
       x = std::min<int64_t>(power_of_two_from(longest), kWarp);
       y = kBlockThreads / x;

@@ -24,7 +24,7 @@ struct oj_emulate_context {
 #define __global__ __attribute__((visibility("default")))
 #define __device__
 #define __forceinline__ inline
-#define __launch_bounds__(n)
+#define __launch_bounds__(...)
 #define __grid_constant__
 #define __align__(n) alignas(n)
 
