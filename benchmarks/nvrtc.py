@@ -19,7 +19,7 @@ from pathlib import Path
 
 import ourjit
 import torch
-from ourjit import _gpu
+from ourjit import _C, _gpu
 from rich.console import Console
 from rich.table import Table
 
@@ -39,7 +39,9 @@ class Nvrtc:
         for builtins in sorted(path.parent.glob("libnvrtc-builtins.so.*")):
             ctypes.CDLL(str(builtins), mode=ctypes.RTLD_GLOBAL)
         self.library = ctypes.CDLL(str(path))
-        words = ("--std=c++17", "-default-device", "-minimal", f"-arch={architecture}", *os.environ.get("OF","--Ofast-compile=min").split())
+        version = ctypes.c_int()
+        self.library.nvrtcVersion(ctypes.byref(version), ctypes.byref(ctypes.c_int()))
+        words = _C.nvrtc_options(architecture, version.value)
         self.options = (ctypes.c_char_p * len(words))(*(word.encode() for word in words))
 
     def milliseconds(self, text: str) -> float:

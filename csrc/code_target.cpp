@@ -61,11 +61,12 @@ class GpuCode final : public CodeTarget {
     if (log.wants("cuda")) log.write("cuda", k.name + ".cu", emit_cuda_kernel(k));
   }
 
+  int64_t variants() const override { return backend_->variants(); }
   std::shared_ptr<Device> device() const override { return backend_->device(); }
   std::string tensors_on() const override { return tensors_on_; }
 
  private:
-  const std::unique_ptr<GpuBackend> backend_;
+  const std::shared_ptr<GpuBackend> backend_;
   const std::string tensors_on_;
   const bool deterministic_;
 };

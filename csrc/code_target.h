@@ -30,6 +30,9 @@ class CodeTarget {
   virtual std::vector<std::shared_ptr<const KernelCode>> compile(
       const std::vector<const loop::Kernel*>& kernels, size_t threads) = 0;
 
+  /// Kernels that were compiled once more when they were launched.
+  virtual int64_t variants() const { return 0; }
+
   /// The text that machine code is made of: LLVM IR or CUDA.
   virtual std::string source(const loop::Kernel& k) const = 0;
   /// The machine code as text: assembly or PTX.

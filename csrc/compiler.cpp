@@ -107,6 +107,7 @@ struct Compiler::State {
   std::unique_ptr<CodeTarget> target;
   mutable std::mutex mutex;
   Stats stats;
+  int64_t variants_before = 0;  // of the target, when `stats` began
   std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
@@ -129,7 +130,9 @@ const CodeTarget& Compiler::target() const { return *state_->target; }
 
 Stats Compiler::stats() const {
   const std::lock_guard lock(state_->mutex);
-  return state_->stats;
+  Stats stats = state_->stats;
+  stats.kernels_compiled += state_->target->variants() - state_->variants_before;
+  return stats;
 }
 
 void Compiler::add_guard_miss() {
@@ -140,6 +143,7 @@ void Compiler::add_guard_miss() {
 void Compiler::reset() {
   const std::lock_guard lock(state_->mutex);
   state_->stats = {};
+  state_->variants_before = state_->target->variants();
   state_->kernels.clear();
 }
 

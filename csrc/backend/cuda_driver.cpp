@@ -21,6 +21,13 @@ constexpr const char* kAdvice =
     "or compile with options={\"target\": \"cpu\"}";
 constexpr size_t kStatusWords = 64;  // of a block
 
+bool is_aligned(const LaunchTable& table, size_t alignment) {
+  uintptr_t bits = 0;
+  const int64_t count = table.rows * table.row_pointers;
+  for (int64_t i = 0; i < count; ++i) bits |= reinterpret_cast<uintptr_t>(table.pointers[i]);
+  return (bits & (alignment - 1)) == 0;
+}
+
 }  // namespace
 
 CudaDriver::CudaDriver(const std::string& library) : library_(library, kAdvice) {
@@ -130,13 +137,16 @@ CUkernel CudaLibrary::kernel(const std::string& name) const {
 }
 
 CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name,
-                       int threads_x, int threads_y, size_t table_rows)
+                       int threads_x, int threads_y, size_t table_rows, size_t alignment,
+                       MakeUnaligned make_unaligned)
     : library_(std::move(library)),
       name_(name),
       kernel_(library_->kernel(name)),
       threads_x_(static_cast<unsigned>(threads_x)),
       threads_y_(static_cast<unsigned>(threads_y)),
-      table_rows_(table_rows) {
+      table_rows_(table_rows),
+      alignment_(alignment),
+      make_unaligned_(std::move(make_unaligned)) {
   const CudaDevice& device = library_->device();
   int most = 0;
   device.driver().check(
@@ -150,6 +160,10 @@ CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::st
 
 void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream) const {
   if (table.starts[table.rows] <= 0) return;
+  if (!is_aligned(table, alignment_)) {
+    std::call_once(once_, [this] { unaligned_ = make_unaligned_(); });
+    return unaligned_->launch(table, status, stream);
+  }
   if (table_rows_ == 0) {
     OURJIT_CHECK(table.rows == 1) << "kernel " << name_ << " takes one row of arguments";
     return launch_row(table, status, stream);

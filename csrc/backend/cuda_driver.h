@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <string>
@@ -89,8 +90,14 @@ class CudaLibrary {
 /// A kernel of a library with the geometry that it was compiled for.
 class CudaKernel final : public DeviceKernel {
  public:
+  /// Makes a kernel that does the same for buffers of any address.
+  using MakeUnaligned = std::function<std::shared_ptr<const CudaKernel>()>;
+
+  /// `alignment`: bytes of which the addresses of buffers are multiples, else the launch goes to
+  /// what `make_unaligned` returns, made when first needed.
   CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name, int threads_x,
-             int threads_y, size_t table_rows);
+             int threads_y, size_t table_rows, size_t alignment = 1,
+             MakeUnaligned make_unaligned = nullptr);
   void launch(const LaunchTable& table, int32_t* status, void* stream) const override;
 
  private:
@@ -105,6 +112,10 @@ class CudaKernel final : public DeviceKernel {
   const cuda::CUkernel kernel_;
   const unsigned threads_x_, threads_y_;
   const size_t table_rows_;  // 0: no table kernel
+  const size_t alignment_;
+  const MakeUnaligned make_unaligned_;
+  mutable std::once_flag once_;
+  mutable std::shared_ptr<const CudaKernel> unaligned_;
 };
 
 }  // namespace ourjit

@@ -1,6 +1,8 @@
 #include "backend/gpu_backend.h"
 
 #include <algorithm>
+#include <atomic>
+#include <memory>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -12,6 +14,7 @@
 #include "base/parallel.h"
 #include "codegen/cuda_emitter.h"
 #include "loop/text.h"
+#include "loop/visit.h"
 
 namespace ourjit {
 
@@ -26,7 +29,18 @@ std::string unit_name(const std::vector<const loop::Kernel*>& kernels) {
   return name;
 }
 
-class GpuBackendImpl final : public GpuBackend {
+/// True if threads take several elements at once.
+bool has_vectors(const loop::Kernel& k) {
+  bool found = false;
+  loop::for_each_node(k.body, [&](const loop::Node& n) {
+    const auto* f = std::get_if<loop::For>(&n.v);
+    found |= f && f->width > 1;
+  });
+  return found;
+}
+
+class GpuBackendImpl final : public GpuBackend,
+                             public std::enable_shared_from_this<GpuBackendImpl> {
  public:
   explicit GpuBackendImpl(const GpuConfig& config)
       : library_(config.nvrtc), architecture_(config.architecture), folder_(config.save_folder) {
@@ -67,6 +81,8 @@ class GpuBackendImpl final : public GpuBackend {
     return loaded;
   }
 
+  int64_t variants() const override { return variants_; }
+
   std::string source(const loop::Kernel& k) const override { return emit_cuda_unit({&k}); }
 
   std::string compile_cubin(const std::string& source) const override {
@@ -85,14 +101,31 @@ class GpuBackendImpl final : public GpuBackend {
   std::vector<std::shared_ptr<DeviceKernel>> compile_unit(
       const std::vector<const loop::Kernel*>& unit) const {
     std::vector<std::shared_ptr<DeviceKernel>> kernels;
-    const std::string name = unit_name(unit);
-    const GpuCode code = nvrtc().compile(emit_cuda_unit(unit), architecture_, name, folder_);
-    const DeviceScope scope(device_.get());
-    const auto library = std::make_shared<const CudaLibrary>(device_, code.image, name);
-    for (const loop::Kernel* k : unit)
-      kernels.push_back(std::make_shared<CudaKernel>(library, k->name, k->threads_x, k->threads_y,
-                                                     static_cast<size_t>(k->table_rows)));
+    const auto library = load(emit_cuda_unit(unit), unit_name(unit));
+    for (const loop::Kernel* k : unit) {
+      const bool vectors = has_vectors(*k);
+      kernels.push_back(std::make_shared<CudaKernel>(
+          library, k->name, k->threads_x, k->threads_y, static_cast<size_t>(k->table_rows),
+          vectors ? kBufferAlignment : 1, vectors ? unaligned_variant(*k) : nullptr));
+    }
     return kernels;
+  }
+
+  std::shared_ptr<const CudaLibrary> load(const std::string& text, const std::string& name) const {
+    const GpuCode code = nvrtc().compile(text, architecture_, name, folder_);
+    const DeviceScope scope(device_.get());
+    return std::make_shared<const CudaLibrary>(device_, code.image, name);
+  }
+
+  CudaKernel::MakeUnaligned unaligned_variant(const loop::Kernel& k) const {
+    return [this, self = weak_from_this(), k] {
+      const std::shared_ptr<const GpuBackend> alive = self.lock();
+      OURJIT_CHECK(alive) << "the compiler of kernel " << k.name << " is gone";
+      ++variants_;
+      return std::make_shared<const CudaKernel>(load(emit_cuda_unit({&k}, false), k.name), k.name,
+                                                k.threads_x, k.threads_y,
+                                                static_cast<size_t>(k.table_rows));
+    };
   }
 
   /// Opened when first needed: text can be emitted without it.
@@ -105,6 +138,7 @@ class GpuBackendImpl final : public GpuBackend {
   const std::string library_;
   mutable std::mutex mutex_;
   mutable std::optional<const Nvrtc> nvrtc_;
+  mutable std::atomic<int64_t> variants_{0};
   std::shared_ptr<CudaDevice> device_;
   std::string architecture_;
   const std::string folder_;
@@ -135,8 +169,8 @@ std::vector<std::vector<size_t>> make_units(const std::vector<size_t>& weights, 
   return units;
 }
 
-std::unique_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config) {
-  return std::make_unique<GpuBackendImpl>(config);
+std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config) {
+  return std::make_shared<GpuBackendImpl>(config);
 }
 
 }  // namespace ourjit

@@ -34,6 +34,9 @@ class GpuBackend {
   /// Thread-safe. Raises BackendError.
   virtual std::vector<std::shared_ptr<DeviceKernel>> compile(
       const std::vector<const loop::Kernel*>& kernels, int threads) = 0;
+  /// Kernels that were compiled once more at a launch, because a buffer was not aligned
+  /// (codegen/cuda_emitter.h).
+  virtual int64_t variants() const = 0;
   /// The translation unit of one kernel.
   virtual std::string source(const loop::Kernel& k) const = 0;
   /// A cubin of `source`. Needs neither a driver nor a device. Raises BackendError.
@@ -42,7 +45,7 @@ class GpuBackend {
 };
 
 /// Raises BackendError that says what to install if a library or the device is missing.
-std::unique_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config);
+std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config);
 
 /// Cuts kernels of these weights into units for `threads` threads: 8 to 16 kernels in one where
 /// there are many, about equal weights, each unit in ascending order.

@@ -9,6 +9,7 @@
 #include <fstream>
 #include <optional>
 #include <utility>
+#include <vector>
 
 #include "base/error.h"
 
@@ -73,6 +74,16 @@ constexpr std::array kVirtual = {121, 120, 110, 103, 100, 90, 89, 87, 86, 80, 75
 
 }  // namespace
 
+std::vector<std::string> nvrtc_options(const std::string& architecture, int major) {
+  // Warnings would be about functions of the prelude that a unit does not use.
+  std::vector<std::string> options = {"--std=c++17", "-default-device", "-minimal", "-w",
+                                      "-arch=" + architecture};
+  // Leaves out what NVRTC spends a third of its time on: finding loops to unroll, addresses to share
+  // and divisors that are numbers. The text says all of that itself.
+  if (major >= 13) options.push_back("--Ofast-compile=min");
+  return options;
+}
+
 struct Nvrtc::Outcome {
   nvrtcResult result = NVRTC_SUCCESS;
   std::string image, log;
@@ -95,13 +106,11 @@ Nvrtc::Outcome Nvrtc::try_compile(const std::string& source, const std::string& 
   out.result =
       f.nvrtcCreateProgram(&program.handle, source.c_str(), name.c_str(), 0, nullptr, nullptr);
   if (out.result != NVRTC_SUCCESS) return out;
-  const std::string arch = "-arch=" + architecture;
-  // The last one leaves out what NVRTC spends a third of its time on: finding loops to unroll and
-  // addresses to share. The text says both itself.
-  const std::array options = {"--std=c++17", "-default-device", "-minimal", arch.c_str(),
-                              "--Ofast-compile=min"};
-  const size_t known = major_ >= 13 ? options.size() : options.size() - 1;
-  out.result = f.nvrtcCompileProgram(program.handle, static_cast<int>(known), options.data());
+  const std::vector<std::string> options = nvrtc_options(architecture, major_);
+  std::vector<const char*> words;
+  for (const std::string& o : options) words.push_back(o.c_str());
+  out.result =
+      f.nvrtcCompileProgram(program.handle, static_cast<int>(words.size()), words.data());
   const auto fetch = [&](auto size_of, auto get, std::string& to) {
     size_t bytes = 0;
     nvrtcResult r = size_of(program.handle, &bytes);

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "backend/cuda_api.h"
 #include "backend/dynamic_library.h"
@@ -14,6 +15,9 @@ struct GpuCode {
   std::string image;
   bool is_ptx = false;  // text for the driver to compile, else a cubin
 };
+
+/// What NVRTC of this major version is told beside the text, for an architecture as in "sm_90".
+std::vector<std::string> nvrtc_options(const std::string& architecture, int major);
 
 /// Thread-safe.
 class Nvrtc {

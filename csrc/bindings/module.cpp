@@ -11,6 +11,7 @@
 #include "adapter/aten_interpreter.h"
 #include "adapter/executable.h"
 #include "adapter/tensors.h"
+#include "backend/nvrtc.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "bindings/errors.h"
@@ -199,6 +200,7 @@ PYBIND11_MODULE(_C, m) {
   if (!executable_type) throw py::error_already_set();
   m.attr("Executable") = executable_type;
   m.attr("HAS_CPU_TARGET") = has_cpu_target();
+  m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
   m.def("option_table", option_rows);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")

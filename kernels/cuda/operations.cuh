@@ -245,6 +245,84 @@ OJ_FUNCTION double oj_sigmoid(double x) {
   return x != x ? x : (x >= 0 ? 1.0 : e) / (1.0 + e);
 }
 
+// --- sines and cosines: CUDA's own keep the bits of 2 / pi on the stack of each thread ---
+
+// x = quadrant * pi / 2 + rest with |rest| <= pi / 4; the quadrant is right modulo 4.
+struct oj_angle {
+  float rest;
+  unsigned quadrant;
+};
+
+// The bits of 2 / pi behind the point, after 32 zero bits.
+#ifdef OJ_EMULATE
+static const unsigned oj_two_over_pi[] = {
+#else
+static __constant__ const unsigned oj_two_over_pi[] = {
+#endif
+    0x00000000u, 0xa2f9836eu, 0x4e441529u, 0xfc2757d1u, 0xf534ddc0u, 0xdb629599u, 0x3c439041u,
+    0xfe5163abu, 0xdebbc561u};
+
+// Of |x| >= 2^17, which are rare: the method of Payne and Hanek. x = m 2^e with an integer m of 24
+// bits, and only those bits of 2 / pi matter whose product with x is below 4. A word of the
+// quadrant and one of the rest, as a function that is no copy of its own in each caller returns
+// them in registers.
+#ifdef OJ_EMULATE
+static oj_u64 oj_angle_words(float x) {
+#else
+static __device__ __noinline__ oj_u64 oj_angle_words(float x) {
+#endif
+  const unsigned bits = oj_bits(x), exponent = bits >> 23 & 0xff;
+  if (exponent == 0xff) return 0x7fc00000u;
+  const unsigned m = (bits & 0x7fffffu) | 0x800000u, skipped = exponent - 150 - 2 + 32;
+  const unsigned* word = oj_two_over_pi + (skipped >> 5);
+  const int shift = (int)(skipped & 31);
+  const unsigned high = (unsigned)(((oj_u64)word[0] << 32 | word[1]) << shift >> 32);
+  const unsigned middle = (unsigned)(((oj_u64)word[1] << 32 | word[2]) << shift >> 32);
+  const unsigned low = (unsigned)(((oj_u64)word[2] << 32 | word[3]) << shift >> 32);
+  // Bits 32 to 95 of the product: those above are multiples of 4.
+  const oj_u64 product = ((oj_u64)(m * high) << 32) + (oj_u64)m * middle + ((oj_u64)m * low >> 32);
+  const oj_i64 fraction = (oj_i64)(product << 2);
+  const unsigned quadrant = (unsigned)(product >> 62) + (fraction < 0);
+  const float rest = (float)((double)fraction * (0x1p-64 * 1.57079632679489661923));
+  const bool negative = bits >> 31;
+  return (oj_u64)(negative ? 0 - quadrant : quadrant) << 32 | oj_bits(negative ? -rest : rest);
+}
+
+OJ_FUNCTION oj_angle oj_reduce_angle(float x) {
+  if (!(fabsf(x) < 0x1p17f)) {
+    const oj_u64 words = oj_angle_words(x);
+    return {oj_from_bits((unsigned)words), (unsigned)(words >> 32)};
+  }
+  // pi / 2 in three parts. The first difference is exact.
+  const float n = nearbyintf(x * 0x1.45f306p-1f);
+  float rest = fmaf(-n, 0x1.921fb6p+0f, x);
+  rest = fmaf(-n, -0x1.777a5cp-25f, rest);
+  rest = fmaf(-n, -0x1.ee59dap-50f, rest);
+  return {n == 0 ? x : rest, (unsigned)(int)n};
+}
+
+// sin of the angle; quadrant + 1 gives cos. Polynomials as in kernels/cpu/coefficients.h.
+OJ_FUNCTION float oj_sin_of(float rest, unsigned quadrant) {
+  const float z = rest * rest;
+  const bool odd = quadrant & 1;
+  float p = odd ? 0x1.99d65ap-16f : -0x1.991006p-13f;
+  p = fmaf(p, z, odd ? -0x1.6c0c04p-10f : 0x1.1106bp-7f);
+  p = fmaf(p, z, odd ? 0x1.55554ap-5f : -0x1.555544p-3f);
+  const float r = odd ? fmaf(z, fmaf(z, p, -0.5f), 1.0f)
+                      : copysignf(fmaf(rest * z, p, rest), rest);
+  return quadrant & 2 ? -r : r;
+}
+OJ_FUNCTION float oj_sin(float x) {
+  const oj_angle a = oj_reduce_angle(x);
+  return oj_sin_of(a.rest, a.quadrant);
+}
+OJ_FUNCTION float oj_cos(float x) {
+  const oj_angle a = oj_reduce_angle(x);
+  return oj_sin_of(a.rest, a.quadrant + 1);
+}
+OJ_FUNCTION double oj_sin(double x) { return sin(x); }
+OJ_FUNCTION double oj_cos(double x) { return cos(x); }
+
 // --- digamma ---
 
 // Asymptotic series above 10 (Abramowitz and Stegun 6.3.18), recurrence below (6.3.5), reflection

@@ -1,7 +1,8 @@
 // What generated CUDA kernels are written in. No header is included, so that compiling a kernel
-// costs little more than the kernel; for the same reason each "// --- name ---" below begins a part
-// that is left out of units which need nothing of it. Under OJ_EMULATE a host compiler reads the same text; what the
-// device alone can do then comes from functions oj_emulate_* that the emulator declares before.
+// costs little more than the kernel; for the same reason each line "// --- name ---" begins a part
+// that units leave out which need nothing of it. Under OJ_EMULATE a host compiler reads the same
+// text; what the device alone can do then comes from functions oj_emulate_* that the emulator
+// declares before.
 
 typedef long long oj_i64;
 typedef unsigned long long oj_u64;

@@ -19,6 +19,9 @@ class InternalError(RuntimeError):
 
 HAS_CPU_TARGET: bool  # False in a build without LLVM
 
+def nvrtc_options(architecture: str, major: int) -> list[str]:
+    """What NVRTC of this major version is told beside the text."""
+
 def option_table() -> list[tuple[str, str, Any, str, bool, str]]:
     """(name, type, default, environment variable, affects_code, help) of each option."""
 

@@ -104,13 +104,21 @@ def disassemble(cubin: bytes) -> str:
 
 
 def resource_usage(cubin: bytes, kernel: str) -> dict[str, int]:
-    """Registers and stack bytes of a thread, shared bytes of a block. Raises BackendError without cuobjdump."""
+    """Registers and stack bytes of a thread, shared bytes of a block, and spills: instructions that move registers to
+    or from the stack. Raises BackendError without cuobjdump.
+    """
     text = _cuobjdump(cubin, "--dump-resource-usage")
     match = re.search(rf"Function {re.escape(kernel)}:\s*(.*)", text)
     if match is None:
         raise _C.BackendError(f"cuobjdump says nothing about kernel {kernel}:\n{text}")
     values = {key: int(value) for key, value in re.findall(r"([A-Z]+):(\d+)", match.group(1))}
-    return {"registers": values["REG"], "stack_bytes": values["STACK"], "shared_bytes": values["SHARED"]}
+    spills = len(re.findall(r"\b(?:STL|LDL)\b", disassemble(cubin))) if values["STACK"] else 0
+    return {
+        "registers": values["REG"],
+        "stack_bytes": values["STACK"],
+        "spills": spills,
+        "shared_bytes": values["SHARED"],
+    }
 
 
 def log_machine_code(executable: _C.Executable, options: Mapping[str, Any]) -> None:

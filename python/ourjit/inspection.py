@@ -40,8 +40,9 @@ class Kernel:
     def resources(self) -> dict[str, Any]:
         """What the kernel needs: bytes of its binary, launches in a call, bytes read and written in one launch.
 
-        For a GPU also the threads of a block, registers of a thread, bytes of stack (where registers spill to) of a
-        thread and of shared memory of a block; raises BackendError where cuobjdump is missing.
+        For a GPU also the threads of a block, registers and bytes of stack of a thread, spills (instructions that move
+        registers to or from the stack) and bytes of shared memory of a block; raises BackendError where cuobjdump is
+        missing.
         """
         kernel = self._executable.kernels()[self._index]
         binary = self.binary()

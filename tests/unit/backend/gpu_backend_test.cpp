@@ -108,11 +108,13 @@ class GpuBackendTest : public ::testing::Test {
     function<void(const char*, int, int)>("ourjit_emulator_fail")(name, nth, code);
   }
 
-  /// What an addV kernel makes of 0 .. n - 1.
-  static std::vector<float> run(const GpuBackend& backend, const DeviceKernel& kernel, int64_t n) {
-    std::vector<float> a(static_cast<size_t>(n)), b(a.size());
-    std::iota(a.begin(), a.end(), 0.0f);
-    void* pointers[] = {a.data(), b.data()};
+  /// What an addV kernel makes of 0 .. n - 1, in memory that begins `shift` elements behind where
+  /// it is aligned.
+  static std::vector<float> run(const GpuBackend& backend, const DeviceKernel& kernel, int64_t n,
+                                int64_t shift = 0) {
+    std::vector<float> a(static_cast<size_t>(n + shift)), b(a.size());
+    std::iota(a.begin() + shift, a.end(), 0.0f);
+    void* pointers[] = {a.data() + shift, b.data() + shift};
     const DeviceScope scope(backend.device().get());
     const std::shared_ptr<int32_t> status = backend.device()->new_status();
     const int64_t starts[] = {0, (n + 127) / 128};
@@ -135,6 +137,21 @@ class GpuBackendTest : public ::testing::Test {
 };
 
 #define EXPECT_CONTAINS(text, part) EXPECT_NE((text).find(part), std::string::npos) << (text)
+
+TEST_F(GpuBackendTest, BuffersThatAreNotAlignedGetAKernelOfTheirOwn) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = add_kernel(3);
+  const auto kernel = backend->compile({&k}, 1)[0];
+  std::vector<float> expected(1000);
+  std::iota(expected.begin(), expected.end(), 3.0f);
+  EXPECT_EQ(run(*backend, *kernel, 1000), expected);
+  EXPECT_EQ(backend->variants(), 0);
+  for (const int64_t shift : {1, 2, 3, 1}) {
+    const std::vector<float> b = run(*backend, *kernel, 1000, shift);
+    EXPECT_EQ(std::vector<float>(b.begin() + shift, b.end()), expected);
+  }
+  EXPECT_EQ(backend->variants(), 1) << "one variant serves all launches";
+}
 
 TEST_F(GpuBackendTest, CompilesLoadsAndLaunches) {
   const auto backend = make_gpu_backend(config_);
