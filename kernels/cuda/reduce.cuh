@@ -54,6 +54,42 @@ struct oj_argmin {
   }
 };
 
+// What exp_sum keeps: the greatest value, and the sum of all exp(x - max), infinity taken as 0.
+template <class T>
+struct oj_scaled_sum {
+  T max, sum;
+};
+template <class T>
+OJ_FUNCTION T oj_finite_or_0(T a) {
+  return oj_isinf(a) ? (T)0 : a;
+}
+OJ_FUNCTION float oj_exp(float a) { return expf(a); }
+OJ_FUNCTION double oj_exp(double a) { return exp(a); }
+
+// The part with the greater maximum keeps its sum, unless that maximum is infinite.
+struct oj_exp_sum {
+  template <class T>
+  __device__ __forceinline__ oj_scaled_sum<T> operator()(oj_scaled_sum<T> a,
+                                                         oj_scaled_sum<T> b) const {
+    const bool b_greater = b.max > a.max || b.max != b.max;
+    const oj_scaled_sum<T> high = b_greater ? b : a, low = b_greater ? a : b;
+    const T kept = oj_isinf(high.max) ? (high.max > (T)0 ? high.max : (T)0) : high.sum;
+    return {high.max, kept + low.sum * oj_exp(low.max - oj_finite_or_0(high.max))};
+  }
+};
+// The first n of N values more: one change of the maximum, one exp for each value.
+template <class T, int N>
+OJ_FUNCTION oj_scaled_sum<T> oj_exp_sum_add(oj_scaled_sum<T> a, const T (&x)[N], int n) {
+  T max = a.max;
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) max = l < n ? oj_maximum(max, x[l]) : max;
+  const T base = oj_finite_or_0(max);
+  T sum = a.sum * oj_exp(a.max - base);
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) sum += l < n ? oj_exp(x[l] - base) : (T)0;
+  return {max, sum};
+}
+
 // The greatest and the least value of a type.
 template <class T>
 struct oj_range {
@@ -108,6 +144,10 @@ struct oj_identity_of<oj_argmin, oj_indexed<T>> {
     return {oj_range<T>::greatest(), oj_range<oj_i64>::greatest()};
   }
 };
+template <class T>
+struct oj_identity_of<oj_exp_sum, oj_scaled_sum<T>> {
+  static __device__ __forceinline__ oj_scaled_sum<T> get() { return {oj_range<T>::least(), (T)0}; }
+};
 template <class Op, class T>
 OJ_FUNCTION T oj_identity() {
   return oj_identity_of<Op, T>::get();
@@ -150,9 +190,9 @@ OJ_FUNCTION T oj_reduce_x(T v, T* scratch) {
   oj_barrier();
   if (threadIdx.x % 32 == 0) oj_shared_store(scratch, first + (int)threadIdx.x / 32, v);
   oj_barrier();
-  v = oj_shared_load((const T*)scratch, first);
+  v = oj_shared_load((const T*)scratch, first + (int)threadIdx.x % kWarps);
   OJ_UNROLL
-  for (int w = 1; w < kWarps; ++w) v = Op()(v, oj_shared_load((const T*)scratch, first + w));
+  for (int mask = 1; mask < kWarps; mask *= 2) v = oj_shuffle_step<Op>(v, mask);
   return v;
 }
 
