@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kMostUnrolled = 8;      // iterations of a thread
 constexpr int64_t kMostOperations = 128;  // in all of them, where nothing asks for unrolling
 constexpr int64_t kFewAtATime = 4;        // iterations of a longer loop: OJ_UNROLL_4
+constexpr int64_t kExpOperations = 6;     // an exp_sum counts as so many
 
 bool is_arg(const loop::Reduction& r) {
   return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
@@ -82,6 +83,7 @@ int64_t KernelEmitter::operations(const loop::For& f) const {
     else
       n += !std::holds_alternative<loop::Const>(x.v);
   }
+  for (const loop::Reduction& r : f.reductions) n += r.op == ReduceOp::exp_sum ? kExpOperations : 0;
   return n * f.width;
 }
 
