@@ -61,7 +61,7 @@ class GpuScheduler {
 
   Kernel run() {
     simplify_indices(k_);
-    unblock(k_);
+    unblock_parallel_loop(k_);
     if (tile_through_shared(k_, target_)) {
       simplify_indices(k_);
       return std::move(k_);
@@ -231,6 +231,7 @@ class GpuScheduler {
     const double rows = !p ? 1 : known ? trips(*p, values_) : kNever;
     const bool single_row = !p || (p->end - p->begin).is_const(1);
     std::vector<Node>& body = p ? p->body : k_.body;
+    unblock_serial_loops(body);
     deal_out_nests(body, p ? bounds_in(*p, {}) : SymBounds(), single_row);
     equalize_widths(body);
     choose_threads(body, rows, p ? p->var : "");

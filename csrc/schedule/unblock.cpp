@@ -34,7 +34,7 @@ bool mentioned(const std::vector<Node>& body, const std::string& symbol) {
   return found;
 }
 
-void unblock_parallel(const Kernel& k, For& p) {
+void unblock(const Kernel& k, For& p) {
   if (p.body.empty() || !p.begin.is_const(0)) return;
   For* f = std::get_if<For>(&p.body.back().v);
   if (!f || !f->reductions.empty() || f->kind != LoopKind::Serial ||
@@ -60,11 +60,13 @@ bool passes_on(const For& around, const For& f) {
       [](const Reduction& a, const Reduction& b) { return a.op == b.op && a.value == b.result; });
 }
 
-void unblock_serial(std::vector<Node>& body) {
+}  // namespace
+
+void unblock_serial_loops(std::vector<Node>& body) {
   for (Node& n : body) {
     For* around = std::get_if<For>(&n.v);
     if (!around) continue;
-    unblock_serial(around->body);
+    unblock_serial_loops(around->body);
     For* f = around->body.size() == 1 ? std::get_if<For>(&around->body[0].v) : nullptr;
     if (!f || around->kind != LoopKind::Serial || f->kind != LoopKind::Serial ||
         !around->begin.is_const(0) || has_positions(*f) || !passes_on(*around, *f))
@@ -80,11 +82,8 @@ void unblock_serial(std::vector<Node>& body) {
   }
 }
 
-}  // namespace
-
-void unblock(Kernel& k) {
-  if (For* p = parallel_loop(k)) unblock_parallel(k, *p);
-  unblock_serial(k.body);
+void unblock_parallel_loop(Kernel& k) {
+  if (For* p = parallel_loop(k)) unblock(k, *p);
 }
 
 }  // namespace ourjit::loop
