@@ -415,6 +415,7 @@ Scalar reduce_identity(ReduceOp op, DType dtype) {
       return Scalar::integer(dtype, 1);
     case ReduceOp::max:
     case ReduceOp::argmax:
+    case ReduceOp::exp_sum:
       return is_float(dtype) ? Scalar::number(dtype, -HUGE_VAL) : Scalar::integer(dtype, lowest);
     case ReduceOp::min:
     case ReduceOp::argmin:
@@ -440,6 +441,7 @@ Scalar reduce_combine(ReduceOp op, const Scalar& a, const Scalar& b) {
       return combine(ScalarOp::minimum);
     case ReduceOp::argmax:
     case ReduceOp::argmin:
+    case ReduceOp::exp_sum:
       break;
   }
   OURJIT_CHECK(false) << reduce_op_name(op) << " does not combine two values";
@@ -453,6 +455,20 @@ bool reduce_wins(ReduceOp op, const Scalar& x, const Scalar& best) {
   if (std::isnan(best.f)) return false;
   if (std::isnan(x.f)) return true;
   return max ? x.f > best.f : x.f < best.f;
+}
+
+ScaledSum exp_sum_combine(const ScaledSum& a, const ScaledSum& b) {
+  const bool b_greater = b.max.f > a.max.f || std::isnan(b.max.f);
+  const ScaledSum &high = b_greater ? b : a, &low = b_greater ? a : b;
+  const DType t = a.max.dtype;
+  const bool infinite = std::isinf(high.max.f);
+  const auto scaled = [&](const ScaledSum& x) {
+    const Scalar distance = Scalar::number(t, x.max.f - (infinite ? 0 : high.max.f));
+    const Scalar scale = eval_scalar(ScalarOp::exp, t, {{distance}}).value;
+    const Scalar args[] = {x.sum, scale};
+    return eval_scalar(ScalarOp::mul, t, args).value;
+  };
+  return {high.max, reduce_combine(ReduceOp::sum, scaled(high), scaled(low))};
 }
 
 }  // namespace ourjit

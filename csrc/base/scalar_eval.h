@@ -56,11 +56,20 @@ struct Evaluated {
 /// and the random operations). f16 and bf16 are computed in f32 and rounded.
 Evaluated eval_scalar(ScalarOp op, DType result, std::span<const Scalar> args);
 
-/// The neutral element of sum, prod, max and min (for argmax and argmin: of max and min).
+/// The neutral element of sum, prod, max and min (for argmax and argmin: of max and min; for
+/// exp_sum, whose other half starts at 0: of max).
 Scalar reduce_identity(ReduceOp op, DType dtype);
 /// One step of sum, prod, max or min.
 Scalar reduce_combine(ReduceOp op, const Scalar& a, const Scalar& b);
 /// True if `x` takes the place of `best` in argmax or argmin when it comes later.
 bool reduce_wins(ReduceOp op, const Scalar& x, const Scalar& best);
+
+/// What exp_sum keeps: the greatest value, and the sum of all exp(x - that), infinity taken as 0.
+struct ScaledSum {
+  Scalar max, sum;
+};
+/// Of the values of both; one value x is {x, 1}. (Milakov and Gimelshein, Online normalizer
+/// calculation for softmax, 2018.)
+ScaledSum exp_sum_combine(const ScaledSum& a, const ScaledSum& b);
 
 }  // namespace ourjit

@@ -34,7 +34,9 @@ int num_scalar_ops();
 
 /// Ways to combine many values into one. `any` and `all` are `max` and `min` of bool;
 /// `argmax` and `argmin` yield the index of the first extreme element, a NaN counts as extreme.
-#define OURJIT_FOR_EACH_REDUCE_OP(X) X(sum) X(prod) X(max) X(min) X(argmax) X(argmin)
+/// `exp_sum` is the sum of exp(x - m), where m is the greatest of the values, or 0 if that is
+/// infinite, from one pass over them; only loops scheduled for GPUs have it.
+#define OURJIT_FOR_EACH_REDUCE_OP(X) X(sum) X(prod) X(max) X(min) X(argmax) X(argmin) X(exp_sum)
 
 enum class ReduceOp : uint8_t {
 #define X(name) name,

@@ -15,6 +15,7 @@ namespace {
 constexpr int64_t kMostUnrolled = 8;      // iterations of a thread
 constexpr int64_t kMostOperations = 128;  // in all of them, where nothing asks for unrolling
 constexpr int64_t kFewAtATime = 4;        // iterations of a longer loop: OJ_UNROLL_4
+constexpr int64_t kExpOperations = 6;     // an exp_sum counts as so many
 
 bool is_arg(const loop::Reduction& r) {
   return r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
@@ -24,6 +25,21 @@ bool is_arg(const loop::Reduction& r) {
 int64_t operations(const loop::Node& n) {
   const auto* c = std::get_if<loop::Compute>(&n.v);
   return c ? c_operations(c->op) : !std::holds_alternative<loop::Const>(n.v);
+}
+
+/// The reduction of `f` that r's accumulator holds besides its own result: exp_sum's holds the
+/// greatest of its values.
+const loop::Reduction* holder(const loop::For& f, const loop::Reduction& r) {
+  if (r.op != ReduceOp::max) return nullptr;
+  for (const loop::Reduction& s : f.reductions)
+    if (s.op == ReduceOp::exp_sum && s.value == r.value) return &s;
+  return nullptr;
+}
+
+/// Bytes of an accumulator.
+int64_t accumulator_bytes(const loop::Reduction& r) {
+  const int64_t value = std::max<int64_t>(4, dtype_bytes(r.dtype));
+  return is_arg(r) ? 16 : r.op == ReduceOp::exp_sum ? 2 * value : value;
 }
 
 /// True if all threads must go through `body` together.
@@ -73,6 +89,7 @@ int64_t KernelEmitter::operations(const loop::For& f) const {
     else
       n += cuda::operations(x);
   }
+  for (const loop::Reduction& r : f.reductions) n += r.op == ReduceOp::exp_sum ? kExpOperations : 0;
   return n * f.width;
 }
 
@@ -247,11 +264,15 @@ void KernelEmitter::thread_body(const loop::For& f, bool exact) {
 // --- reductions ---
 
 std::string KernelEmitter::accumulator_type(const loop::Reduction& r) const {
-  return is_arg(r) ? "oj_indexed<" + c_type(r.dtype) + ">" : c_type(r.dtype);
+  const std::string type = c_type(r.dtype);
+  return is_arg(r)                   ? "oj_indexed<" + type + ">"
+         : r.op == ReduceOp::exp_sum ? "oj_scaled_sum<" + type + ">"
+                                     : type;
 }
 
 void KernelEmitter::begin_reductions(const loop::For& f) {
   for (const loop::Reduction& r : f.reductions) {
+    if (holder(f, r)) continue;
     const std::string type = accumulator_type(r);
     out_.line(type + " a" + std::to_string(r.result) + " = oj_identity<" + c_functor(r.op) + ", " +
               type + ">();");
@@ -260,14 +281,25 @@ void KernelEmitter::begin_reductions(const loop::For& f) {
 
 void KernelEmitter::accumulate(const loop::For& f) {
   for (const loop::Reduction& r : f.reductions) {
+    if (holder(f, r)) continue;
     const std::string a = "a" + std::to_string(r.result);
     const bool lanes = lanes_ > 1;
+    if (r.op == ReduceOp::exp_sum && varies(r.value)) {
+      const std::string all = std::to_string(lanes_);
+      const std::string n = !some_lanes_   ? all
+                            : all_or_none_ ? active_ + " ? " + all + " : 0"
+                                           : active_;
+      perform(a + " = oj_exp_sum_add(" + a + ", v" + std::to_string(r.value) + ", " + n + ");",
+              false);
+      continue;
+    }
     // A value that is the same in all lanes counts once for each of them.
     const std::string at =
         f.var + (lanes ? " + l" : "") + (f.begin.is_const(0) ? "" : " - (" + index(f.begin) + ")");
     const std::string x =
         is_arg(r) ? accumulator_type(r) + "{" + value(r.value) + ", (oj_i64)(" + at + ")}"
-                  : value(r.value);
+        : r.op == ReduceOp::exp_sum ? accumulator_type(r) + "{" + value(r.value) + ", 1}"
+                                    : value(r.value);
     const std::string c = condition(loop::kNone, lanes);
     const std::string step = a + " = " + c_functor(r.op) + "()(" + a + ", " + x + ");";
     perform(c.empty() ? step : "if (" + c + ") " + step, lanes);
@@ -276,21 +308,30 @@ void KernelEmitter::accumulate(const loop::For& f) {
 
 void KernelEmitter::end_reductions(const loop::For& f) {
   for (const loop::Reduction& r : f.reductions) {
+    if (holder(f, r)) continue;
     const std::string a = "a" + std::to_string(r.result);
     std::string result = a;
     if (loop::is_thread_loop(f)) {
       const bool x = f.kind == loop::LoopKind::ThreadX;
       const int64_t all = int64_t{k_.threads_x} * k_.threads_y;
       const int64_t elements = !x ? all : k_.threads_x > 32 ? all / 32 : 0;
-      const int64_t bytes = dtype_bytes(r.dtype) <= 4 && !is_arg(r) ? 4 : is_arg(r) ? 16 : 8;
-      scratch_bytes_ = std::max(scratch_bytes_, elements * bytes);
+      scratch_bytes_ = std::max(scratch_bytes_, elements * accumulator_bytes(r));
       const std::string type = accumulator_type(r);
       result = std::string(x ? "oj_reduce_x<" : "oj_reduce_y<") + c_functor(r.op) + ", " +
                std::to_string(k_.threads_x) + ", " + std::to_string(k_.threads_y) + ">(" + a +
                ", " + (elements ? "(" + type + "*)oj_scratch" : "(" + type + "*)nullptr") + ")";
     }
-    out_.line("const " + c_type(dtype(r.result)) + " v" + std::to_string(r.result) + " = " +
-              (is_arg(r) ? "(" + result + ").index" : result) + ";");
+    const auto define = [&](loop::ValueId v, const std::string& text) {
+      out_.line("const " + c_type(dtype(v)) + " v" + std::to_string(v) + " = " + text + ";");
+    };
+    if (r.op != ReduceOp::exp_sum) {
+      define(r.result, is_arg(r) ? "(" + result + ").index" : result);
+      continue;
+    }
+    if (result != a) out_.line(a + " = " + result + ";");
+    define(r.result, a + ".sum");
+    for (const loop::Reduction& max : f.reductions)
+      if (holder(f, max) == &r) define(max.result, a + ".max");
   }
 }
 

@@ -87,6 +87,8 @@ KernelEmitter::Values KernelEmitter::combine(const loop::Reduction& r, const Val
     case ReduceOp::argmax:
     case ReduceOp::argmin:
       break;
+    case ReduceOp::exp_sum:
+      OURJIT_CHECK(false) << "only kernels with threads have exp_sum";
   }
   Value* later_better = is_better(r, b[0], a[0]);
   Value* tied = ir_.CreateNot(ir_.CreateOr(later_better, is_better(r, a[0], b[0])));

@@ -102,7 +102,7 @@ class Infer {
   }
   ReduceOp reduce_op() const {
     const auto r = parse_reduce_op(get<std::string>("op"));
-    need(r.has_value(), "unknown reduction");
+    need(r && *r != ReduceOp::exp_sum, "unknown reduction");
     return *r;
   }
 
@@ -410,6 +410,8 @@ DType reduce_dtype(ReduceOp op, DType operand) {
     case ReduceOp::argmax:
     case ReduceOp::argmin:
       return DType::i64;
+    case ReduceOp::exp_sum:
+      break;
   }
   return operand;
 }

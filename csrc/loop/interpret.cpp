@@ -41,6 +41,7 @@ struct Lane {
 /// One result of a loop on its way.
 struct Accumulator {
   Scalar best;
+  Scalar sum;  // of exp_sum
   int64_t index = 0;
   bool any = false;
 };
@@ -190,6 +191,10 @@ class Interpreter {
         a.index = iteration;
       }
       a.any = true;
+    } else if (r.op == ReduceOp::exp_sum) {
+      const ScaledSum both = exp_sum_combine({a.best, a.sum}, {x, Scalar::number(r.dtype, 1)});
+      a.best = both.max;
+      a.sum = both.sum;
     } else {
       a.best = reduce_combine(r.op, a.best, x);
     }
@@ -197,12 +202,14 @@ class Interpreter {
 
   static Scalar result(const Reduction& r, const Accumulator& a) {
     const bool position = r.op == ReduceOp::argmax || r.op == ReduceOp::argmin;
+    if (r.op == ReduceOp::exp_sum) return a.sum;
     return position ? Scalar::integer(DType::i64, a.index) : a.best;
   }
 
   static std::vector<Accumulator> identities(const For& f) {
     std::vector<Accumulator> out;
-    for (const Reduction& r : f.reductions) out.push_back({reduce_identity(r.op, r.dtype)});
+    for (const Reduction& r : f.reductions)
+      out.push_back({reduce_identity(r.op, r.dtype), Scalar::integer(r.dtype, 0)});
     return out;
   }
 

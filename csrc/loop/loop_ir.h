@@ -145,7 +145,7 @@ struct Barrier {};
 enum class LoopKind : uint8_t { Serial, Parallel, Vector, ThreadX, ThreadY };
 
 /// `value` is the body's value to combine over all iterations; for argmax and argmin `result` is
-/// the i64 number of the winning iteration. An empty loop gives the identity.
+/// the i64 number of the winning iteration. An empty loop gives the identity. GPU only: exp_sum.
 struct Reduction {
   ReduceOp op;
   DType dtype;  // of the value

@@ -252,6 +252,8 @@ class Verifier {
       if (is_narrow_float(r.dtype)) fail("narrow floats are reduced in f32");
       if (is_bool(r.dtype) && (r.op == ReduceOp::sum || r.op == ReduceOp::prod))
         fail("bool is reduced by max and min only");
+      if (r.op == ReduceOp::exp_sum && (!has_threads(k_) || !is_float(r.dtype)))
+        fail("exp_sum is of floats, in kernels with threads");
     }
     leave(symbols, values);
     for (const Reduction& r : f.reductions) define(r.result, is_arg(r.op) ? DType::i64 : r.dtype);

@@ -196,9 +196,10 @@ ScalarOp combine_op(ReduceOp op) {
       return ScalarOp::minimum;
     case ReduceOp::argmax:
     case ReduceOp::argmin:
+    case ReduceOp::exp_sum:
       break;
   }
-  OURJIT_CHECK(false) << "argmax and argmin have no first phase";
+  OURJIT_CHECK(false) << reduce_op_name(op) << " has no first phase";
   return ScalarOp::add;
 }
 

@@ -41,9 +41,15 @@ Graph dce(const Graph& g, const PassContext& ctx);
 Graph simplify_algebra(const Graph& g, const PassContext& ctx);
 /// Removes cast pairs that lose nothing and moves casts out of views.
 Graph simplify_casts(const Graph& g, const PassContext& ctx);
+/// Where one element of each row of a computed value is gathered: computes it from elements that
+/// are gathered before. A cross-entropy then needs no tensor of logarithms of probabilities.
+Graph sink_gathers(const Graph& g, const PassContext& ctx);
 /// Composes view chains, drops identities, and drops reshapes and expands that broadcasting does
 /// anyway.
 Graph simplify_views(const Graph& g, const PassContext& ctx);
+/// Cuts the long rows of softmaxes that have few of them into chunks with maxima of their own: a
+/// chunk's maximum and sum of exponentials take one reading, and are then combined.
+Graph split_softmax(const Graph& g, const PassContext& ctx);
 /// Cuts reductions that need it into partial_reduce and reduce (two phases over a grid fixed by the
 /// shape).
 Graph split_reductions(const Graph& g, const PassContext& ctx);

@@ -1,6 +1,7 @@
 #include <cmath>
 
 #include "passes/facts.h"
+#include "passes/one_hot_sums.h"
 #include "passes/pad_sums.h"
 #include "passes/passes.h"
 
@@ -201,6 +202,10 @@ Graph simplify_algebra(const Graph& g, const PassContext&) {
   const Escapes escapes(g);
   const std::vector<bool> inner = inner_sums(g);
   return rewrite(g, [&](Rewriter& r, const Node& n) {
+    if (n.op == Op::reduce) {
+      const ValueId sum = sum_of_one_hot(r, n);
+      return sum < 0 ? r.keep(n) : replace_by_new(r, n, sum);
+    }
     if (!is_pointwise(n.op)) return r.keep(n);
     if (n.op == Op::add) {
       const ValueId joined = concat_of_pads(r, n, inner);

@@ -10,10 +10,12 @@
 #include "schedule/access.h"
 #include "schedule/barriers.h"
 #include "schedule/cost.h"
+#include "schedule/online_softmax.h"
 #include "schedule/registers.h"
 #include "schedule/schedule.h"
 #include "schedule/transform.h"
 #include "schedule/transpose_gpu.h"
+#include "schedule/unblock.h"
 #include "schedule/widen_halves.h"
 
 namespace ourjit::loop {
@@ -62,7 +64,7 @@ class GpuScheduler {
   Kernel run() {
     remove_unused(k_);
     simplify_indices(k_);
-    if (For* p = parallel_loop(k_)) unblock(*p);
+    unblock_parallel_loop(k_);
     if (tile_through_shared(k_, target_)) {
       simplify_indices(k_);
       return std::move(k_);
@@ -82,47 +84,6 @@ class GpuScheduler {
   }
 
  private:
-  // --- parallel loops over blocks of a loop ---
-
-  /// `parallel p { for c in p*B..min(n, p*B + B) {..} }` becomes `parallel c in 0..n {..}`.
-  void unblock(For& p) {
-    if (p.body.empty() || !p.begin.is_const(0)) return;
-    For* f = std::get_if<For>(&p.body.back().v);
-    if (!f || !f->reductions.empty() || f->kind != LoopKind::Serial ||
-        !std::all_of(p.body.begin(), p.body.end() - 1, is_pure))
-      return;
-    const std::optional<Sym> n = unblocked_end(p, *f);
-    if (!n) return;
-    bool mentioned = false;
-    const auto look = [&](const Node& x) {
-      for_each_sym(x, [&](const Sym& s) { mentioned |= s.mentions(p.var); });
-    };
-    for (size_t i = 0; i + 1 < p.body.size(); ++i) look(p.body[i]);
-    for_each_node(std::as_const(f->body), look);
-    if (mentioned || !can_vectorize(*f, bounds_in(p, {}), shared_locals(k_, *f))) return;
-    For flat = p;
-    flat.var = f->var;
-    flat.end = *n;
-    flat.body.pop_back();
-    for (Node& x : f->body) flat.body.push_back(std::move(x));
-    p = std::move(flat);
-  }
-
-  /// The end of the whole loop of which `f` runs one block, if it is like that.
-  static std::optional<Sym> unblocked_end(const For& p, const For& f) {
-    if (p.end.is_const(1) && f.begin.is_const(0)) return f.end;
-    const auto block = f.begin.linear_in(p.var);
-    if (!block || !block->first.is_const() || block->first.value() <= 0 ||
-        !block->second.is_const(0))
-      return std::nullopt;
-    const Sym next = f.begin + block->first;
-    if (f.end == next) return p.end * block->first;
-    if (const auto ends = f.end.as_min())
-      for (const auto& [a, b] : {*ends, std::pair(ends->second, ends->first)})
-        if (a == next && !b.mentions(p.var)) return b;
-    return std::nullopt;
-  }
-
   // --- which loop runs along the threads of axis x ---
 
   /// What `body` costs, in elements moved, when neighbouring threads take neighbouring iterations
@@ -275,10 +236,12 @@ class GpuScheduler {
     const double rows = !p ? 1 : known ? trips(*p, values_) : kNever;
     const bool single_row = !p || (p->end - p->begin).is_const(1);
     std::vector<Node>& body = p ? p->body : k_.body;
+    unblock_serial_loops(body);
     deal_out_nests(body, p ? bounds_in(*p, {}) : SymBounds(), single_row);
     equalize_widths(body);
     choose_threads(body, rows, p ? p->var : "");
     keep_rows();
+    merge_softmax_passes(k_);
     p = parallel_loop(k_);
     while (k_.threads_y > 1 && shared_bytes() * k_.threads_y > target_.shared_bytes)
       k_.threads_y /= 2;

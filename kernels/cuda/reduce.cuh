@@ -140,6 +140,53 @@ OJ_FUNCTION oj_indexed<T> oj_shuffle(oj_indexed<T> v, int mask) {
   return {oj_shuffle(v.value, mask), oj_shuffle(v.index, mask)};
 }
 
+// --- reductions of exponentials ---
+
+// What exp_sum keeps: the greatest value, and the sum of all exp(x - max), infinity taken as 0.
+template <class T>
+struct oj_scaled_sum {
+  T max, sum;
+};
+template <class T>
+OJ_FUNCTION T oj_finite_or_0(T a) {
+  return oj_isinf(a) ? (T)0 : a;
+}
+OJ_FUNCTION float oj_exp(float a) { return expf(a); }
+OJ_FUNCTION double oj_exp(double a) { return exp(a); }
+
+// The part with the greater maximum keeps its sum, unless that maximum is infinite.
+struct oj_exp_sum {
+  template <class T>
+  __device__ __forceinline__ oj_scaled_sum<T> operator()(oj_scaled_sum<T> a,
+                                                         oj_scaled_sum<T> b) const {
+    const bool b_greater = b.max > a.max || b.max != b.max;
+    const oj_scaled_sum<T> high = b_greater ? b : a, low = b_greater ? a : b;
+    const T kept = oj_isinf(high.max) ? (high.max > (T)0 ? high.max : (T)0) : high.sum;
+    return {high.max, kept + low.sum * oj_exp(low.max - oj_finite_or_0(high.max))};
+  }
+};
+// The first n of N values more: one change of the maximum, one exp for each value.
+template <class T, int N>
+OJ_FUNCTION oj_scaled_sum<T> oj_exp_sum_add(oj_scaled_sum<T> a, const T (&x)[N], int n) {
+  T max = a.max;
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) max = l < n ? oj_maximum(max, x[l]) : max;
+  const T base = oj_finite_or_0(max);
+  T sum = a.sum * oj_exp(a.max - base);
+  OJ_UNROLL
+  for (int l = 0; l < N; ++l) sum += l < n ? oj_exp(x[l] - base) : (T)0;
+  return {max, sum};
+}
+
+template <class T>
+struct oj_identity_of<oj_exp_sum, oj_scaled_sum<T>> {
+  static __device__ __forceinline__ oj_scaled_sum<T> get() { return {oj_range<T>::least(), (T)0}; }
+};
+template <class T>
+OJ_FUNCTION oj_scaled_sum<T> oj_shuffle(oj_scaled_sum<T> v, int mask) {
+  return {oj_shuffle(v.max, mask), oj_shuffle(v.sum, mask)};
+}
+
 // --- reductions over threads ---
 
 // Over groups of N neighbouring threads of a warp, N a power of two.

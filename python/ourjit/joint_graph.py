@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ def prepare(graph: torch.fx.Graph) -> None:
     nowhere.
     """
     merge_equal_nodes(graph)
+    recompute_log_softmax(graph)
     for node in graph.nodes:
         if node.op != "call_function":
             continue
@@ -36,16 +38,55 @@ def _is_narrow(value: Any) -> bool:
     return isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float16, torch.bfloat16)
 
 
+def recompute_log_softmax(graph: torch.fx.Graph) -> None:
+    """Has the backward compute logarithms of probabilities again, from their row's maximum and logarithm of the sum.
+
+    A cross-entropy's forward then writes no tensor of the size of its logits. Those that the caller gets stay: they
+    are in memory anyway.
+    """
+    aten = torch.ops.aten
+    returned = _returned(graph)
+    for node in list(graph.nodes):
+        if node.target is not aten._log_softmax.default or node in returned:
+            continue
+        x, dim = node.args[:2]
+        result = node.meta["val"]
+        aliases = [node]
+        for alias in aliases:
+            aliases.extend(user for user in alias.users if user.target is aten.detach.default)
+        users = {user.target for alias in aliases for user in alias.users}
+        if aten._log_softmax_backward_data.default not in users or result.dim() == 0 or result.shape[dim] == 0:
+            continue
+        call = functools.partial(_call, graph, node)
+        with graph.inserting_before(node), result.fake_mode:
+            wide = call(aten._to_copy.default, x, dtype=torch.float32) if _is_narrow(x) else x
+            shifted = call(aten.sub.Tensor, wide, call(aten.amax.default, wide, [dim], True))
+            total = call(aten.sum.dim_IntList, call(aten.exp.default, shifted), [dim], True)
+            new = call(aten.sub.Tensor, shifted, call(aten.log.default, total))
+            if new.meta["val"].dtype != result.dtype:
+                new = call(aten._to_copy.default, new, dtype=result.dtype)
+        for alias in reversed(aliases):
+            alias.replace_all_uses_with(new)
+            graph.erase_node(alias)
+
+
+def _call(graph: torch.fx.Graph, like: torch.fx.Node, target: Any, *args: Any, **keywords: Any) -> torch.fx.Node:
+    """A new node in place of `like`; what is as large as that is computed again in the backward."""
+    node = graph.call_function(target, args, keywords)
+    node.meta = {name: value for name, value in like.meta.items() if name != "tensor_meta"}
+    node.meta["val"] = target(*(a.meta["val"] if isinstance(a, torch.fx.Node) else a for a in args), **keywords)
+    if node.meta["val"].shape == like.meta["val"].shape:
+        node.meta.setdefault("recompute", CheckpointPolicy.PREFER_RECOMPUTE)
+    return node
+
+
 def merge_equal_nodes(graph: torch.fx.Graph) -> None:
     """Replaces a node that computes what an earlier one did; so that not both are kept for the backward.
 
     Two values that the caller gets stay two: writing to one must not show in the other.
     """
     seen: dict[Any, torch.fx.Node] = {}
-    returned = set(graph.output_node().all_input_nodes)
-    for node in reversed(graph.nodes):
-        if node in returned and getattr(node.target, "is_view", False):
-            returned.update(node.all_input_nodes[:1])
+    returned = _returned(graph)
     for node in graph.nodes:
         if node.op != "call_function":
             continue
@@ -66,6 +107,15 @@ def merge_equal_nodes(graph: torch.fx.Graph) -> None:
                 returned.add(first)
             node.replace_all_uses_with(first)
             graph.erase_node(node)
+
+
+def _returned(graph: torch.fx.Graph) -> set[torch.fx.Node]:
+    """What the caller gets, itself or as a view."""
+    returned = set(graph.output_node().all_input_nodes)
+    for node in reversed(graph.nodes):
+        if node in returned and getattr(node.target, "is_view", False):
+            returned.update(node.all_input_nodes[:1])
+    return returned
 
 
 def _key(node: torch.fx.Node) -> Any:

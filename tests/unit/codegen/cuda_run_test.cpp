@@ -224,6 +224,23 @@ TEST(CudaRun, BackwardOfNormsMovesEachByteOnce) {
       true);
 }
 
+TEST(CudaRun, LogsumexpOfLongRowsReadsEachByteOnce) {
+  for (const int64_t n : {200000, 50257}) {
+    const std::string c = std::to_string(n), blocks = std::to_string((n + 4095) / 4096),
+                      range = " in b*4096..min(" + c + ", b*4096 + 4096) reduce ",
+                      load = ": f32 = load b0[p*" + c + " + c]\n ";
+    expect_each_byte_once(
+        "kernel @k(b0: in f32[" + std::to_string(2 * n) +
+            "], b1: out f32[2]) {\n parallel p in 0..2 {\n %0 = for b in 0.." + blocks +
+            " reduce max f32 {\n %1 = for c" + range + "max f32 {\n %2" + load +
+            "yield %2\n }\n yield %1\n }\n %3 = for b in 0.." + blocks +
+            " reduce sum f32 {\n %4 = for c" + range + "sum f32 {\n %5" + load +
+            "%6: f32 = sub %5, %0\n %7: f32 = exp %6\n yield %7\n }\n yield %4\n }\n"
+            " %8: f32 = log %3\n %9: f32 = add %8, %0\n store b1[p], %9\n }\n}\n",
+        false);
+  }
+}
+
 TEST(CudaRun, KernelsOfOperators) { check("schedule/gpu_compare.ojt"); }
 TEST(CudaRun, Pointwise) { check("schedule/pointwise.ojt"); }
 TEST(CudaRun, Rows) { check("schedule/rows.ojt"); }
@@ -231,6 +248,7 @@ TEST(CudaRun, Gathers) { check("schedule/gather.ojt"); }
 TEST(CudaRun, Concats) { check("schedule/concat.ojt"); }
 TEST(CudaRun, Transposes) { check("schedule/transpose.ojt"); }
 TEST(CudaRun, FormsForGpus) { check("schedule/gpu.ojt"); }
+TEST(CudaRun, OnlineSoftmax) { check("schedule/online_softmax.ojt"); }
 
 }  // namespace
 }  // namespace ourjit

@@ -79,6 +79,43 @@ TEST(Interpret, PositionsCountFromTheLoopsBegin) {
   EXPECT_EQ(at[1], 2);
 }
 
+TEST(Interpret, ExpSumIsThatOfTwoPasses) {
+  const Kernel k =
+      parse_kernel(R"(kernel @k(b0: in f32[4], b1: out f32[2], s0: index) threads(2, 1) {
+  %0, %1 = for c in 0..s0 threads(x, 1) reduce exp_sum f32, max f32 {
+    %2: f32 = load b0[c]
+    yield %2, %2
+  }
+  store b1[0], %0
+  store b1[1], %1
+})");
+  const float inf = std::numeric_limits<float>::infinity(), nan = std::nanf("");
+  const std::vector<std::vector<float>> rows = {{},
+                                                {1, 2, 0, 2},
+                                                {-inf, 3, -inf, 1},
+                                                {-inf, -inf},
+                                                {1, inf, -inf, 3},
+                                                {inf, 1, inf},
+                                                {-1000, 0, 1000},
+                                                {1, nan, 2},
+                                                {nan, inf},
+                                                {-inf, nan}};
+  for (const std::vector<float>& row : rows) {
+    float m = -inf, sum = 0, got[2];
+    for (const float x : row) m = std::isnan(m) || std::isnan(x) ? nan : std::max(m, x);
+    for (const float x : row) sum += std::exp(x - (std::isinf(m) ? 0 : m));
+    std::vector<float> memory = row;
+    memory.resize(4);
+    interpret(k, {memory.data(), got}, {static_cast<int64_t>(row.size())});
+    if (std::isnan(sum)) {
+      EXPECT_TRUE(std::isnan(got[0]) && std::isnan(got[1]));
+    } else {
+      EXPECT_FLOAT_EQ(got[0], sum);
+      EXPECT_EQ(got[1], m);
+    }
+  }
+}
+
 TEST(Interpret, BindsWrapMaskAndReport) {
   const Kernel k =
       parse_kernel(R"(kernel @k(b0: in i64[1], b1: in f32[4], b2: out f32[1], b3: in bool[1]) {

@@ -46,6 +46,7 @@ const Case kCases[] = {
     {"not defined on i64", "%0: i64 = const 1 %1: i64 = exp %0"},
     {"computed in f32", "%0: bf16 = load b3[0] %1: bf16 = neg %0"},
     {"bad constant", "%0: bf16 = const 1.0"},
+    {"in kernels with threads", "%1 = for c in 0..4 reduce exp_sum f32 { %0: f32 = load b0[c] yield %0 }"},
     {"must be i64", "%0: f32 = const 1.0 %1: f32 = rand_uniform %0, %0"},
     {"only integers", "%0: f32 = const 1.0 bind i = %0 in 0..4"},
     {"parallel loop must be outermost", "for c in 0..4 { parallel p in 0..4 { } }"},
