@@ -9,6 +9,7 @@
 #include <string>
 
 #include "backend/cuda_api.h"
+#include "driver.h"
 #include "unit.h"
 
 using namespace ourjit::cuda;      // NOLINT: the API's own names
@@ -23,12 +24,25 @@ struct Fault {
   int code = 0;
 };
 
+struct Context {
+  int device;
+};
+Context contexts[kDevices] = {{0}, {1}};
+thread_local Context* current_context = nullptr;
+
+/// Memory of a device, by its address.
+struct Block {
+  int device = 0;
+  size_t bytes = 0;
+};
+
 struct State {
   std::recursive_mutex mutex;
   std::string log, message, counters_text;
   std::map<std::string, Fault> faults;
   std::map<std::string, Counters> counters;
   std::set<Unit::Kernel*> kernels;
+  std::map<uintptr_t, Block> blocks;
 };
 
 State& state() {
@@ -68,7 +82,60 @@ struct Program {
   std::string text, log, binary;
 };
 
+CUcontext handle(Context* context) { return reinterpret_cast<CUcontext>(context); }
+
+/// Why a kernel may not have these parameters and this stream on the current device; empty if it
+/// may.
+std::string foreign(const std::vector<uint64_t>& parameters, CUstream stream) {
+  const int device = current_context->device;
+  const auto number = reinterpret_cast<uintptr_t>(stream);
+  if (number != 0 && static_cast<int>(number / kStreams) != device)
+    return "stream " + std::to_string(number) + " is not of device " + std::to_string(device);
+  for (size_t i = 0; i < parameters.size(); ++i) {
+    const int owner = device_of(reinterpret_cast<const void*>(parameters[i]));
+    if (owner >= 0 && owner != device)
+      return "parameter " + std::to_string(i) + " lies on device " + std::to_string(owner) +
+             ", the kernel runs on " + std::to_string(device);
+  }
+  return "";
+}
+
 }  // namespace
+
+namespace ourjit::emulator {
+
+void record(const std::string& function, const std::string& details) { called(function, details); }
+
+int current_device() { return current_context ? current_context->device : -1; }
+void set_current_device(int device) { current_context = &contexts[device]; }
+
+void* allocate(int device, size_t bytes) {
+  constexpr size_t kAlignment = 512;
+  void* p = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  std::memset(p, 0xcb, bytes);  // so that reads of what nobody wrote show
+  const std::lock_guard lock(state().mutex);
+  state().blocks[reinterpret_cast<uintptr_t>(p)] = {device, bytes};
+  return p;
+}
+
+void release(void* memory) {
+  const std::lock_guard lock(state().mutex);
+  const auto it = state().blocks.find(reinterpret_cast<uintptr_t>(memory));
+  std::memset(memory, 0xcb, it->second.bytes);
+  state().blocks.erase(it);
+  std::free(memory);
+}
+
+int device_of(const void* p) {
+  const std::lock_guard lock(state().mutex);
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  auto it = state().blocks.upper_bound(address);
+  if (it == state().blocks.begin()) return -1;
+  --it;
+  return address < it->first + it->second.bytes ? it->second.device : -1;
+}
+
+}  // namespace ourjit::emulator
 
 // --- control, for tests ---
 
@@ -119,13 +186,13 @@ EXPORT CUresult cuDriverGetVersion(int* version) {
 }
 EXPORT CUresult cuDeviceGetCount(int* count) {
   FAIL_IF_ASKED(CUresult);
-  *count = 1;
+  *count = kDevices;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceGet(CUdevice* device, int ordinal) {
   FAIL_IF_ASKED(CUresult);
-  if (ordinal != 0) return CUDA_ERROR_INVALID_DEVICE;
-  *device = 0;
+  if (ordinal < 0 || ordinal >= kDevices) return CUDA_ERROR_INVALID_DEVICE;
+  *device = ordinal;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
@@ -152,24 +219,23 @@ EXPORT CUresult cuDeviceGetName(char* name, int length, CUdevice) {
   if (length > 0) name[length - 1] = 0;
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
+EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   FAIL_IF_ASKED(CUresult);
-  *context = reinterpret_cast<CUcontext>(&state());
+  *context = handle(&contexts[device]);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) {
   FAIL_IF_ASKED(CUresult);
   return CUDA_SUCCESS;
 }
-thread_local CUcontext current_context = nullptr;
 EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
   FAIL_IF_ASKED(CUresult);
-  *context = current_context;
+  *context = handle(current_context);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
   FAIL_IF_ASKED(CUresult);
-  current_context = context;
+  current_context = reinterpret_cast<Context*>(context);
   return CUDA_SUCCESS;
 }
 
@@ -249,6 +315,10 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
   if (grid_x == 0 || grid_y == 0 || grid_z == 0 || block_x * block_y * block_z == 0 ||
       block_x * block_y * block_z > 1024 || grid_x > 0x7fffffffu || !current_context)
     return current_context ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_CONTEXT;
+  if (const std::string why = foreign(values, stream); !why.empty()) {
+    s.message = k->name + ": " + why;
+    return CUDA_ERROR_ILLEGAL_ADDRESS;
+  }
   const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
                                    {block_x, block_y, block_z}, s.counters[k->name]);
   if (wrong.empty()) return CUDA_SUCCESS;

@@ -6,6 +6,9 @@ import os
 import zlib
 from collections.abc import Iterator
 
+if os.environ.get("OURJIT_TEST_CUDA") == "emulated":
+    import emulated_cuda  # noqa: F401  before torch
+
 import ourjit
 import pytest
 import torch

@@ -1,0 +1,232 @@
+// Operators on CUDA tensors, by the CPU's kernels: each sees CPU tensors in the memory of its
+// operands, and its results move to memory of the device.
+#include <ATen/CPUGeneratorImpl.h>
+#include <ATen/core/List.h>
+#include <ATen/core/dispatch/Dispatcher.h>
+#include <c10/core/CPUAllocator.h>
+#include <c10/core/DeviceGuard.h>
+#include <torch/library.h>
+
+#include <cstring>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <unordered_map>
+#include <vector>
+
+#include "torch_cuda.h"
+
+namespace ourjit::emulator {
+namespace {
+
+using c10::Device;
+using c10::IValue;
+
+/// Operators that take tensors of different devices.
+const std::set<std::string> kMixed = {
+    "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_", "aten::set_",
+};
+
+/// The operands of one call as CPU tensors, and the way back.
+class HostCall {
+ public:
+  HostCall(const c10::OperatorHandle& op, c10::Stack& stack) : op_(op), stack_(stack) {
+    const size_t n = op.schema().arguments().size();
+    const size_t first = stack.size() - n;
+    // The device is that of the first tensor on one, or the one that is asked for.
+    for (size_t i = first; i < stack.size() && !device_; ++i) find_device(stack[i]);
+    originals_.assign(stack.begin() + static_cast<std::ptrdiff_t>(first), stack.end());
+    guard_.reset_device(device_.value_or(Device(c10::kCUDA)));
+    device_ = c10::impl::getDeviceGuardImpl(c10::kCUDA)->getDevice();
+    for (size_t i = 0; i < n; ++i) {
+      IValue& v = stack[first + i];
+      const c10::Argument& argument = op.schema().arguments()[i];
+      if (argument.name() == "generator")
+        v = generator(v.isNone() ? std::nullopt : std::optional(v.toGenerator()));
+      else
+        v = to_host(v);
+    }
+  }
+
+  void run() {
+    {
+      std::unique_lock<std::mutex> lock;
+      if (generator_.defined()) lock = std::unique_lock(generator_.mutex());
+      op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack_);
+      if (generator_.defined()) generator_.set_state(host_generator_.get_state());
+    }
+    for (const auto& [tensor, host] : operands_) update(tensor, host);
+    const size_t n = op_.schema().returns().size();
+    for (size_t i = stack_.size() - n; i < stack_.size(); ++i) stack_[i] = to_device(stack_[i]);
+  }
+
+ private:
+  void find_device(const IValue& v) {
+    if (v.isTensor()) {
+      if (v.toTensor().defined() && v.toTensor().is_cuda()) device_ = v.toTensor().device();
+    } else if (v.isDevice()) {
+      if (v.toDevice().is_cuda()) device_ = v.toDevice();
+    } else if (v.isList()) {
+      for (const IValue& item : v.toListRef())
+        if (!device_) find_device(item);
+    }
+  }
+
+  IValue to_host(const IValue& v) {
+    if (v.isTensor()) return host(v.toTensor());
+    if (v.isStorage()) return host(v.toStorage());
+    if (v.isDevice()) return v.toDevice().is_cuda() ? Device(c10::kCPU) : v.toDevice();
+    if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& t : v.toTensorVector()) list.push_back(host(t));
+      return list;
+    }
+    if (v.isOptionalTensorList()) {
+      c10::List<std::optional<at::Tensor>> list;
+      for (const std::optional<at::Tensor>& t : v.toOptionalTensorVector())
+        list.push_back(t ? std::optional(host(*t)) : std::nullopt);
+      return list;
+    }
+    return v;
+  }
+
+  at::Tensor host(const at::Tensor& t) {
+    if (!t.defined()) return t;
+    const bool mixed = kMixed.contains(op_.operator_name().name);
+    if (!t.is_cuda()) {
+      TORCH_CHECK(mixed || t.dim() == 0 || !t.is_cpu(),
+                  "Expected all tensors to be on the same device, but found at least two devices, ",
+                  *device_, " and ", t.device(), "!");
+      if (t.has_storage()) hosts_own_.insert(t.storage().unsafeGetStorageImpl());
+      return t;
+    }
+    TORCH_CHECK(mixed || t.device() == *device_,
+                "Expected all tensors to be on the same device, but found at least two devices, ",
+                *device_, " and ", t.device(), "!");
+    for (const auto& [tensor, host] : operands_)
+      if (tensor.is_same(t)) return host;
+    at::Tensor made = at::detail::make_tensor<c10::TensorImpl>(
+        host(t.storage()), c10::DispatchKeySet(c10::DispatchKey::CPU), t.dtype());
+    made.unsafeGetTensorImpl()->set_sizes_and_strides(t.sizes(), t.strides(), t.storage_offset());
+    made._set_conj(t.is_conj());
+    made._set_neg(t.is_neg());
+    if (t.unsafeGetTensorImpl()->is_wrapped_number())
+      made.unsafeGetTensorImpl()->set_wrapped_number(true);
+    operands_.emplace_back(t, made);
+    return made;
+  }
+
+  c10::Storage host(const c10::Storage& s) {
+    if (!s || !s.device().is_cuda()) return s;
+    for (const auto& [device, host] : storages_)
+      if (device.is_alias_of(s)) return host;
+    c10::Storage made(c10::Storage::use_byte_size_t{}, s.nbytes(),
+                      c10::DataPtr(s.mutable_data(), Device(c10::kCPU)), c10::GetCPUAllocator(),
+                      /*resizable=*/true);
+    storages_.emplace_back(s, made);
+    return made;
+  }
+
+  /// The CPU generator with the state of the given one, or of the device's.
+  IValue generator(const std::optional<at::Generator>& given) {
+    generator_ = given ? *given : cuda_generator(device_->index());
+    host_generator_ = at::detail::createCPUGenerator();
+    host_generator_.set_state(generator_.get_state());
+    return host_generator_;
+  }
+
+  IValue to_device(const IValue& v) {
+    if (v.isTensor()) return device(v.toTensor());
+    if (v.isTensorList()) {
+      c10::List<at::Tensor> list;
+      for (const at::Tensor& t : v.toTensorVector()) list.push_back(device(t));
+      return list;
+    }
+    return v;
+  }
+
+  at::Tensor device(const at::Tensor& host) {
+    if (!host.defined() || !host.is_cpu()) return host;
+    for (const auto& [tensor, made] : operands_)
+      if (made.is_same(host)) return tensor;
+    if (hosts_own_.contains(host.storage().unsafeGetStorageImpl())) return host;
+    at::Tensor made = at::detail::make_tensor<c10::TensorImpl>(
+        device(host.storage()), c10::DispatchKeySet(c10::DispatchKey::CUDA), host.dtype());
+    made.unsafeGetTensorImpl()->set_sizes_and_strides(host.sizes(), host.strides(),
+                                                      host.storage_offset());
+    made._set_conj(host.is_conj());
+    made._set_neg(host.is_neg());
+    return made;
+  }
+
+  c10::Storage device(const c10::Storage& host) {
+    for (const auto& [device, made] : storages_)
+      if (made.is_alias_of(host)) return device;
+    c10::Storage made(c10::Storage::use_byte_size_t{}, host.nbytes(), &cuda_allocator(),
+                      /*resizable=*/true);
+    if (host.nbytes() > 0) std::memcpy(made.mutable_data(), host.data(), host.nbytes());
+    storages_.emplace_back(made, host);
+    return made;
+  }
+
+  /// Takes over what the call did to an operand besides writing its elements.
+  void update(const at::Tensor& tensor, const at::Tensor& host) {
+    const c10::Storage& now = host.storage();
+    for (const auto& [device, made] : storages_)
+      if (made.is_alias_of(now) && made.data() != device.data()) resize(device, made);
+    c10::TensorImpl* impl = tensor.unsafeGetTensorImpl();
+    const c10::Storage storage = device(now);
+    if (!storage.is_alias_of(tensor.storage())) impl->set_storage_keep_dtype(storage);
+    if (host.sizes() != tensor.sizes() || host.strides() != tensor.strides() ||
+        host.storage_offset() != tensor.storage_offset())
+      impl->set_sizes_and_strides(host.sizes(), host.strides(), host.storage_offset());
+  }
+
+  static void resize(const c10::Storage& device, const c10::Storage& host) {
+    c10::DataPtr memory = cuda_allocator().allocate(host.nbytes());
+    if (host.nbytes() > 0) std::memcpy(memory.get(), host.data(), host.nbytes());
+    device.unsafeGetStorageImpl()->set_data_ptr_noswap(std::move(memory));
+    device.unsafeGetStorageImpl()->set_nbytes(host.nbytes());
+  }
+
+  const c10::OperatorHandle& op_;
+  c10::Stack& stack_;
+  std::vector<IValue> originals_;  // kept alive: the call sees their memory alone
+  std::optional<Device> device_;
+  c10::OptionalDeviceGuard guard_;
+  std::vector<std::pair<at::Tensor, at::Tensor>> operands_;      // CUDA, CPU
+  std::vector<std::pair<c10::Storage, c10::Storage>> storages_;  // CUDA, CPU
+  std::set<c10::StorageImpl*> hosts_own_;
+  at::Generator generator_, host_generator_;
+};
+
+void call(const c10::OperatorHandle& op, c10::DispatchKeySet, c10::Stack* stack) {
+  HostCall(op, *stack).run();
+}
+
+/// What has a kernel on the CPU has one on the device, and so have operators that choose theirs by
+/// the device of a tensor.
+const bool registered = [] {
+  static torch::Library& library = *new torch::Library(torch::Library::IMPL, "aten",
+                                                       c10::DispatchKey::CUDA, __FILE__, __LINE__);
+  auto& dispatcher = c10::Dispatcher::singleton();
+  std::vector<c10::OperatorName> names = {{"aten::copy_", ""},
+                                          {"aten::convolution", ""},
+                                          {"aten::convolution_backward", ""}};
+  for (const c10::OperatorName& name :
+       dispatcher.getRegistrationsForDispatchKey(c10::DispatchKey::CPU))
+    names.push_back(name);
+  for (const c10::OperatorName& name : names) {
+    const auto op = dispatcher.findSchema(name);
+    if (!name.name.starts_with("aten::") || !op ||
+        op->hasKernelForDispatchKey(c10::DispatchKey::CUDA))
+      continue;
+    const std::string overload =
+        name.overload_name.empty() ? name.name : name.name + "." + name.overload_name;
+    library.impl(overload.c_str(), torch::CppFunction::makeFromBoxedFunction<&call>());
+  }
+  return true;
+}();
+
+}  // namespace
+}  // namespace ourjit::emulator
