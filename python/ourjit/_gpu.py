@@ -32,6 +32,11 @@ def with_target(options: Mapping[str, Any] | None, inputs: Iterable[Any]) -> Map
     return options
 
 
+def device_of(target: str) -> str:
+    """Torch's name of the device that tensors of a program for `target` are on."""
+    return "cuda:0" if target == "cuda" else target if target.startswith("cuda") else "cpu"
+
+
 def only_emits(target: str) -> bool:
     """True for architectures: code for them is made, but nothing runs."""
     return target.startswith("sm_")

@@ -72,7 +72,8 @@ class Session:
         start = time.perf_counter()
         try:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
-            graph, constants = export_graph(module, name, saved, example_inputs)
+            device = _gpu.device_of(self.options["target"])
+            graph, constants = export_graph(module, name, saved, example_inputs, device)
             executable = self.compiler.compile(graph, constants=constants)
             higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
@@ -91,7 +92,8 @@ class Session:
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
         if self.options["cuda_graphs"]:
             executable = replayed(executable, self.options["target"], self.graphs)
-        run = _torch.without_tokens(executable, leading_tokens(module))
+        run = _torch.with_host_outputs(executable, graph["host_outputs"])
+        run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:

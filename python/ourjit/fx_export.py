@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_outputs}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -12,8 +12,12 @@ The graph is a dict {name, inputs, nodes, outputs, calls}:
 * `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
+* `host_outputs`: positions of outputs that its caller expects on the CPU.
 
 Constants that the graph holds become additional inputs behind the others.
+
+Scalars on the CPU may take part in a graph for another device, as in eager: all tensors of the graph are on its device,
+inputs are brought there at the call, and what is computed from them is computed there.
 """
 
 from __future__ import annotations
@@ -72,17 +76,20 @@ def export_graph(
     name: str,
     free: slice = slice(0, 0),
     example_inputs: Sequence[Any] = (),
+    device: str = "cpu",
 ) -> tuple[Graph, list[torch.Tensor]]:
-    """The graph of `module` as plain data, and its constants.
+    """The graph of `module`, for a device, as plain data, and its constants.
 
     The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
     graph really returned, while the nodes of the backward graph still tell those of its trace.
     The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
-    exporter = Exporter(module, name, example_inputs)
+    exporter = Exporter(module, name, example_inputs, device)
     graph, constants = exporter.run()
     free_strides(graph, free)
+    kept = range(*free.indices(len(graph["outputs"])))
+    graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
     return graph, constants
 
 
@@ -100,9 +107,12 @@ def leading_tokens(module: torch.fx.GraphModule) -> int:
 
 
 class Exporter:
-    def __init__(self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = (), device: str = "cpu"
+    ) -> None:
         self.module = module
         self.example_inputs = example_inputs
+        self.device = device
         self.name = name
         self.values: dict[torch.fx.Node, int | tuple[int | None, ...] | None] = {}
         self.count = 0
@@ -111,6 +121,7 @@ class Exporter:
         self.constants: list[torch.Tensor] = []
         self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
         self.calls: list[higher_order.Call] = []
+        self.host_outputs: list[int] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
@@ -141,6 +152,8 @@ class Exporter:
         for node in operators:
             self.add_operator(node)
         for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
+            if self.is_host_scalar(result) and result.op != "placeholder":
+                self.host_outputs.append(len(outputs))
             outputs.append(self.encode_output(result))
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
         graph["calls"] = self.calls
@@ -200,6 +213,8 @@ class Exporter:
             raise Unsupported(f"{target} is no operator")
         if _name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
+        if target._schema.is_mutable and isinstance(node.args[0], torch.fx.Node) and self.is_host_scalar(node.args[0]):
+            raise Unsupported(f"{target} writes to a tensor on the CPU, in a graph for {self.device}")
         loc = self.loc = self.location(node)
         try:
             if any(is_symbolic_float(a) for a in node.args):
@@ -339,7 +354,7 @@ class Exporter:
 
     def emit_number(self, target: str, args: Sequence[Any]) -> tuple[str, int]:
         """An operator on 0-d f64 tensors before the one that is being exported."""
-        self.nodes.append((target, tuple(args), (f"number_{self.count}",), (("f64", (), (), "cpu"),), self.loc))
+        self.nodes.append((target, tuple(args), (f"number_{self.count}",), (("f64", (), (), self.device),), self.loc))
         self.count += 1
         return ("v", self.count - 1)
 
@@ -359,7 +374,7 @@ class Exporter:
         if isinstance(value, torch.dtype):
             return ("dtype", _dtype(value))
         if isinstance(value, torch.device):
-            return ("device", str(value))
+            return ("device", self.device if value.type == "cpu" else str(value))
         if isinstance(value, torch.layout):
             if value not in _LAYOUTS:
                 raise Unsupported(f"layout {value}")
@@ -385,6 +400,8 @@ class Exporter:
         name = self.devices.get(device)
         if name is None:
             name = self.devices[device] = str(device)
+        if name != self.device and name == "cpu" and tensor.dim() == 0:
+            name = self.device
         dtype = DTYPES.get(tensor.dtype) or _dtype(tensor.dtype)
         sizes = tuple(tensor.shape)
         strides = tensor.stride()
@@ -398,6 +415,11 @@ class Exporter:
             else:
                 return (dtype, sizes, strides, name)
         return (dtype, tuple(map(size_text, sizes)), tuple(map(symbol_text, strides)), name)
+
+    def is_host_scalar(self, node: Any) -> bool:
+        """True for a scalar on the CPU in a graph for another device."""
+        value = node.meta.get("val") if isinstance(node, torch.fx.Node) and self.device != "cpu" else None
+        return isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() == 0
 
     def location(self, node: torch.fx.Node) -> str:
         """The user's innermost line, as "model.py:41"; empty if unknown."""

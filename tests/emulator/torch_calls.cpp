@@ -14,6 +14,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "driver.h"
 #include "torch_cuda.h"
 
 namespace ourjit::emulator {
@@ -25,6 +26,29 @@ using c10::IValue;
 /// Operators that take tensors of different devices.
 const std::set<std::string> kMixed = {
     "aten::copy_", "aten::index", "aten::index_put_", "aten::_index_put_impl_", "aten::set_",
+};
+
+/// While it lives, the CPU's default generator is the given one, if any.
+class DrawFrom {
+ public:
+  explicit DrawFrom(at::Generator generator) : generator_(std::move(generator)) {
+    if (!generator_.defined()) return;
+    lock_ = std::unique_lock(generator_.mutex());
+    before_ = default_.get_state();
+    default_.set_state(generator_.get_state());
+  }
+  ~DrawFrom() {
+    if (!generator_.defined()) return;
+    generator_.set_state(default_.get_state());
+    default_.set_state(before_);
+  }
+  DrawFrom(const DrawFrom&) = delete;
+  DrawFrom& operator=(const DrawFrom&) = delete;
+
+ private:
+  at::Generator generator_, default_ = at::detail::getDefaultCPUGenerator();
+  std::unique_lock<std::mutex> lock_;
+  at::Tensor before_;
 };
 
 /// The operands of one call as CPU tensors, and the way back.
@@ -40,20 +64,22 @@ class HostCall {
     device_ = c10::impl::getDeviceGuardImpl(c10::kCUDA)->getDevice();
     for (size_t i = 0; i < n; ++i) {
       IValue& v = stack[first + i];
-      const c10::Argument& argument = op.schema().arguments()[i];
-      if (argument.name() == "generator")
-        v = generator(v.isNone() ? std::nullopt : std::optional(v.toGenerator()));
-      else
+      if (op.schema().arguments()[i].name() == "generator") {
+        if (!v.isNone()) generator_ = v.toGenerator();
+        v = IValue();
+      } else {
         v = to_host(v);
+      }
     }
+    if (!generator_.defined() && op.hasTag(at::Tag::nondeterministic_seeded))
+      generator_ = cuda_generator(device_->index());
   }
 
   void run() {
+    if (waits()) record("synchronize");
     {
-      std::unique_lock<std::mutex> lock;
-      if (generator_.defined()) lock = std::unique_lock(generator_.mutex());
+      const DrawFrom draws(generator_);
       op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack_);
-      if (generator_.defined()) generator_.set_state(host_generator_.get_state());
     }
     for (const auto& [tensor, host] : operands_) update(tensor, host);
     const size_t n = op_.schema().returns().size();
@@ -61,6 +87,16 @@ class HostCall {
   }
 
  private:
+  /// True for what brings numbers to the host: reading an element, and copies that may not lag
+  /// behind.
+  bool waits() const {
+    const std::string& name = op_.operator_name().name;
+    if (name == "aten::_local_scalar_dense") return true;
+    if (name != "aten::copy_") return false;
+    const bool between = !originals_[0].toTensor().is_cuda() || !originals_[1].toTensor().is_cuda();
+    return between && !originals_[2].toBool();
+  }
+
   void find_device(const IValue& v) {
     if (v.isTensor()) {
       if (v.toTensor().defined() && v.toTensor().is_cuda()) device_ = v.toTensor().device();
@@ -127,14 +163,6 @@ class HostCall {
     return made;
   }
 
-  /// The CPU generator with the state of the given one, or of the device's.
-  IValue generator(const std::optional<at::Generator>& given) {
-    generator_ = given ? *given : cuda_generator(device_->index());
-    host_generator_ = at::detail::createCPUGenerator();
-    host_generator_.set_state(generator_.get_state());
-    return host_generator_;
-  }
-
   IValue to_device(const IValue& v) {
     if (v.isTensor()) return device(v.toTensor());
     if (v.isTensorList()) {
@@ -197,7 +225,7 @@ class HostCall {
   std::vector<std::pair<at::Tensor, at::Tensor>> operands_;      // CUDA, CPU
   std::vector<std::pair<c10::Storage, c10::Storage>> storages_;  // CUDA, CPU
   std::set<c10::StorageImpl*> hosts_own_;
-  at::Generator generator_, host_generator_;
+  at::Generator generator_;  // that the call draws from, if any
 };
 
 void call(const c10::OperatorHandle& op, c10::DispatchKeySet, c10::Stack* stack) {
@@ -207,12 +235,11 @@ void call(const c10::OperatorHandle& op, c10::DispatchKeySet, c10::Stack* stack)
 /// What has a kernel on the CPU has one on the device, and so have operators that choose theirs by
 /// the device of a tensor.
 const bool registered = [] {
-  static torch::Library& library = *new torch::Library(torch::Library::IMPL, "aten",
-                                                       c10::DispatchKey::CUDA, __FILE__, __LINE__);
+  static torch::Library& library =
+      *new torch::Library(torch::Library::IMPL, "aten", c10::DispatchKey::CUDA, __FILE__, __LINE__);
   auto& dispatcher = c10::Dispatcher::singleton();
-  std::vector<c10::OperatorName> names = {{"aten::copy_", ""},
-                                          {"aten::convolution", ""},
-                                          {"aten::convolution_backward", ""}};
+  std::vector<c10::OperatorName> names = {
+      {"aten::copy_", ""}, {"aten::convolution", ""}, {"aten::convolution_backward", ""}};
   for (const c10::OperatorName& name :
        dispatcher.getRegistrationsForDispatchKey(c10::DispatchKey::CPU))
     names.push_back(name);

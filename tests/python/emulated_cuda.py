@@ -54,6 +54,10 @@ def _exchange_device(index: int) -> int:
     return before
 
 
+def _maybe_exchange_device(index: int) -> int:
+    return _exchange_device(index)
+
+
 _functions = {
     "_lazy_init": lambda: None,
     "is_available": lambda: True,
@@ -64,7 +68,7 @@ _functions = {
     "current_device": torch.accelerator.current_device_index,
     "set_device": lambda device: torch.accelerator.set_device_index(_index(device)),
     "_exchange_device": _exchange_device,
-    "_maybe_exchange_device": lambda index: _exchange_device(index),  # Dynamo tells it from the other
+    "_maybe_exchange_device": _maybe_exchange_device,
     "current_stream": lambda device=None: torch.accelerator.current_stream(_index(device)),
     "synchronize": lambda device=None: torch.accelerator.synchronize(_index(device)),
     "stream": lambda stream: stream,
@@ -78,6 +82,14 @@ for _name, _function in _functions.items():
         if hasattr(_module, _name):
             setattr(_module, _name, _function)
 torch.cuda.default_generators = tuple(map(torch.ops.emulated_cuda.default_generator, range(DEVICES)))
+
+
+def _clone(storage: Any) -> Any:
+    tensor = torch.empty(0, dtype=torch.uint8, device=storage.device).set_(storage)
+    return tensor.clone().untyped_storage()
+
+
+torch.UntypedStorage.clone = _clone  # what copy.deepcopy calls
 
 
 def clear_log() -> None:
