@@ -240,6 +240,23 @@ def test_writes_to_scalars_on_the_cpu_run_uncompiled() -> None:
     assert torch.compile(f, backend="ourjit")(x, s).tolist() == [2] * 3 and s == 2
 
 
+# --- operators that are traced otherwise than on the CPU ---------------------------------------------
+
+
+def test_the_forward_of_logsigmoid_keeps_nothing() -> None:
+    check_function(F.logsigmoid, torch.randn(5, 7, device="cuda", requires_grad=True))
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_statistics_of_half_batch_norm_are_kept_in_f32(training: bool) -> None:
+    def f(x: Tensor, w: Tensor) -> Tensor:
+        mean, variance = torch.zeros(4, device=x.device), torch.ones(4, device=x.device)
+        return F.batch_norm(x, mean, variance, w, w.sin(), training)
+
+    x = torch.randn(4, 4, 3, device="cuda", dtype=torch.float16, requires_grad=True)
+    check_function(f, x, torch.randn(4, device="cuda", requires_grad=True), tol=2e-2)
+
+
 # --- library calls, mutations, errors ----------------------------------------------------------------
 
 
