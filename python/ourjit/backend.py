@@ -154,4 +154,5 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
-    return session(_gpu.with_target(options, example_inputs)).capture(module, example_inputs)
+    made = (node.meta.get("example_value") for node in module.graph.nodes)
+    return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)

@@ -148,6 +148,13 @@ def test_devices_that_are_not_there_are_refused() -> None:
         torch.compile(lambda x: x + 1, backend="ourjit", options={"target": "cuda:9"})(torch.ones(3, device="cuda"))
 
 
+def test_graphs_without_tensors_among_their_inputs() -> None:
+    f = compiled(lambda n: torch.arange(n, device="cuda") * 2 + torch.ones(n, device="cuda"), dynamic=True)
+    assert f(5).tolist() == [1, 3, 5, 7, 9]
+    assert f(4).device == torch.device("cuda:0")
+    assert_no_fallbacks()
+
+
 # --- random numbers ----------------------------------------------------------------------------------
 
 
