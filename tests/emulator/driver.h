@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
+#include <memory>
 #include <string>
+#include <vector>
 
 namespace ourjit::emulator {
 
@@ -22,6 +25,16 @@ void record(const std::string& function, const std::string& details = "");
 /// The device whose context is current on this thread, or -1.
 int current_device();
 void set_current_device(int device);
+
+/// A CUDA graph: what this thread enqueues while it is captured does not run, but at each replay.
+struct Graph {
+  std::vector<std::function<void()>> steps;
+  std::vector<void*> memory;  // allocated meanwhile: not given out again as long as the graph lives
+  ~Graph();
+};
+/// The graph that this thread captures, or null.
+Graph* captured_graph();
+void capture(Graph* graph);
 
 /// Memory that belongs to a device: kernels of others that are given its address fail.
 void* allocate(int device, size_t bytes);

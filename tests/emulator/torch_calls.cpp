@@ -76,14 +76,27 @@ class HostCall {
   }
 
   void run() {
-    if (waits()) record("synchronize");
-    {
-      const DrawFrom draws(generator_);
-      op_.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack_);
+    if (waits()) {
+      TORCH_CHECK(!captured_graph(), "operation not permitted when stream is capturing");
+      record("synchronize");
     }
-    for (const auto& [tensor, host] : operands_) update(tensor, host);
-    const size_t n = op_.schema().returns().size();
-    for (size_t i = stack_.size() - n; i < stack_.size(); ++i) stack_[i] = to_device(stack_[i]);
+    const size_t results = op_.schema().returns().size();
+    if (Graph* graph = captured_graph()) {
+      // The call runs now for the form of its results alone.
+      const c10::Stack arguments(stack_.end() - static_cast<std::ptrdiff_t>(originals_.size()),
+                                 stack_.end());
+      std::vector<std::string> before;
+      for (const auto& [device, host] : storages_)
+        before.emplace_back(static_cast<const char*>(host.data()), host.nbytes());
+      call_host(op_, generator_, stack_);
+      for (size_t i = 0; i < before.size(); ++i)
+        std::memcpy(storages_[i].first.mutable_data(), before[i].data(), before[i].size());
+      finish(results);
+      graph->steps.push_back(repetition(arguments, results));
+    } else {
+      call_host(op_, generator_, stack_);
+      finish(results);
+    }
   }
 
  private:
@@ -95,6 +108,43 @@ class HostCall {
     if (name != "aten::copy_") return false;
     const bool between = !originals_[0].toTensor().is_cuda() || !originals_[1].toTensor().is_cuda();
     return between && !originals_[2].toBool();
+  }
+
+  static void call_host(const c10::OperatorHandle& op, const at::Generator& generator,
+                        c10::Stack& stack) {
+    const DrawFrom draws(generator);
+    op.redispatchBoxed(c10::DispatchKeySet(c10::DispatchKey::CPU), &stack);
+  }
+
+  void finish(size_t results) {
+    for (const auto& [tensor, host] : operands_) update(tensor, host);
+    for (size_t i = stack_.size() - results; i < stack_.size(); ++i) stack_[i] = to_device(stack_[i]);
+  }
+
+  /// The tensors among the last values of a stack.
+  static std::vector<at::Tensor> results_of(const c10::Stack& stack, size_t count) {
+    std::vector<at::Tensor> found;
+    for (size_t i = stack.size() - count; i < stack.size(); ++i) {
+      if (stack[i].isTensor()) found.push_back(stack[i].toTensor());
+      if (stack[i].isTensorList())
+        for (const at::Tensor& t : stack[i].toTensorVector()) found.push_back(t);
+    }
+    return found;
+  }
+
+  /// Makes the call again: from the same memory, into the memory of the results on the stack.
+  std::function<void()> repetition(const c10::Stack& arguments, size_t results) const {
+    std::vector<void*> places;
+    for (const at::Tensor& t : results_of(stack_, results))
+      places.push_back(t.defined() && t.is_cuda() ? t.storage().mutable_data() : nullptr);
+    return [op = op_, generator = generator_, arguments, results, places] {
+      c10::Stack stack = arguments;
+      call_host(op, generator, stack);
+      const std::vector<at::Tensor> made = results_of(stack, results);
+      for (size_t i = 0; i < made.size(); ++i)
+        if (places[i] && made[i].storage().data() != places[i])
+          std::memcpy(places[i], made[i].storage().data(), made[i].storage().nbytes());
+    };
   }
 
   void find_device(const IValue& v) {
