@@ -127,6 +127,14 @@ def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callabl
     return takes_one_list(run)
 
 
+def moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """The tensor on `device`; the caller may be tracing."""
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with _disable_current_modes():
+        return tensor.detach().to(device)
+
+
 def with_host_outputs(compiled: Callable[[list[Any]], Any], positions: Sequence[int]) -> Callable[[list[Any]], Any]:
     """`compiled` for a caller who expects these outputs on the CPU."""
     if not positions:

@@ -91,7 +91,7 @@ class Session:
         if name.startswith("forward"):
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
         if self.options["cuda_graphs"]:
-            executable = replayed(executable, self.options["target"], self.graphs)
+            executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
         run = _torch.with_host_outputs(executable, graph["host_outputs"])
         run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)

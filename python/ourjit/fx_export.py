@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls, host_outputs}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -12,7 +12,7 @@ The graph is a dict {name, inputs, nodes, outputs, calls, host_outputs}:
 * `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
-* `host_outputs`: positions of outputs that its caller expects on the CPU.
+* `host_inputs`, `host_outputs`: positions of those that are on the CPU in a graph for another device.
 
 Constants that the graph holds become additional inputs behind the others.
 
@@ -33,7 +33,7 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, symbolic_expression
+from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
 from ourjit.symbolic_numbers import float_value, from_the_front, is_symbolic_float, size_text, symbol_text, with_tensors
 
 DTYPES: dict[torch.dtype, str] = {
@@ -121,6 +121,7 @@ class Exporter:
         self.constants: list[torch.Tensor] = []
         self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
         self.calls: list[higher_order.Call] = []
+        self.host_inputs: list[int] = []
         self.host_outputs: list[int] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
@@ -156,12 +157,14 @@ class Exporter:
                 self.host_outputs.append(len(outputs))
             outputs.append(self.encode_output(result))
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
-        graph["calls"] = self.calls
+        graph |= {"calls": self.calls, "host_inputs": self.host_inputs}
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
+            if self.is_host_scalar(node):
+                self.host_inputs.append(len(self.inputs))
             if len(self.inputs) < len(self.example_inputs):
                 value = self.example_inputs[len(self.inputs)]
             self.inputs.append((node.name, self.tensor_type(value)))
@@ -186,6 +189,8 @@ class Exporter:
         if not isinstance(constant, torch.Tensor):
             self.others[node] = constant
             return
+        if constant.device.type == "cpu" and constant.dim() == 0 and self.device != "cpu":
+            constant = moved(constant, self.device)
         self.inputs.append((node.name, self.tensor_type(constant)))
         self.constants.append(constant)
         self.values[node] = self.count

@@ -76,10 +76,11 @@ class HostCall {
   }
 
   void run() {
-    if (waits()) {
-      TORCH_CHECK(!captured_graph(), "operation not permitted when stream is capturing");
+    // A replay would read the host's memory as it is then: nobody wants that.
+    TORCH_CHECK(!captured_graph() || !(reads_element() || is_between_host_and_device()),
+                "operation not permitted when stream is capturing");
+    if (reads_element() || (is_between_host_and_device() && !originals_[2].toBool()))
       record("synchronize");
-    }
     const size_t results = op_.schema().returns().size();
     if (Graph* graph = captured_graph()) {
       // The call runs now for the form of its results alone.
@@ -100,14 +101,10 @@ class HostCall {
   }
 
  private:
-  /// True for what brings numbers to the host: reading an element, and copies that may not lag
-  /// behind.
-  bool waits() const {
-    const std::string& name = op_.operator_name().name;
-    if (name == "aten::_local_scalar_dense") return true;
-    if (name != "aten::copy_") return false;
-    const bool between = !originals_[0].toTensor().is_cuda() || !originals_[1].toTensor().is_cuda();
-    return between && !originals_[2].toBool();
+  bool reads_element() const { return op_.operator_name().name == "aten::_local_scalar_dense"; }
+  bool is_between_host_and_device() const {
+    return op_.operator_name().name == "aten::copy_" &&
+           originals_[0].toTensor().is_cuda() != originals_[1].toTensor().is_cuda();
   }
 
   static void call_host(const c10::OperatorHandle& op, const at::Generator& generator,
@@ -118,7 +115,8 @@ class HostCall {
 
   void finish(size_t results) {
     for (const auto& [tensor, host] : operands_) update(tensor, host);
-    for (size_t i = stack_.size() - results; i < stack_.size(); ++i) stack_[i] = to_device(stack_[i]);
+    for (size_t i = stack_.size() - results; i < stack_.size(); ++i)
+      stack_[i] = to_device(stack_[i]);
   }
 
   /// The tensors among the last values of a stack.

@@ -226,6 +226,21 @@ def test_scalars_on_the_cpu_wait_for_nothing() -> None:
     assert waits == 0
 
 
+@pytest.mark.parametrize("fn", [times, returned, of_a_constant], ids=lambda fn: fn.__name__)
+def test_scalars_on_the_cpu_and_cuda_graphs(fn: Callable[..., Any]) -> None:
+    f = torch.compile(fn, backend="ourjit", options={"strict": True, "cuda_graphs": True})
+    x = torch.randn(5, device="cuda")
+    s = torch.tensor(0.0, device="cpu")
+    expected, got = [], []
+    for k in range(8):
+        s.fill_(k)
+        expected.append(tree_leaves(fn(x, s.clone())))
+        got.append(tree_leaves(f(x, s if k % 3 else s.clone()))[: -1 if fn is returned else None])
+    for a, b in zip(expected, got, strict=True):
+        torch.testing.assert_close(b, a[: len(b)])
+    assert ourjit.stats()["graph_replays"] >= 3
+
+
 @pytest.mark.parametrize("dynamic", [False, True])
 def test_floats_that_change(dynamic: bool) -> None:
     f = compiled(lambda x, a: x * (a / 3) + x.shape[0] / 2, dynamic=dynamic or None)
