@@ -34,7 +34,16 @@ from torch.utils._pytree import tree_leaves
 from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
-from ourjit.symbolic_numbers import float_value, from_the_front, is_symbolic_float, size_text, symbol_text, with_tensors
+from ourjit.operator_schemas import arguments_of, operator_name
+from ourjit.symbolic_numbers import (
+    float_value,
+    from_the_front,
+    is_symbolic_float,
+    reshapes_a_strided_input,
+    size_text,
+    symbol_text,
+    with_tensors,
+)
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -60,6 +69,7 @@ DTYPES: dict[torch.dtype, str] = {
     if hasattr(torch, name)
 }
 
+_RESIZE_STORAGE = {"inductor.resize_storage_bytes_.default", "aten.set_.source_Tensor", "aten.resize_.default"}
 _LAYOUTS = {torch.strided: "strided"}
 _MEMORY_FORMATS = {
     torch.contiguous_format: "contiguous_format",
@@ -216,9 +226,9 @@ class Exporter:
             return self.add_python_call(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"{target} is no operator")
-        if _name(target) in _RESIZE_STORAGE:
+        if operator_name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
-        if target._schema.is_mutable and isinstance(node.args[0], torch.fx.Node) and self.is_host_scalar(node.args[0]):
+        if target._schema.is_mutable and self.is_host_scalar(next(iter(node.args), None)):
             raise Unsupported(f"{target} writes to a tensor on the CPU, in a graph for {self.device}")
         loc = self.loc = self.location(node)
         try:
@@ -240,7 +250,7 @@ class Exporter:
         except Unsupported as error:
             raise Unsupported(f"{target} at {loc or 'an unknown line'}: {error}") from None
         self.count += len(names)
-        self.nodes.append((_name(target), args, names, types, loc))
+        self.nodes.append((operator_name(target), args, names, types, loc))
 
     def add_effect(self, node: torch.fx.Node) -> None:
         """with_effects(token, operator, its arguments) -> (token, its results): a call that keeps its place.
@@ -253,7 +263,7 @@ class Exporter:
         if self.values.get(token, 0) is not None:  # type: ignore[arg-type]
             raise Unsupported("a token of effects that is no leading input")
         args = self.arguments(target, given, node.kwargs)
-        self.nodes.append((_name(target), args, (), (), self.location(node)))
+        self.nodes.append((operator_name(target), args, (), (), self.location(node)))
         self.values[node] = (None, None)
 
     def add_python_call(self, node: torch.fx.Node) -> None:
@@ -294,13 +304,17 @@ class Exporter:
         self.calls.append(call)
         args = (number, [self.encode(t) for t in tensors], numbers)
         names = tuple(f"{node.name}.{i}" for i in range(len(results)))
-        self.nodes.append((_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node)))
+        self.nodes.append(
+            (operator_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node))
+        )
         self.count += len(results)
 
     def reads_tensor_data(self, node: torch.fx.Node) -> bool:
         """True if a number-valued node depends on elements of a tensor, not on its shape alone."""
         target = node.target
-        return isinstance(target, torch._ops.OpOverload) and _name(target).startswith("aten._local_scalar_dense")
+        return isinstance(target, torch._ops.OpOverload) and operator_name(target).startswith(
+            "aten._local_scalar_dense"
+        )
 
     def results(self, node: torch.fx.Node, value: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         used: dict[int, str] = {}
@@ -318,7 +332,7 @@ class Exporter:
     def arguments(
         self, target: torch._ops.OpOverload, given: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[Any, ...]:
-        schema = _schema(target)
+        schema = arguments_of(target)
         encoded = []
         for i, (name, default, kind) in enumerate(schema):
             if i < len(given):
@@ -389,7 +403,7 @@ class Exporter:
         raise Unsupported(f"an argument is a {type(value).__name__}")
 
     def encode_output(self, value: Any) -> Any:
-        if isinstance(value, torch.fx.Node) and _reshapes_a_strided_input(value):
+        if isinstance(value, torch.fx.Node) and reshapes_a_strided_input(value):
             raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
@@ -460,27 +474,6 @@ def _gives_more_than_tensors(node: torch.fx.Node, value: Any) -> bool:
     return any(i in used and not isinstance(v, torch.Tensor) and v is not None for i, v in enumerate(value))
 
 
-def _reshapes_a_strided_input(node: torch.fx.Node) -> bool:
-    """True for an output that the trace makes a view of an input where the plan may have to copy.
-
-    AOTAutograd takes such an output's place in memory for that of the view.
-    """
-    reshaped = False
-    while node.op == "call_function" and getattr(node.target, "is_view", False):
-        reshaped |= node.target is torch.ops.aten.view.default
-        node = node.args[0]  # type: ignore[assignment]
-    if not reshaped or node.op != "placeholder":
-        return False
-    value, dense = node.meta["val"], 1
-    if all(isinstance(n, int) for n in (*value.shape, *value.stride())):
-        return False
-    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
-        if symbol_text(stride) != symbol_text(dense):
-            return True
-        dense = dense * size
-    return False
-
-
 def _user_line(trace: str) -> str:
     best = ""
     for raw in trace.splitlines():
@@ -497,44 +490,3 @@ def _dtype(dtype: torch.dtype) -> str:
     if name is None:
         raise Unsupported(f"dtype {dtype}")
     return name
-
-
-_names: dict[torch._ops.OpOverload, str] = {}
-
-
-def _name(target: torch._ops.OpOverload) -> str:
-    name = _names.get(target)
-    if name is None:
-        name = _names[target] = str(target)
-    return name
-
-
-_RESIZE_STORAGE = {"inductor.resize_storage_bytes_.default", "aten.set_.source_Tensor", "aten.resize_.default"}
-
-# Schemas write defaults of these types as numbers; these are the only ones in use.
-_ENUM_DEFAULTS = {"Optional[ScalarType]": ("dtype", "i64"), "MemoryFormat": ("memory_format", "contiguous_format")}
-
-# What the exporter asks of an overload's schema never changes: (argument name, encoded default, kind).
-_schemas: dict[torch._ops.OpOverload, tuple[tuple[str, Any, str], ...]] = {}
-
-
-def _schema(target: torch._ops.OpOverload) -> tuple[tuple[str, Any, str], ...]:
-    known = _schemas.get(target)
-    if known is None:
-        arguments = []
-        for argument in target._schema.arguments:
-            text = str(argument.type).removeprefix("Optional[").rstrip("]?")
-            if "List[" in text or "[" in text:
-                kind = "list"
-            else:
-                kind = "float" if text == "float" else ""
-            default = argument.default_value
-            if isinstance(default, (list, tuple)):
-                default = list(default)
-            elif isinstance(default, int) and str(argument.real_type) in _ENUM_DEFAULTS:
-                default = _ENUM_DEFAULTS[str(argument.real_type)]
-            elif kind == "float" and isinstance(default, int):
-                default = float(default)
-            arguments.append((argument.name, default, kind))
-        known = _schemas[target] = tuple(arguments)
-    return known

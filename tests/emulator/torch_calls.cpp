@@ -226,8 +226,10 @@ class HostCall {
     for (const auto& [tensor, made] : operands_)
       if (made.is_same(host)) return tensor;
     if (hosts_own_.contains(host.storage().unsafeGetStorageImpl())) return host;
-    at::Tensor made = at::detail::make_tensor<c10::TensorImpl>(
-        device(host.storage()), c10::DispatchKeySet(c10::DispatchKey::CUDA), host.dtype());
+    c10::DispatchKeySet keys(c10::DispatchKey::CUDA);
+    if (host._is_zerotensor()) keys = keys.add(c10::DispatchKey::ZeroTensor);
+    at::Tensor made =
+        at::detail::make_tensor<c10::TensorImpl>(device(host.storage()), keys, host.dtype());
     made.unsafeGetTensorImpl()->set_sizes_and_strides(host.sizes(), host.strides(),
                                                       host.storage_offset());
     made._set_conj(host.is_conj());
@@ -238,9 +240,11 @@ class HostCall {
   c10::Storage device(const c10::Storage& host) {
     for (const auto& [device, made] : storages_)
       if (made.is_alias_of(host)) return device;
-    c10::Storage made(c10::Storage::use_byte_size_t{}, host.nbytes(), &cuda_allocator(),
-                      /*resizable=*/true);
-    if (host.nbytes() > 0) std::memcpy(made.mutable_data(), host.data(), host.nbytes());
+    // A tensor that stands for zeros has none of its bytes.
+    c10::DataPtr memory = cuda_allocator().allocate(host.data() ? host.nbytes() : 0);
+    if (host.data()) std::memcpy(memory.get(), host.data(), host.nbytes());
+    c10::Storage made(c10::Storage::use_byte_size_t{}, host.nbytes(), std::move(memory),
+                      &cuda_allocator(), /*resizable=*/true);
     storages_.emplace_back(made, host);
     return made;
   }
