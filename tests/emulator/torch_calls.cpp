@@ -226,15 +226,23 @@ class HostCall {
     for (const auto& [tensor, made] : operands_)
       if (made.is_same(host)) return tensor;
     if (hosts_own_.contains(host.storage().unsafeGetStorageImpl())) return host;
-    c10::DispatchKeySet keys(c10::DispatchKey::CUDA);
-    if (host._is_zerotensor()) keys = keys.add(c10::DispatchKey::ZeroTensor);
-    at::Tensor made =
-        at::detail::make_tensor<c10::TensorImpl>(device(host.storage()), keys, host.dtype());
+    at::Tensor made = new_tensor(device(host.storage()), host);
     made.unsafeGetTensorImpl()->set_sizes_and_strides(host.sizes(), host.strides(),
                                                       host.storage_offset());
     made._set_conj(host.is_conj());
     made._set_neg(host.is_neg());
     return made;
+  }
+
+  /// A view of an operand, or a tensor of its own.
+  at::Tensor new_tensor(c10::Storage storage, const at::Tensor& host) const {
+    for (const auto& [tensor, ignored] : operands_)
+      if (tensor.storage().is_alias_of(storage))
+        return at::detail::make_tensor<c10::TensorImpl>(c10::TensorImpl::VIEW, std::move(storage),
+                                                        tensor.key_set(), host.dtype());
+    c10::DispatchKeySet keys(c10::DispatchKey::CUDA);
+    if (host._is_zerotensor()) keys = keys.add(c10::DispatchKey::ZeroTensor);
+    return at::detail::make_tensor<c10::TensorImpl>(std::move(storage), keys, host.dtype());
   }
 
   c10::Storage device(const c10::Storage& host) {
@@ -260,6 +268,8 @@ class HostCall {
     if (host.sizes() != tensor.sizes() || host.strides() != tensor.strides() ||
         host.storage_offset() != tensor.storage_offset())
       impl->set_sizes_and_strides(host.sizes(), host.strides(), host.storage_offset());
+    tensor._set_conj(host.is_conj());
+    tensor._set_neg(host.is_neg());
   }
 
   static void resize(const c10::Storage& device, const c10::Storage& host) {
