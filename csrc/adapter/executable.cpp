@@ -148,16 +148,20 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
   }
 }
 
-/// Dynamo traces a Python float that it reads anew at each call (random.random()) as a tensor of
-/// the default dtype, and passes one of fp64.
+/// Eager takes scalars on the CPU beside tensors of other devices. And Dynamo traces a Python float
+/// that it reads anew at each call (random.random()) as a tensor of the default dtype, and passes
+/// one of fp64.
 void Executable::fit_scalar(const InstanceInput& expected, const PlanInput& input,
                             at::Tensor& t) const {
   if (!t.defined() || t.dim() != 0 || input.written || !expected.sizes.empty()) return;
   const c10::ScalarType dtype = to_torch(expected.dtype);
-  if (t.scalar_type() != c10::kDouble || dtype == c10::kDouble || !c10::isFloatingType(dtype))
-    return;
-  session_->compiler.add_guard_miss();
-  t = t.detach().to(dtype);
+  const bool narrows =
+      t.scalar_type() == c10::kDouble && dtype != c10::kDouble && c10::isFloatingType(dtype);
+  const bool moves = t.is_cpu() && !device_.is_cpu();
+  if (narrows) session_->compiler.add_guard_miss();
+  // Not blocking: the copy has read the scalar when it returns, as it is in no pinned memory.
+  if (narrows || moves)
+    t = t.detach().to(device_, narrows ? dtype : t.scalar_type(), /*non_blocking=*/true);
 }
 
 /// Kernels were compiled for certain strides; a tensor with others is copied.

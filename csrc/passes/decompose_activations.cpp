@@ -70,12 +70,14 @@ void softplus(AtenCall& c) {
   c.done(where(scaled > c.real_or(2, 20), x, beta == 1 ? soft : soft / beta));
 }
 
-/// self -> result, exp(-|self|) for the backward
+/// self -> result, exp(-|self|) for the backward; on GPUs the latter has no elements
 void log_sigmoid(AtenCall& c) {
   const Expr x = c.wide(0);
   const Expr z = exp(-abs(x));
   if (c.wanted(0)) c.done(minimum(x, 0) - log1p(z), 0);
-  if (c.wanted(1)) c.done(z, 1);
+  if (!c.wanted(1)) return;
+  const bool empty = c.out(1).sizes == std::vector<Sym>{Sym(0)};
+  c.done(empty ? Expr{&c.b, c.b.constant(0.0, c.out(1).dtype)} : z, 1);
 }
 
 void hardswish(AtenCall& c) {

@@ -20,16 +20,21 @@ from ourjit import _C
 _TOOLS_ADVICE = "install it with `pip install nvidia-cuda-cuobjdump nvidia-cuda-nvdisasm`"
 
 
-def with_target(options: Mapping[str, Any] | None, inputs: Iterable[Any]) -> Mapping[str, Any] | None:
-    """The options with a target: theirs, that of the environment, or what the example inputs are on."""
+def with_target(options: Mapping[str, Any] | None, values: Iterable[Any]) -> Mapping[str, Any] | None:
+    """The options with a target: theirs, that of the environment, or the first GPU that a value is on."""
     if options is not None and (not isinstance(options, Mapping) or "target" in options):
         return options
     if "OURJIT_TARGET" in os.environ:
         return {**(options or {}), "target": os.environ["OURJIT_TARGET"]}
-    for value in inputs:
+    for value in values:
         if isinstance(value, torch.Tensor) and value.device.type == "cuda":
             return {**(options or {}), "target": str(value.device)}
     return options
+
+
+def device_of(target: str) -> str:
+    """Torch's name of the device that tensors of a program for `target` are on."""
+    return "cuda:0" if target == "cuda" else target if target.startswith("cuda") else "cpu"
 
 
 def only_emits(target: str) -> bool:

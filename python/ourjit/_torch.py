@@ -127,6 +127,28 @@ def without_tokens(compiled: Callable[[list[Any]], Any], tokens: int) -> Callabl
     return takes_one_list(run)
 
 
+def moved(tensor: torch.Tensor, device: str) -> torch.Tensor:
+    """The tensor on `device`; the caller may be tracing."""
+    from torch.utils._python_dispatch import _disable_current_modes
+
+    with _disable_current_modes():
+        return tensor.detach().to(device)
+
+
+def with_host_outputs(compiled: Callable[[list[Any]], Any], positions: Sequence[int]) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who expects these outputs on the CPU."""
+    if not positions:
+        return compiled
+
+    def run(inputs: list[Any]) -> Any:
+        outputs = list(compiled(inputs))
+        for i in positions:
+            outputs[i] = outputs[i].cpu()
+        return outputs
+
+    return takes_one_list(torch.compiler.disable(run, reason="copies outputs to the CPU"))
+
+
 def is_nested_int(value: Any) -> bool:
     """True for the size of a ragged dim: it stands for the lengths of many tensors and is no number."""
     node = getattr(value, "node", None)

@@ -72,7 +72,8 @@ class Session:
         start = time.perf_counter()
         try:
             saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
-            graph, constants = export_graph(module, name, saved, example_inputs)
+            device = _gpu.device_of(self.options["target"])
+            graph, constants = export_graph(module, name, saved, example_inputs, device)
             executable = self.compiler.compile(graph, constants=constants)
             higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
@@ -90,8 +91,9 @@ class Session:
         if name.startswith("forward"):
             _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
         if self.options["cuda_graphs"]:
-            executable = replayed(executable, self.options["target"], self.graphs)
-        run = _torch.without_tokens(executable, leading_tokens(module))
+            executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
+        run = _torch.with_host_outputs(executable, graph["host_outputs"])
+        run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
@@ -152,4 +154,5 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
-    return session(_gpu.with_target(options, example_inputs)).capture(module, example_inputs)
+    made = (node.meta.get("example_value") for node in module.graph.nodes)
+    return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)

@@ -18,7 +18,7 @@ import ctypes
 import logging
 import threading
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any
@@ -138,6 +138,8 @@ class CudaDevice:
 class EmulatedDevice:
     """Repeats calls as a graph does: it reads and writes the addresses of the first time, whatever lies there."""
 
+    name = "cpu"
+
     def current(self) -> AbstractContextManager[Any]:
         return contextlib.nullcontext()
 
@@ -212,8 +214,14 @@ class Counts:
 class Replayed:
     """Stands in for an executable, and captures and replays its calls."""
 
-    def __init__(self, executable: _C.Executable, device: CudaDevice | EmulatedDevice, counts: Counts) -> None:
-        self.executable, self.device, self.counts = executable, device, counts
+    def __init__(
+        self,
+        executable: _C.Executable,
+        device: CudaDevice | EmulatedDevice,
+        counts: Counts,
+        host_inputs: Sequence[int] = (),
+    ) -> None:
+        self.executable, self.device, self.counts, self.host_inputs = executable, device, counts, host_inputs
         self.written = {i for i, written in enumerate(executable.written_inputs) if written}
         self.layouts: dict[tuple[int, bytes], Layout] = {}
         self.lock = threading.Lock()
@@ -224,6 +232,9 @@ class Replayed:
             return self.run(inputs)
 
     def run(self, inputs: list[Any]) -> list[Any]:
+        # Memory of the host may change before a replay comes to read it.
+        for i in self.host_inputs:
+            inputs[i] = inputs[i].detach().to(self.device.name, non_blocking=True)
         if self.device.is_capturing():
             return self.plainly(inputs, "the stream is being captured already")
         if not self.lock.acquire(blocking=False):
@@ -324,11 +335,14 @@ class Replayed:
         return outputs
 
 
-def replayed(executable: _C.Executable, target: str, counts: Counts) -> Any:
-    """`executable` with its calls captured and replayed; itself where `target` is no device that can."""
+def replayed(executable: _C.Executable, target: str, counts: Counts, host_inputs: Sequence[int]) -> Any:
+    """`executable` with its calls captured and replayed; itself where `target` is no device that can.
+
+    `host_inputs` are positions of inputs that come on the CPU.
+    """
     if target == "cpu":
         counts.skips["the graph is on the CPU"] += 1
         return executable
     device = EmulatedDevice() if target == "emulate" else CudaDevice(target)
-    replay = Replayed(executable, device, counts).__call__
+    replay = Replayed(executable, device, counts, host_inputs).__call__
     return _torch.takes_one_list(torch.compiler.disable(replay, reason="replays a CUDA graph"))

@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -12,8 +12,12 @@ The graph is a dict {name, inputs, nodes, outputs, calls}:
 * `outputs`: ("v", number of a value), ("v", number, "free") if its strides may be chosen, ("sym", text), an int, or
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
+* `host_inputs`, `host_outputs`: positions of those that are on the CPU in a graph for another device.
 
 Constants that the graph holds become additional inputs behind the others.
+
+Scalars on the CPU may take part in a graph for another device, as in eager: all tensors of the graph are on its device,
+inputs are brought there at the call, and what is computed from them is computed there.
 """
 
 from __future__ import annotations
@@ -29,8 +33,17 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, symbolic_expression
-from ourjit.symbolic_numbers import float_value, from_the_front, is_symbolic_float, size_text, symbol_text, with_tensors
+from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
+from ourjit.operator_schemas import arguments_of, operator_name
+from ourjit.symbolic_numbers import (
+    float_value,
+    from_the_front,
+    is_symbolic_float,
+    reshapes_a_strided_input,
+    size_text,
+    symbol_text,
+    with_tensors,
+)
 
 DTYPES: dict[torch.dtype, str] = {
     getattr(torch, name): short
@@ -56,6 +69,7 @@ DTYPES: dict[torch.dtype, str] = {
     if hasattr(torch, name)
 }
 
+_RESIZE_STORAGE = {"inductor.resize_storage_bytes_.default", "aten.set_.source_Tensor", "aten.resize_.default"}
 _LAYOUTS = {torch.strided: "strided"}
 _MEMORY_FORMATS = {
     torch.contiguous_format: "contiguous_format",
@@ -72,17 +86,20 @@ def export_graph(
     name: str,
     free: slice = slice(0, 0),
     example_inputs: Sequence[Any] = (),
+    device: str = "cpu",
 ) -> tuple[Graph, list[torch.Tensor]]:
-    """The graph of `module` as plain data, and its constants.
+    """The graph of `module`, for a device, as plain data, and its constants.
 
     The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
     graph really returned, while the nodes of the backward graph still tell those of its trace.
     The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
-    exporter = Exporter(module, name, example_inputs)
+    exporter = Exporter(module, name, example_inputs, device)
     graph, constants = exporter.run()
     free_strides(graph, free)
+    kept = range(*free.indices(len(graph["outputs"])))
+    graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
     return graph, constants
 
 
@@ -100,9 +117,12 @@ def leading_tokens(module: torch.fx.GraphModule) -> int:
 
 
 class Exporter:
-    def __init__(self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = ()) -> None:
+    def __init__(
+        self, module: torch.fx.GraphModule, name: str, example_inputs: Sequence[Any] = (), device: str = "cpu"
+    ) -> None:
         self.module = module
         self.example_inputs = example_inputs
+        self.device = device
         self.name = name
         self.values: dict[torch.fx.Node, int | tuple[int | None, ...] | None] = {}
         self.count = 0
@@ -111,6 +131,8 @@ class Exporter:
         self.constants: list[torch.Tensor] = []
         self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
         self.calls: list[higher_order.Call] = []
+        self.host_inputs: list[int] = []
+        self.host_outputs: list[int] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
@@ -141,14 +163,18 @@ class Exporter:
         for node in operators:
             self.add_operator(node)
         for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
+            if self.is_host_scalar(result) and result.op != "placeholder":
+                self.host_outputs.append(len(outputs))
             outputs.append(self.encode_output(result))
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
-        graph["calls"] = self.calls
+        graph |= {"calls": self.calls, "host_inputs": self.host_inputs}
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
         value = node.meta.get("val")
         if isinstance(value, torch.Tensor):
+            if self.is_host_scalar(node):
+                self.host_inputs.append(len(self.inputs))
             if len(self.inputs) < len(self.example_inputs):
                 value = self.example_inputs[len(self.inputs)]
             self.inputs.append((node.name, self.tensor_type(value)))
@@ -173,6 +199,8 @@ class Exporter:
         if not isinstance(constant, torch.Tensor):
             self.others[node] = constant
             return
+        if constant.device.type == "cpu" and constant.dim() == 0 and self.device != "cpu":
+            constant = moved(constant, self.device)
         self.inputs.append((node.name, self.tensor_type(constant)))
         self.constants.append(constant)
         self.values[node] = self.count
@@ -198,8 +226,10 @@ class Exporter:
             return self.add_python_call(node)
         if not isinstance(target, torch._ops.OpOverload):
             raise Unsupported(f"{target} is no operator")
-        if _name(target) in _RESIZE_STORAGE:
+        if operator_name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
+        if target._schema.is_mutable and self.is_host_scalar(next(iter(node.args), None)):
+            raise Unsupported(f"{target} writes to a tensor on the CPU, in a graph for {self.device}")
         loc = self.loc = self.location(node)
         try:
             if any(is_symbolic_float(a) for a in node.args):
@@ -220,7 +250,7 @@ class Exporter:
         except Unsupported as error:
             raise Unsupported(f"{target} at {loc or 'an unknown line'}: {error}") from None
         self.count += len(names)
-        self.nodes.append((_name(target), args, names, types, loc))
+        self.nodes.append((operator_name(target), args, names, types, loc))
 
     def add_effect(self, node: torch.fx.Node) -> None:
         """with_effects(token, operator, its arguments) -> (token, its results): a call that keeps its place.
@@ -233,7 +263,7 @@ class Exporter:
         if self.values.get(token, 0) is not None:  # type: ignore[arg-type]
             raise Unsupported("a token of effects that is no leading input")
         args = self.arguments(target, given, node.kwargs)
-        self.nodes.append((_name(target), args, (), (), self.location(node)))
+        self.nodes.append((operator_name(target), args, (), (), self.location(node)))
         self.values[node] = (None, None)
 
     def add_python_call(self, node: torch.fx.Node) -> None:
@@ -274,13 +304,17 @@ class Exporter:
         self.calls.append(call)
         args = (number, [self.encode(t) for t in tensors], numbers)
         names = tuple(f"{node.name}.{i}" for i in range(len(results)))
-        self.nodes.append((_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node)))
+        self.nodes.append(
+            (operator_name(target), args, names, tuple(map(self.tensor_type, results)), self.location(node))
+        )
         self.count += len(results)
 
     def reads_tensor_data(self, node: torch.fx.Node) -> bool:
         """True if a number-valued node depends on elements of a tensor, not on its shape alone."""
         target = node.target
-        return isinstance(target, torch._ops.OpOverload) and _name(target).startswith("aten._local_scalar_dense")
+        return isinstance(target, torch._ops.OpOverload) and operator_name(target).startswith(
+            "aten._local_scalar_dense"
+        )
 
     def results(self, node: torch.fx.Node, value: Any) -> tuple[tuple[str, ...], tuple[Any, ...]]:
         used: dict[int, str] = {}
@@ -298,7 +332,7 @@ class Exporter:
     def arguments(
         self, target: torch._ops.OpOverload, given: Sequence[Any], keywords: Mapping[str, Any]
     ) -> tuple[Any, ...]:
-        schema = _schema(target)
+        schema = arguments_of(target)
         encoded = []
         for i, (name, default, kind) in enumerate(schema):
             if i < len(given):
@@ -339,7 +373,7 @@ class Exporter:
 
     def emit_number(self, target: str, args: Sequence[Any]) -> tuple[str, int]:
         """An operator on 0-d f64 tensors before the one that is being exported."""
-        self.nodes.append((target, tuple(args), (f"number_{self.count}",), (("f64", (), (), "cpu"),), self.loc))
+        self.nodes.append((target, tuple(args), (f"number_{self.count}",), (("f64", (), (), self.device),), self.loc))
         self.count += 1
         return ("v", self.count - 1)
 
@@ -359,7 +393,7 @@ class Exporter:
         if isinstance(value, torch.dtype):
             return ("dtype", _dtype(value))
         if isinstance(value, torch.device):
-            return ("device", str(value))
+            return ("device", self.device if value.type == "cpu" else str(value))
         if isinstance(value, torch.layout):
             if value not in _LAYOUTS:
                 raise Unsupported(f"layout {value}")
@@ -369,7 +403,7 @@ class Exporter:
         raise Unsupported(f"an argument is a {type(value).__name__}")
 
     def encode_output(self, value: Any) -> Any:
-        if isinstance(value, torch.fx.Node) and _reshapes_a_strided_input(value):
+        if isinstance(value, torch.fx.Node) and reshapes_a_strided_input(value):
             raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
@@ -385,6 +419,8 @@ class Exporter:
         name = self.devices.get(device)
         if name is None:
             name = self.devices[device] = str(device)
+        if name != self.device and name == "cpu" and tensor.dim() == 0:
+            name = self.device
         dtype = DTYPES.get(tensor.dtype) or _dtype(tensor.dtype)
         sizes = tuple(tensor.shape)
         strides = tensor.stride()
@@ -398,6 +434,11 @@ class Exporter:
             else:
                 return (dtype, sizes, strides, name)
         return (dtype, tuple(map(size_text, sizes)), tuple(map(symbol_text, strides)), name)
+
+    def is_host_scalar(self, node: Any) -> bool:
+        """True for a scalar on the CPU in a graph for another device."""
+        value = node.meta.get("val") if isinstance(node, torch.fx.Node) and self.device != "cpu" else None
+        return isinstance(value, torch.Tensor) and value.device.type == "cpu" and value.dim() == 0
 
     def location(self, node: torch.fx.Node) -> str:
         """The user's innermost line, as "model.py:41"; empty if unknown."""
@@ -433,27 +474,6 @@ def _gives_more_than_tensors(node: torch.fx.Node, value: Any) -> bool:
     return any(i in used and not isinstance(v, torch.Tensor) and v is not None for i, v in enumerate(value))
 
 
-def _reshapes_a_strided_input(node: torch.fx.Node) -> bool:
-    """True for an output that the trace makes a view of an input where the plan may have to copy.
-
-    AOTAutograd takes such an output's place in memory for that of the view.
-    """
-    reshaped = False
-    while node.op == "call_function" and getattr(node.target, "is_view", False):
-        reshaped |= node.target is torch.ops.aten.view.default
-        node = node.args[0]  # type: ignore[assignment]
-    if not reshaped or node.op != "placeholder":
-        return False
-    value, dense = node.meta["val"], 1
-    if all(isinstance(n, int) for n in (*value.shape, *value.stride())):
-        return False
-    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
-        if symbol_text(stride) != symbol_text(dense):
-            return True
-        dense = dense * size
-    return False
-
-
 def _user_line(trace: str) -> str:
     best = ""
     for raw in trace.splitlines():
@@ -470,44 +490,3 @@ def _dtype(dtype: torch.dtype) -> str:
     if name is None:
         raise Unsupported(f"dtype {dtype}")
     return name
-
-
-_names: dict[torch._ops.OpOverload, str] = {}
-
-
-def _name(target: torch._ops.OpOverload) -> str:
-    name = _names.get(target)
-    if name is None:
-        name = _names[target] = str(target)
-    return name
-
-
-_RESIZE_STORAGE = {"inductor.resize_storage_bytes_.default", "aten.set_.source_Tensor", "aten.resize_.default"}
-
-# Schemas write defaults of these types as numbers; these are the only ones in use.
-_ENUM_DEFAULTS = {"Optional[ScalarType]": ("dtype", "i64"), "MemoryFormat": ("memory_format", "contiguous_format")}
-
-# What the exporter asks of an overload's schema never changes: (argument name, encoded default, kind).
-_schemas: dict[torch._ops.OpOverload, tuple[tuple[str, Any, str], ...]] = {}
-
-
-def _schema(target: torch._ops.OpOverload) -> tuple[tuple[str, Any, str], ...]:
-    known = _schemas.get(target)
-    if known is None:
-        arguments = []
-        for argument in target._schema.arguments:
-            text = str(argument.type).removeprefix("Optional[").rstrip("]?")
-            if "List[" in text or "[" in text:
-                kind = "list"
-            else:
-                kind = "float" if text == "float" else ""
-            default = argument.default_value
-            if isinstance(default, (list, tuple)):
-                default = list(default)
-            elif isinstance(default, int) and str(argument.real_type) in _ENUM_DEFAULTS:
-                default = _ENUM_DEFAULTS[str(argument.real_type)]
-            elif kind == "float" and isinstance(default, int):
-                default = float(default)
-            arguments.append((argument.name, default, kind))
-        known = _schemas[target] = tuple(arguments)
-    return known

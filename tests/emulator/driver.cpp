@@ -7,8 +7,11 @@
 #include <mutex>
 #include <set>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "backend/cuda_api.h"
+#include "driver.h"
 #include "unit.h"
 
 using namespace ourjit::cuda;      // NOLINT: the API's own names
@@ -23,12 +26,28 @@ struct Fault {
   int code = 0;
 };
 
+struct Context {
+  int device;
+};
+Context contexts[kDevices] = {{0}, {1}};
+thread_local Context* current_context = nullptr;
+
+/// Memory of a device, by its address.
+struct Block {
+  int device = 0;
+  size_t bytes = 0;
+  bool in_graph = false;  // then it stays, even if it is
+  bool released = false;
+};
+thread_local Graph* captured = nullptr;
+
 struct State {
   std::recursive_mutex mutex;
   std::string log, message, counters_text;
   std::map<std::string, Fault> faults;
   std::map<std::string, Counters> counters;
   std::set<Unit::Kernel*> kernels;
+  std::map<uintptr_t, Block> blocks;
 };
 
 State& state() {
@@ -68,7 +87,64 @@ struct Program {
   std::string text, log, binary;
 };
 
+CUcontext handle(Context* context) { return reinterpret_cast<CUcontext>(context); }
+
+bool owned_by_current(const void* p, uint64_t bytes) {
+  const int device = current_device();
+  return device_of(p) == device && device_of(static_cast<const char*>(p) + bytes - 1) == device;
+}
+
 }  // namespace
+
+namespace ourjit::emulator {
+
+void record(const std::string& function, const std::string& details) { called(function, details); }
+
+int current_device() { return current_context ? current_context->device : -1; }
+void set_current_device(int device) { current_context = &contexts[device]; }
+
+void* allocate(int device, size_t bytes) {
+  constexpr size_t kAlignment = 512;
+  void* p = std::aligned_alloc(kAlignment, (bytes + kAlignment - 1) / kAlignment * kAlignment);
+  std::memset(p, 0xcb, bytes);  // so that reads of what nobody wrote show
+  const std::lock_guard lock(state().mutex);
+  state().blocks[reinterpret_cast<uintptr_t>(p)] = {device, bytes, captured != nullptr};
+  if (captured) captured->memory.push_back(p);
+  return p;
+}
+
+void release(void* memory) {
+  const std::lock_guard lock(state().mutex);
+  const auto it = state().blocks.find(reinterpret_cast<uintptr_t>(memory));
+  it->second.released = true;
+  if (it->second.in_graph) return;
+  std::memset(memory, 0xcb, it->second.bytes);
+  state().blocks.erase(it);
+  std::free(memory);
+}
+
+Graph* captured_graph() { return captured; }
+void capture(Graph* graph) { captured = graph; }
+
+Graph::~Graph() {
+  const std::lock_guard lock(state().mutex);
+  for (void* p : memory) {
+    Block& block = state().blocks[reinterpret_cast<uintptr_t>(p)];
+    block.in_graph = false;
+    if (block.released) release(p);
+  }
+}
+
+int device_of(const void* p) {
+  const std::lock_guard lock(state().mutex);
+  const auto address = reinterpret_cast<uintptr_t>(p);
+  auto it = state().blocks.upper_bound(address);
+  if (it == state().blocks.begin()) return -1;
+  --it;
+  return address < it->first + it->second.bytes ? it->second.device : -1;
+}
+
+}  // namespace ourjit::emulator
 
 // --- control, for tests ---
 
@@ -106,6 +182,16 @@ EXPORT const char* ourjit_emulator_counters() {
   return s.counters_text.c_str();
 }
 
+/// Graphs of the calling thread, as cudaStreamBeginCapture and its kin have them.
+EXPORT void* ourjit_emulator_new_graph() { return new Graph; }
+EXPORT void ourjit_emulator_delete_graph(void* graph) { delete static_cast<Graph*>(graph); }
+EXPORT void ourjit_emulator_capture(void* graph) { capture(static_cast<Graph*>(graph)); }
+EXPORT int ourjit_emulator_captures() { return captured != nullptr; }
+EXPORT void ourjit_emulator_replay(void* graph) {
+  called("replay");
+  for (const auto& step : static_cast<Graph*>(graph)->steps) step();
+}
+
 // --- driver ---
 
 EXPORT CUresult cuInit(unsigned int) {
@@ -119,13 +205,13 @@ EXPORT CUresult cuDriverGetVersion(int* version) {
 }
 EXPORT CUresult cuDeviceGetCount(int* count) {
   FAIL_IF_ASKED(CUresult);
-  *count = 1;
+  *count = kDevices;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceGet(CUdevice* device, int ordinal) {
   FAIL_IF_ASKED(CUresult);
-  if (ordinal != 0) return CUDA_ERROR_INVALID_DEVICE;
-  *device = 0;
+  if (ordinal < 0 || ordinal >= kDevices) return CUDA_ERROR_INVALID_DEVICE;
+  *device = ordinal;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDeviceGetAttribute(int* value, CUdevice_attribute attribute, CUdevice) {
@@ -152,30 +238,30 @@ EXPORT CUresult cuDeviceGetName(char* name, int length, CUdevice) {
   if (length > 0) name[length - 1] = 0;
   return CUDA_SUCCESS;
 }
-EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice) {
+EXPORT CUresult cuDevicePrimaryCtxRetain(CUcontext* context, CUdevice device) {
   FAIL_IF_ASKED(CUresult);
-  *context = reinterpret_cast<CUcontext>(&state());
+  *context = handle(&contexts[device]);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuDevicePrimaryCtxRelease_v2(CUdevice) {
   FAIL_IF_ASKED(CUresult);
   return CUDA_SUCCESS;
 }
-thread_local CUcontext current_context = nullptr;
 EXPORT CUresult cuCtxGetCurrent(CUcontext* context) {
   FAIL_IF_ASKED(CUresult);
-  *context = current_context;
+  *context = handle(current_context);
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuCtxSetCurrent(CUcontext context) {
   FAIL_IF_ASKED(CUresult);
-  current_context = context;
+  current_context = reinterpret_cast<Context*>(context);
   return CUDA_SUCCESS;
 }
 
 EXPORT CUresult cuLibraryLoadData(CUlibrary* library, const void* code, CUjit_option*, void**,
                                   unsigned int, CUlibraryOption*, void**, unsigned int) {
   FAIL_IF_ASKED(CUresult);
+  if (captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   std::shared_ptr<Unit> unit = Unit::load(code);
   if (!unit) return CUDA_ERROR_INVALID_IMAGE;
   *library = reinterpret_cast<CUlibrary>(new Library{std::move(unit)});
@@ -230,7 +316,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
   for (size_t i = 0; i < k->parameters; ++i) {
     uint64_t v = 0;
     // A struct goes to the kernel by its address, which holds as long as the call.
-    if (i == 0 && k->table)
+    if (i == 0 && k->table_bytes > 0)
       v = reinterpret_cast<uintptr_t>(parameters[i]);
     else
       std::memcpy(&v, parameters[i], sizeof v);
@@ -249,15 +335,35 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
   if (grid_x == 0 || grid_y == 0 || grid_z == 0 || block_x * block_y * block_z == 0 ||
       block_x * block_y * block_z > 1024 || grid_x > 0x7fffffffu || !current_context)
     return current_context ? CUDA_ERROR_INVALID_VALUE : CUDA_ERROR_INVALID_CONTEXT;
-  const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
-                                   {block_x, block_y, block_z}, s.counters[k->name]);
-  if (wrong.empty()) return CUDA_SUCCESS;
-  s.message = k->name + ": " + wrong;
-  return CUDA_ERROR_ILLEGAL_ADDRESS;
+  const auto number = reinterpret_cast<uintptr_t>(stream);
+  if (number != 0 && static_cast<int>(number / kStreams) != current_device())
+    return CUDA_ERROR_INVALID_VALUE;
+  std::vector<char> table;
+  if (k->table_bytes > 0) {
+    const char* given = static_cast<const char*>(parameters[0]);
+    table.assign(given, given + k->table_bytes);
+  }
+  auto run = [=, &s, context = current_context, table = std::move(table)]() mutable {
+    const std::lock_guard lock(s.mutex);
+    Context* const before = std::exchange(current_context, context);
+    if (!table.empty()) values[0] = reinterpret_cast<uintptr_t>(table.data());
+    const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
+                                     {block_x, block_y, block_z}, s.counters[k->name],
+                                     s.blocks.empty() ? nullptr : &owned_by_current);
+    current_context = before;
+    if (!wrong.empty()) s.message = k->name + ": " + wrong;
+    return wrong.empty();
+  };
+  if (captured) {
+    captured->steps.emplace_back([run = std::move(run)]() mutable { run(); });
+    return CUDA_SUCCESS;
+  }
+  return run() ? CUDA_SUCCESS : CUDA_ERROR_ILLEGAL_ADDRESS;
 }
 
 EXPORT CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned int) {
   FAIL_IF_ASKED(CUresult);
+  if (captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   *memory = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
   return *memory ? CUDA_SUCCESS : CUDA_ERROR_OUT_OF_MEMORY;
 }
@@ -268,6 +374,7 @@ EXPORT CUresult cuMemFreeHost(void* memory) {
 }
 EXPORT CUresult cuStreamSynchronize(CUstream) {
   FAIL_IF_ASKED(CUresult);
+  if (captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuGetErrorName(CUresult error, const char** name) {

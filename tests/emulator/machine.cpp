@@ -116,9 +116,10 @@ class Machine {
   Machine();
 
   std::string run(oj_emulate_context** slot, KernelCode code,
-                  const std::vector<uint64_t>& parameters, Dim grid, Dim block,
-                  Counters& counters) {
+                  const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
+                  Owns owns) {
     code_ = code;
+    owns_ = owns;
     parameters_ = parameters;
     dim_ = block;
     counters_ = &counters;
@@ -146,6 +147,8 @@ class Machine {
   void buffer(const char* name, const void* p, uint64_t bytes) {
     for (const Range& r : buffers_)
       if (r.name == name) return;
+    if (owns_ && bytes > 0 && !owns_(p, bytes))
+      fault("has buffer " + std::string(name) + ", which is no memory of the device");
     buffers_.push_back({name, static_cast<const char*>(p), bytes});
   }
   void shared(const char* name, const void* p, uint64_t bytes) {
@@ -194,6 +197,7 @@ class Machine {
   int64_t epoch_ = 0;
   size_t at_ = 0;  // the thread at hand
   KernelCode code_ = nullptr;
+  Owns owns_ = nullptr;
   std::vector<uint64_t> parameters_;
   Dim dim_;
   Counters* counters_ = nullptr;
@@ -389,12 +393,12 @@ void Machine::fault(const std::string& what) const {
 }  // namespace
 
 std::string launch(oj_emulate_context** context, KernelCode code,
-                   const std::vector<uint64_t>& parameters, Dim grid, Dim block,
-                   Counters& counters) {
+                   const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
+                   Owns owns) {
   if (parameters.size() > kMostParameters) return "too many parameters";
   // Never destroyed: its coroutines may be inside of units that are gone by then.
   static Machine& machine = *new Machine;
-  return machine.run(context, code, parameters, grid, block, counters);
+  return machine.run(context, code, parameters, grid, block, counters, owns);
 }
 
 }  // namespace ourjit::emulator

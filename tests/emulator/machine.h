@@ -27,11 +27,15 @@ struct Counters {
 /// A kernel of integers and pointers only: `parameters` holds their 8 bytes each.
 using KernelCode = void (*)();
 
+/// Tells whether so many bytes from an address on are memory that a kernel may use.
+using Owns = bool (*)(const void* p, uint64_t bytes);
+
 /// Runs a kernel; `context` is where the unit finds its thread and the callbacks. Returns what went
-/// wrong, naming block and thread; empty if nothing. One launch at a time.
+/// wrong, naming block and thread; empty if nothing. One launch at a time. `owns` is asked for each
+/// buffer of the kernel, unless it is null.
 std::string launch(oj_emulate_context** context, KernelCode code,
-                   const std::vector<uint64_t>& parameters, Dim grid, Dim block,
-                   Counters& counters);
+                   const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
+                   Owns owns = nullptr);
 
 /// The most parameters a kernel may have.
 inline constexpr size_t kMostParameters = 128;

@@ -30,7 +30,7 @@ std::string compiler() {
 }
 
 /// Declares the number of parameters of each kernel to the loader as "oj_parameters_<name>", and
-/// with "oj_table_<name>" whether the first one is a table (kernels/cuda/index.cuh).
+/// with "oj_table_<name>" how large the first one is if it is a table (kernels/cuda/index.cuh).
 std::string parameter_counts(const std::string& text) {
   std::string out;
   static const std::regex head(R"(__global__[^(]*\([^)]*\)\s*(\w+)\(([^)]*)\))");
@@ -39,14 +39,17 @@ std::string parameter_counts(const std::string& text) {
     const std::string list = (*it)[2];
     const bool none = list.find_first_not_of(" \n") == std::string::npos;
     const auto commas = static_cast<size_t>(std::count(list.begin(), list.end(), ','));
-    const bool table = list.find("__grid_constant__") != std::string::npos;
+    static const std::regex table_type(R"(__grid_constant__ (oj_table<.*>))");
+    std::smatch type;
+    const bool table = std::regex_search(list, type, table_type);
     const std::string head =
         "extern \"C\" __attribute__((visibility(\"default\"))) const unsigned ";
     out += head + "oj_parameters_" + (*it)[1].str() + " = " +
            std::to_string(table  ? 2
                           : none ? 0
                                  : commas + 1) +
-           ";\n" + head + "oj_table_" + (*it)[1].str() + " = " + std::to_string(table) + ";\n";
+           ";\n" + head + "oj_table_" + (*it)[1].str() + " = " +
+           (table ? "sizeof(" + type[1].str() + ")" : "0") + ";\n";
   }
   return out;
 }
@@ -126,7 +129,7 @@ Unit::Kernel Unit::kernel(const std::string& name) const {
   const void* table = dlsym(handle_, ("oj_table_" + name).c_str());
   if (!code || !count || !table) return {};
   return {name, reinterpret_cast<KernelCode>(code), *static_cast<const unsigned*>(count),
-          *static_cast<const unsigned*>(table) != 0, nullptr};
+          *static_cast<const unsigned*>(table), nullptr};
 }
 
 }  // namespace ourjit::emulator

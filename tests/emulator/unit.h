@@ -27,7 +27,7 @@ class Unit {
     std::string name;
     KernelCode code = nullptr;
     size_t parameters = 0;
-    bool table = false;  // the first parameter is a struct
+    size_t table_bytes = 0;  // of the first parameter, if it is a struct
     std::shared_ptr<Unit> unit;
   };
   /// Empty name if there is none called so.

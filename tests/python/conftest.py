@@ -6,6 +6,9 @@ import os
 import zlib
 from collections.abc import Iterator
 
+if os.environ.get("OURJIT_TEST_CUDA") == "emulated":
+    import emulated_cuda  # noqa: F401  before torch
+
 import ourjit
 import pytest
 import torch
@@ -13,6 +16,7 @@ from ourjit import _C, _gpu
 
 # One in so many tests of operators runs on the emulated device; OURJIT_TEST_EMULATED=all runs them all.
 EMULATED_SHARE = 1 if os.environ.get("OURJIT_TEST_EMULATED") == "all" else 12
+EMULATED_CUDA = os.environ.get("OURJIT_TEST_CUDA") == "emulated"  # emulated devices stand for cuda
 
 
 @pytest.fixture(autouse=True)
@@ -40,10 +44,14 @@ def _runs(item: pytest.Item) -> bool:
     if on == "cpu":
         return _C.HAS_CPU_TARGET
     if on == "cuda":
-        return torch.cuda.is_available()
+        return torch.cuda.is_available() and (not EMULATED_CUDA or _is_drawn(item, 2 * EMULATED_SHARE))
     if on == "emulated":
-        return zlib.crc32(item.nodeid.encode()) % EMULATED_SHARE == 0 and bool(_gpu.find_emulator())
+        return _is_drawn(item, EMULATED_SHARE) and bool(_gpu.find_emulator())
     return True
+
+
+def _is_drawn(item: pytest.Item, share: int) -> bool:
+    return EMULATED_SHARE == 1 or zlib.crc32(item.nodeid.encode()) % share == 0
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

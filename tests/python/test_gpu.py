@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import ctypes
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -270,6 +271,20 @@ def test_forms_on_the_emulated_device(fn: object) -> None:
         expected.sin().sum().backward()
         got.sin().sum().backward()
         torch.testing.assert_close(a.grad, x.grad, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.skipif(
+    torch.cuda.is_available() or not Path(_C.__file__).with_name("libourjit_emulated_cuda.so").exists(),
+    reason="there are GPUs, or the emulated ones are not built",
+)
+@pytest.mark.parametrize("files", ["test_cuda_tensors", "test_ops test_optimizers test_cuda_graphs"])
+def test_tensors_on_emulated_cuda_devices(files: str) -> None:
+    """Torch looks for CUDA when it is imported, so they have a process of their own."""
+    paths = [str(Path(__file__).with_name(f"{name}.py")) for name in files.split()]
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:xdist", "-k", "cuda", *paths]
+    env = {**os.environ, "OURJIT_TEST_CUDA": "emulated"}
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=1200, check=False)
+    assert done.returncode == 0, done.stdout[-5000:]
 
 
 @needs_emulator

@@ -11,7 +11,7 @@ namespace {
 /// Launches kernel `k` of `body` (its parameters are float* b0 of 64 elements and int* oj_status)
 /// with `blocks` blocks of `x` by `y` threads. The text of a fault, or none.
 std::string run(const std::string& body, unsigned blocks, unsigned x, unsigned y = 1,
-                Counters* counters = nullptr) {
+                Counters* counters = nullptr, Owns owns = nullptr) {
   const std::string text = std::string(cuda_prelude()) +
                            "extern \"C\" __global__ void __launch_bounds__(256)\n"
                            "k(float* b0, int* oj_status) {\n OJ_BUFFER(b0, 64);\n" +
@@ -28,7 +28,7 @@ std::string run(const std::string& body, unsigned blocks, unsigned x, unsigned y
   Counters own;
   return launch(unit->context(), kernel.code,
                 {reinterpret_cast<uintptr_t>(memory), reinterpret_cast<uintptr_t>(&status)},
-                {blocks}, {x, y}, counters ? *counters : own);
+                {blocks}, {x, y}, counters ? *counters : own, owns);
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -57,6 +57,15 @@ TEST(Emulator, FindsAccessesOutsideOfBuffers) {
   const std::string wrong = run("oj_store(b0, threadIdx.x + blockIdx.x * 32, 1.0f);\n", 3, 32);
   EXPECT_TRUE(contains(wrong, "block 2, thread (0, 0) writes outside of all buffers")) << wrong;
   EXPECT_TRUE(contains(run("oj_load((const float*)b0, -1);\n", 1, 1), "reads outside"));
+}
+
+TEST(Emulator, FindsBuffersThatAreNoMemoryOfTheDevice) {
+  const std::string body = "oj_store(b0, threadIdx.x, 1.0f);\n";
+  const auto owns = [](const void*, uint64_t bytes) { return bytes == 64 * sizeof(float); };
+  EXPECT_EQ(run(body, 1, 8, 1, nullptr, owns), "");
+  const auto owns_none = [](const void*, uint64_t) { return false; };
+  EXPECT_TRUE(contains(run(body, 1, 8, 1, nullptr, owns_none),
+                       "has buffer b0, which is no memory of the device"));
 }
 
 TEST(Emulator, FindsAccessesOutsideOfSharedMemory) {
