@@ -23,7 +23,10 @@ import torch
 import training_kernels
 
 ROOT = Path(__file__).resolve().parents[2]
-TESTS = ("test_gpu.py", "test_ops.py", "test_op_table.py")
+TESTS = (
+    "test_gpu.py", "test_forms.py", "test_ops.py", "test_op_table.py", "test_mutation.py", "test_aliasing.py",
+    "test_dynamic_shapes.py", "test_optimizers.py",
+)  # fmt: skip
 SECONDS = 3600  # that a process may take
 
 # What a quick run on an emulated device does: one of each kind.

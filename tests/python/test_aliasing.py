@@ -12,6 +12,8 @@ from check import STRICT, compiled, strides
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
+pytestmark = pytest.mark.usefixtures("device")
+
 Program = Callable[..., Any]
 Make = Callable[[], list[Any]]
 

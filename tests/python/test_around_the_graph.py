@@ -17,6 +17,8 @@ from torch.testing._internal.two_tensor import TwoTensor
 from torch.utils._pytree import tree_leaves, tree_map
 from torch.utils.checkpoint import checkpoint
 
+pytestmark = pytest.mark.usefixtures("device")
+
 Program = Callable[..., Any]
 
 
@@ -90,13 +92,14 @@ def test_several_graphs(fn: Program, sign: float) -> None:
     check(fn, torch.full((3,), sign, requires_grad=True))
 
 
-MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
-    "none": nullcontext,
-    "no_grad": torch.no_grad,
-    "inference_mode": torch.inference_mode,
-    "bf16": lambda: torch.autocast("cpu", torch.bfloat16),
-    "f16": lambda: torch.autocast("cpu", torch.float16),
-    "anomaly": lambda: torch.autograd.set_detect_anomaly(True),
+# By the type of the device.
+MODES: dict[str, Callable[[str], AbstractContextManager[Any]]] = {
+    "none": lambda _: nullcontext(),
+    "no_grad": lambda _: torch.no_grad(),
+    "inference_mode": lambda _: torch.inference_mode(),
+    "bf16": lambda kind: torch.autocast(kind, torch.bfloat16),
+    "f16": lambda kind: torch.autocast(kind, torch.float16),
+    "anomaly": lambda _: torch.autograd.set_detect_anomaly(True),
 }
 
 
@@ -104,13 +107,13 @@ MODES: dict[str, Callable[[], AbstractContextManager[Any]]] = {
 @pytest.mark.parametrize("inside", [True, False])
 def test_modes(mode: str, inside: bool) -> None:
     """Around the call, or within the function; one compiled function goes through all of them."""
-    linear = nn.Linear(8, 8)
+    linear, kind = nn.Linear(8, 8), torch.get_default_device().type
 
     def body(x: Tensor) -> Tensor:
         return F.softmax(linear(x), -1).sin()
 
     def within(x: Tensor) -> Tensor:
-        with MODES[mode]():
+        with MODES[mode](kind):
             y = body(x)
         return y * 2
 
@@ -119,8 +122,8 @@ def test_modes(mode: str, inside: bool) -> None:
         check(within, x, tol=1e-2)
         return
     jit = torch.compile(body, backend="ourjit")
-    for context in (MODES[mode], nullcontext, MODES[mode]):
-        with context():
+    for name in (mode, "none", mode):
+        with MODES[name](kind):
             assert_same(body(x), jit(x), tol=1e-2)
             assert body(x).requires_grad == jit(x).requires_grad
 

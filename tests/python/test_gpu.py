@@ -6,6 +6,7 @@ import copy
 import ctypes
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -128,7 +129,7 @@ def test_embedding_gradients_are_added_atomically(architecture: str, dtype: torc
     kernel = ourjit.emit(embed, weight, torch.randint(0, 1000, (8, 128)), target=architecture)[-1]
     assert "store atomic" in kernel.loop_ir and "oj_atomic_add(b" in kernel.source
     assert kernel.binary()[:4] == b"\x7fELF"
-    assert kernel.resources()["threads"][0] >= 16, "the columns of a row are added by neighbouring threads"
+    assert re.search(r"threads\((16|32), ", kernel.loop_ir), "the columns of a row are added by neighbouring threads"
 
 
 def test_deterministic_algorithms_add_in_order() -> None:

@@ -12,6 +12,8 @@ from check import assert_no_fallbacks, check_function, compiled
 from ourjit import higher_order
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def test_a_failed_check_raises_eagers_error() -> None:
     f = compiled(lambda x: torch.linalg.cholesky(x) * 2)

@@ -33,6 +33,7 @@ def test_only_library_work_is_left_to_aten(name: str) -> None:
     assert_no_fallbacks()
 
 
+@pytest.mark.usefixtures("device")
 @pytest.mark.parametrize("name", ["resnet", "bert"])
 def test_inference(name: str) -> None:
     case = CASES[name]

@@ -11,6 +11,8 @@ import torch.nn.functional as F
 from check import check_function, compiled
 from torch import Tensor
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def add_in_place(x: Tensor) -> Tensor:
     x.add_(1)

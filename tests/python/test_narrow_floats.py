@@ -12,6 +12,8 @@ from check import STRICT, assert_no_fallbacks
 from torch import Tensor
 from torch.testing._internal.opinfo.core import OpInfo
 
+pytestmark = pytest.mark.usefixtures("device")
+
 DTYPES = (torch.bfloat16, torch.float16)
 EXACT = {"exact_rounding": True, "strict": True}
 
@@ -19,6 +21,11 @@ EXACT = {"exact_rounding": True, "strict": True}
 def every_value(dtype: torch.dtype) -> Tensor:
     """All 65,536 values of a 16-bit dtype."""
     return torch.arange(65536, dtype=torch.int32).to(torch.int16).view(dtype)
+
+
+def seeded() -> torch.Generator:
+    """Of the default device: what is drawn from it is there."""
+    return torch.Generator(torch.get_default_device()).manual_seed(0)
 
 
 def steps(a: Tensor, b: Tensor) -> Tensor:
@@ -92,7 +99,7 @@ TRANSCENDENTAL: dict[str, Function] = {
 
 def numbers(dtype: torch.dtype) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
     """Ordinary numbers, and all there are against shuffled ones."""
-    generator = torch.Generator().manual_seed(0)
+    generator = seeded()
     x, y, z = torch.randn(3, 65536, generator=generator).to(dtype)
     yield x, y, z
     shuffled = every_value(dtype)[torch.randperm(65536, generator=generator)]
@@ -145,7 +152,7 @@ def test_without_the_option_sums_keep_more(dtype: torch.dtype) -> None:
 def test_frexp_is_exact(dtype: torch.dtype) -> None:
     bits = {2: torch.int16, 4: torch.int32, 8: torch.int64}[dtype.itemsize]
     limits = torch.iinfo(bits)
-    x = torch.randint(limits.min, limits.max, (65536,), generator=torch.Generator().manual_seed(0), dtype=bits)
+    x = torch.randint(limits.min, limits.max, (65536,), generator=seeded(), dtype=bits)
     x = torch.cat(
         [x.view(dtype), torch.tensor([0.0, -0.0, torch.inf, -torch.inf, torch.nan, 1, 2, 5e-324], dtype=dtype)]
     )

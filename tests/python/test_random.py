@@ -19,6 +19,8 @@ from torch.func import functionalize
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.utils.checkpoint import checkpoint
 
+pytestmark = pytest.mark.usefixtures("device")
+
 
 def dropout(x: Tensor) -> Tensor:
     return F.dropout(x, 0.25)

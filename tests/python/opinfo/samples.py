@@ -8,6 +8,7 @@ import itertools
 import logging
 import warnings
 from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import ourjit
@@ -62,10 +63,11 @@ def database() -> dict[str, OpInfo]:
 
 
 def samples(op: OpInfo, dtype: torch.dtype, limit: int | None) -> Iterator[SampleInput]:
-    """The first `limit` samples (None: all), drawn from a fixed seed."""
-    wants_grad = op.supports_autograd and dtype in op.supported_backward_dtypes("cpu")
+    """The first `limit` samples (None: all) on the default device, drawn from a fixed seed."""
+    device = torch.get_default_device().type
+    wants_grad = op.supports_autograd and dtype in op.supported_backward_dtypes(device)
     torch.manual_seed(0)
-    return itertools.islice(op.sample_inputs("cpu", dtype, requires_grad=wants_grad), limit)
+    return itertools.islice(op.sample_inputs(device, dtype, requires_grad=wants_grad), limit)
 
 
 def _fresh(x: Any, exact: bool) -> Any:
@@ -86,13 +88,13 @@ def _fresh(x: Any, exact: bool) -> Any:
     return copy.requires_grad_(x.requires_grad)
 
 
-def _tangent(t: Tensor, seed: int, dtype: torch.dtype) -> Tensor:
-    """The same numbers, those of `dtype`, whatever the dtype of `t`."""
-    generator = torch.Generator().manual_seed(seed)
-    values = torch.randn(t.shape, generator=generator, dtype=torch.float64)
+def _tangent(t: Tensor, seed: int) -> Tensor:
+    """The same numbers, whatever the dtype of `t`: those of bf16 are numbers of all."""
+    generator = torch.Generator("cpu").manual_seed(seed)
+    values = torch.randn((2, *t.shape), generator=generator, dtype=torch.float64, device="cpu")
     if t.is_complex():
-        return torch.complex(values, torch.randn(t.shape, generator=generator, dtype=torch.float64)).to(t.dtype)
-    return (values.to(dtype) if dtype.is_floating_point else values).to(t.dtype)
+        return torch.complex(values[0], values[1]).to(t)
+    return values[0].to(torch.bfloat16).to(t)
 
 
 Result = tuple[Any, list[Any], list[Any]]
@@ -112,8 +114,7 @@ def run(call: Callable[..., Any], op: OpInfo, sample: SampleInput, exact: bool =
     roots = [t for t in roots if t.requires_grad and t.layout == torch.strided]
     if not roots:
         return outputs, [], inputs
-    dtype = next(t.dtype for t in tree_leaves(given) if isinstance(t, Tensor) and t.requires_grad)
-    tangents = [_tangent(t, i, dtype) for i, t in enumerate(roots)]
+    tangents = [_tangent(t, i) for i, t in enumerate(roots)]
     return outputs, list(torch.autograd.grad(roots, leaves, tangents, allow_unused=True)), inputs
 
 
@@ -177,20 +178,21 @@ def _compiled(op: OpInfo, backend: str, dynamic: bool | None) -> Callable[..., A
     return torch.compile(call, backend=backend, dynamic=dynamic)
 
 
+def _unlike(op: OpInfo, sample: SampleInput, expected: Result, got: Result) -> str | None:
+    """Why `got` is another result than eager's, by what float64 gives where that is near."""
+    values = op.name not in UNINITIALISED
+    message = difference(expected, got, values=values)
+    if message is None:
+        return None
+    exact, failed = _raised(lambda: run(op.op, op, sample, exact=True))
+    return message if failed is not None else difference(expected, got, exact, values)
+
+
 def check(op: OpInfo, sample: SampleInput, dynamic: bool | None = None) -> Outcome:
     """Runs one sample in eager and compiled."""
     expected, refused = _raised(lambda: run(op.op, op, sample))
     if refused is not None:
         return Outcome("eager raises", str(refused)[:200])
-    values = op.name not in UNINITIALISED
-
-    def unlike(result: Result) -> str | None:
-        message = difference(expected, result, values=values)
-        if message is None:
-            return None
-        exact, failed = _raised(lambda: run(op.op, op, sample, exact=True))
-        return message if failed is not None else difference(expected, result, exact, values)
-
     ourjit.reset()
     counters.clear()
     got, error = _raised(lambda: run(_compiled(op, "ourjit", dynamic), op, sample))
@@ -201,7 +203,7 @@ def check(op: OpInfo, sample: SampleInput, dynamic: bool | None = None) -> Outco
         library=sorted(stats["library_calls"]),
         breaks=[str(reason).splitlines()[0] for reason in counters["graph_break"]],
     )
-    message = f"{type(error).__name__}: {error}"[:600] if error is not None else unlike(got)
+    message = f"{type(error).__name__}: {error}"[:600] if error is not None else _unlike(op, sample, expected, got)
     if message is None:
         return outcome
     outcome.detail = message
@@ -212,11 +214,30 @@ def check(op: OpInfo, sample: SampleInput, dynamic: bool | None = None) -> Outco
         outcome.status = "random"
         return outcome
     reference, failed = _raised(lambda: run(_compiled(op, "aot_eager", dynamic), op, sample))
-    if failed is not None or unlike(reference) is not None:
+    if failed is not None or _unlike(op, sample, expected, reference) is not None:
         outcome.status = "aot_eager"
     else:
         outcome.status = "wrong" if error is None else "error"
     return outcome
+
+
+def all_same(op: OpInfo, drawn: list[SampleInput], dynamic: bool | None = None) -> bool:
+    """Whether all these samples, compiled as one function, give eager's results: one compilation instead of many."""
+
+    def each(calls: list[tuple[Any, ...]]) -> list[Any]:
+        return [op.op(first, *args, **keywords) for first, args, keywords in calls]
+
+    def processed(outputs: list[Any]) -> list[Any]:
+        return [s.output_process_fn_grad(output) for s, output in zip(drawn, outputs, strict=True)]
+
+    every: Any = SimpleNamespace(name=op.name, op=each, supports_autograd=op.supports_autograd)
+    calls = [(s.input, s.args, s.kwargs) for s in drawn]
+    sample: Any = SimpleNamespace(input=calls, args=(), kwargs={}, output_process_fn_grad=processed)
+    expected, refused = _raised(lambda: run(each, every, sample))
+    if refused is not None:
+        return False
+    got, error = _raised(lambda: run(_compiled(every, "ourjit", dynamic), every, sample))
+    return error is None and _unlike(every, sample, expected, got) is None
 
 
 @contextlib.contextmanager
