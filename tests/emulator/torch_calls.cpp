@@ -223,6 +223,8 @@ class HostCall {
 
   at::Tensor device(const at::Tensor& host) {
     if (!host.defined() || !host.is_cpu()) return host;
+    TORCH_CHECK(host.layout() == c10::kStrided && !host.is_nested(), op_.operator_name(),
+                ": emulated devices have dense tensors only");
     for (const auto& [tensor, made] : operands_)
       if (made.is_same(host)) return tensor;
     if (hosts_own_.contains(host.storage().unsafeGetStorageImpl())) return host;

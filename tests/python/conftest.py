@@ -44,7 +44,7 @@ def _runs(item: pytest.Item) -> bool:
     if on == "cpu":
         return _C.HAS_CPU_TARGET
     if on == "cuda":
-        return torch.cuda.is_available() and (not EMULATED_CUDA or _is_drawn(item, 2 * EMULATED_SHARE))
+        return torch.cuda.is_available() and (not EMULATED_CUDA or _is_drawn(item, 3 * EMULATED_SHARE))
     if on == "emulated":
         return _is_drawn(item, EMULATED_SHARE) and bool(_gpu.find_emulator())
     return True

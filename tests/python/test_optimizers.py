@@ -70,6 +70,22 @@ def test_step_is_eagers(name: str, keywords: dict[str, Any], dtype: torch.dtype,
     assert ourjit.stats()["kernels_compiled"] < len(SHAPES) * ourjit.stats()["graphs"]
 
 
+@pytest.mark.parametrize("name", ["SGD", "AdamW", "RAdam", "NAdam", "Adagrad", "Rprop"])
+def test_lists_of_tensors_are_taken_apart(name: str) -> None:
+    """On GPUs, optimizers update all tensors together by default."""
+    expected, eager = make(name, {"foreach": True}, torch.float32)
+    got, jit = make(name, {"foreach": True}, torch.float32)
+    step = torch.compile(jit.step, backend="ourjit", options={"strict": True})
+    for i in range(2):
+        set_gradients(expected, i)
+        set_gradients(got, i)
+        eager.step()
+        step()
+    assert_same(expected, got, what="parameter")
+    assert_no_fallbacks()
+    assert not [call for call in ourjit.stats()["library_calls"] if "_foreach" in call]
+
+
 def scale_all(tensors: list[Tensor]) -> None:
     for t in tensors:
         t.mul_(0.5).add_(1)
