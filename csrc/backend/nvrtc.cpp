@@ -78,8 +78,8 @@ std::vector<std::string> nvrtc_options(const std::string& architecture, int majo
   // Warnings would be about functions of the prelude that a unit does not use.
   std::vector<std::string> options = {"--std=c++17", "-default-device", "-minimal", "-w",
                                       "-arch=" + architecture};
-  // Leaves out what NVRTC spends a third of its time on: finding loops to unroll, addresses to share
-  // and divisors that are numbers. The text says all of that itself.
+  // Leaves out what NVRTC spends a third of its time on: finding loops to unroll, addresses to
+  // share and divisors that are numbers. The text says all of that itself.
   if (major >= 13) options.push_back("--Ofast-compile=min");
   return options;
 }
@@ -109,8 +109,7 @@ Nvrtc::Outcome Nvrtc::try_compile(const std::string& source, const std::string& 
   const std::vector<std::string> options = nvrtc_options(architecture, major_);
   std::vector<const char*> words;
   for (const std::string& o : options) words.push_back(o.c_str());
-  out.result =
-      f.nvrtcCompileProgram(program.handle, static_cast<int>(words.size()), words.data());
+  out.result = f.nvrtcCompileProgram(program.handle, static_cast<int>(words.size()), words.data());
   const auto fetch = [&](auto size_of, auto get, std::string& to) {
     size_t bytes = 0;
     nvrtcResult r = size_of(program.handle, &bytes);

@@ -42,8 +42,10 @@ KernelEmitter::KernelEmitter(const loop::Kernel& k, bool aligned) : k_(k), align
     const auto* c = std::get_if<loop::Compute>(&n.v);
     if (!c || c->op != ScalarOp::cast) return;
     const DType from = dtype(c->args[0]), to = c->dtype;
-    if (is_half(from) && to == DType::f32 && uses[c->args[0]] == 1) widened_[c->args[0]] = c->result;
-    if (from == DType::f32 && is_half(to) && uses[c->result] == 1) narrowed_[c->result] = c->args[0];
+    if (is_half(from) && to == DType::f32 && uses[c->args[0]] == 1)
+      widened_[c->args[0]] = c->result;
+    if (from == DType::f32 && is_half(to) && uses[c->result] == 1)
+      narrowed_[c->result] = c->args[0];
   });
 }
 
@@ -167,9 +169,9 @@ std::string KernelEmitter::place(const std::string& memory, const Sym& s, bool i
 
 bool KernelEmitter::varies(const Sym& s) const {
   if (lanes_ == 1) return false;
-  const bool of_others = std::any_of(
-      varying_symbols_.begin(), varying_symbols_.end(),
-      [&](const std::string& name) { return name != wide_->var && s.mentions(name); });
+  const bool of_others =
+      std::any_of(varying_symbols_.begin(), varying_symbols_.end(),
+                  [&](const std::string& name) { return name != wide_->var && s.mentions(name); });
   return of_others || over_lanes(s, wide_->var, wide_->begin, lanes_).mentions(kLane);
 }
 
@@ -234,9 +236,9 @@ void KernelEmitter::statement(const loop::Node& n) {
                  [&](const loop::Const& c) { define(c.result, c_constant(c.dtype, c.bits)); },
                  [&](const loop::Index& i) {
                    indices_.insert_or_assign(i.result, i.expr);
-                   define(i.result, "(oj_i64)(" +
-                                        (varies(i.expr) ? index(i.expr) : first_index(i.expr)) +
-                                        ")");
+                   define(
+                       i.result,
+                       "(oj_i64)(" + (varies(i.expr) ? index(i.expr) : first_index(i.expr)) + ")");
                  },
                  [&](const loop::Compute& c) { compute(c); },
                  [&](const loop::Load& l) { load(l); },
@@ -318,13 +320,18 @@ void KernelEmitter::convert_vectors(const std::vector<loop::Node>& body) {
 void KernelEmitter::move_vector(const std::string& verb, const std::string& arguments,
                                 const Sym& index, DType memory) {
   // What the first lane's index is a multiple of, whatever the thread: each adds so many lanes.
-  const int64_t unit = std::min<int64_t>(static_cast<int64_t>(kBufferAlignment) / dtype_bytes(memory), lanes_);
+  const int64_t unit =
+      std::min<int64_t>(static_cast<int64_t>(kBufferAlignment) / dtype_bytes(memory), lanes_);
   const Sym first = index.substitute([&](std::string_view name) -> std::optional<Sym> {
     return name == wide_->var ? wide_->begin : Sym::symbol(name);
   });
   const bool aligned = aligned_ && is_multiple(first, unit);
   const bool all = !some_lanes_ || all_or_none_;
-  std::string text = "oj_" + verb + (!aligned ? "_anywhere(" : all ? "_vector(" : "_some(") + arguments;
+  std::string text = "oj_" + verb +
+                     (!aligned ? "_anywhere("
+                      : all    ? "_vector("
+                               : "_some(") +
+                     arguments;
   if (!all || !aligned) text += ", " + (all ? std::to_string(lanes_) : active_);
   text += ");";
   perform(some_lanes_ && all_or_none_ ? "if (" + active_ + ") " + text : text, false);

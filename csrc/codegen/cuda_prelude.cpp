@@ -61,7 +61,8 @@ std::string cuda_prelude_for(std::string_view text) {
   std::set<size_t> needed{0};
   std::vector<size_t> found;
   for (const std::string_view name : names_in(text))
-    if (const auto it = all.home_of.find(name); it != all.home_of.end()) found.push_back(it->second);
+    if (const auto it = all.home_of.find(name); it != all.home_of.end())
+      found.push_back(it->second);
   while (!found.empty()) {
     const size_t part = found.back();
     found.pop_back();

@@ -159,7 +159,8 @@ void KernelEmitter::thread_loop(const loop::For& f) {
     if (together) out_.line("const oj_index " + f.var + " = " + base + " + " + own + ";");
     if (!f.slot.empty()) out_.line(f.slot + " += " + std::to_string(f.width) + ";");
   }
-  // Where threads need not meet and lanes exist all or none, a branch takes the place of predicates.
+  // Where threads need not meet and lanes exist all or none, a branch takes the place of
+  // predicates.
   const bool branch = !together && (exact || f.width == 1 || lanes_end_together(f));
   std::string exists;
   if (branch) {

@@ -57,8 +57,8 @@ void remove_unused(std::vector<Node>& body, std::set<ValueId>& used) {
                            std::holds_alternative<Index>(n.v) ||
                            std::holds_alternative<Load>(n.v) || (c && !may_fail(*c));
     const std::vector<ValueId> defined = results(n);
-    if (removable && std::none_of(defined.begin(), defined.end(),
-                                  [&](ValueId v) { return used.contains(v); })) {
+    if (removable &&
+        std::none_of(defined.begin(), defined.end(), [&](ValueId v) { return used.contains(v); })) {
       body.erase(body.begin() + static_cast<int64_t>(i));
       continue;
     }

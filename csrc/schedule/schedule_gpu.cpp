@@ -24,11 +24,12 @@ namespace {
 constexpr int kBlockThreads = 256;
 constexpr int kWarp = 32;
 constexpr int kMostThreads = 1024;
-constexpr int64_t kVectorBytes = 16;      // of one memory access
-constexpr int kMostWidth = 8;             // elements of a thread side by side
-constexpr int kLongBody = 24;             // operations from which a thread takes half as many
-constexpr double kVectorsOfThread = 2;  // of one row, as long as there are more threads: few registers
-constexpr int64_t kFewWords = 24;       // of a thread's registers
+constexpr int64_t kVectorBytes = 16;  // of one memory access
+constexpr int kMostWidth = 8;         // elements of a thread side by side
+constexpr int kLongBody = 24;         // operations from which a thread takes half as many
+constexpr double kVectorsOfThread =
+    2;                             // of one row, as long as there are more threads: few registers
+constexpr int64_t kFewWords = 24;  // of a thread's registers
 constexpr int64_t kThreadLocalBytes = 16 * 1024;
 constexpr int kColumns = 32, kColumnRows = 8;  // threads of a block that reduces columns
 constexpr double kBlocksWanted = 2;            // blocks for each multiprocessor

@@ -49,8 +49,8 @@ class Widener {
       } else if (Load* l = std::get_if<Load>(&n.v); l && names_.contains(l->buffer)) {
         const ValueId half = std::exchange(l->result, new_value());
         twins[half] = l->result;
-        const Compute narrow{half, ScalarOp::cast, k_.types[static_cast<size_t>(half)],
-                             {l->result}};
+        const Compute narrow{
+            half, ScalarOp::cast, k_.types[static_cast<size_t>(half)], {l->result}};
         out.push_back(std::move(n));
         out.push_back({narrow});
         continue;
