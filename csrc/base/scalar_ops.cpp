@@ -6,7 +6,8 @@ namespace ourjit {
 namespace {
 
 constexpr ScalarOpInfo kOps[] = {
-#define X(name, arity, result, domain) {#name, arity, ScalarResult::result, ScalarDomain::domain},
+#define X(name, arity, result, domain, llvm, cuda) \
+  {#name, arity, ScalarResult::result, ScalarDomain::domain},
 #include "base/scalar_ops.def"
 #undef X
 };

@@ -10,7 +10,7 @@
 namespace ourjit {
 
 enum class ScalarOp : uint8_t {
-#define X(name, arity, result, domain) name,
+#define X(name, arity, result, domain, llvm, cuda) name,
 #include "base/scalar_ops.def"
 #undef X
 };

@@ -17,8 +17,8 @@ std::string c_type(DType t);
 /// A constant (bits as in loop::Const), exactly.
 std::string c_constant(DType t, uint64_t bits);
 std::string c_zero(DType t);
-/// `op` on operands (names or parenthesized text) of dtype `operand`, as column `cuda` of math.def
-/// spells it, with a result of dtype `result`.
+/// `op` on operands (names or parenthesized text) of dtype `operand`, as column `cuda` of
+/// scalar_ops.def spells it, with a result of dtype `result`.
 std::string c_compute(ScalarOp op, DType operand, DType result,
                       const std::vector<std::string>& args);
 /// True for operations on integers that a zero divisor (the second operand) makes an error.

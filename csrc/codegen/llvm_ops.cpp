@@ -20,8 +20,8 @@ constexpr Maker kMakers[] = {
 #define CODE(f) {.code = llvm_ops::f}
 #define INTRINSIC(i) {.intrinsic = llvm::Intrinsic::i}
 #define BITCODE(f) {.bitcode = #f}
-#define X(op, llvm, cuda) llvm,
-#include "codegen/math.def"
+#define X(name, arity, result, domain, llvm, cuda) llvm,
+#include "base/scalar_ops.def"
 #undef X
 #undef CODE
 #undef INTRINSIC

@@ -1,4 +1,4 @@
-// The functions that codegen/math.def names with CODE(...).
+// The functions that base/scalar_ops.def names with CODE(...).
 #pragma once
 
 #include "codegen/llvm_values.h"
@@ -22,9 +22,9 @@ struct Operands {
 #define CODE(f) Value* f(const Operands& o);
 #define INTRINSIC(i)
 #define BITCODE(f)
-#define X(op, llvm, cuda) llvm
+#define X(name, arity, result, domain, llvm, cuda) llvm
 // `invert` is named twice, which declares it twice: harmless.
-#include "codegen/math.def"
+#include "base/scalar_ops.def"
 #undef X
 #undef CODE
 #undef INTRINSIC

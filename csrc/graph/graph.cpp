@@ -16,7 +16,7 @@ struct OpRow {
 };
 
 constexpr OpRow kOps[] = {
-#define X(name, arity, result, domain) {#name, OpCategory::Pointwise, arity},
+#define X(name, arity, result, domain, llvm, cuda) {#name, OpCategory::Pointwise, arity},
 #include "base/scalar_ops.def"
 #undef X
 #define X(name, category, operands) {#name, OpCategory::category, operands},

@@ -42,7 +42,7 @@ enum class OpCategory : uint8_t {
 
 /// Pointwise operators first (the rows of scalar_ops.def, in order), then the rows of ops.def.
 enum class Op : uint8_t {
-#define X(name, arity, result, domain) name,
+#define X(name, arity, result, domain, llvm, cuda) name,
 #include "base/scalar_ops.def"
 #undef X
 #define X(name, category, operands) name,
