@@ -18,7 +18,10 @@ namespace {
 
 std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
 
-constexpr int kThreadsWanted = 1024;  // of a multiprocessor
+// Threads of a multiprocessor that registers must be left for, at 65,536 in all: kernels of few
+// operators do with 64 for each; larger ones would spill.
+constexpr size_t kFewOperators = 16;
+constexpr int kThreadsOfSmall = 1024, kThreadsOfLarge = 512;
 
 bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 
@@ -81,11 +84,11 @@ void KernelEmitter::parameters() {
     list.emplace_back(
         std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "*", b.name);
   for (const std::string& s : k_.sizes) list.emplace_back("oj_i64", s);
-  // As many blocks as fill half of a multiprocessor: 64 registers for a thread at most.
   const int threads = k_.threads_x * k_.threads_y;
+  const int wanted = k_.provenance.size() <= kFewOperators ? kThreadsOfSmall : kThreadsOfLarge;
   const std::string head = "extern \"C\" __global__ void __launch_bounds__(" +
                            std::to_string(threads) + ", " +
-                           std::to_string(std::max(1, kThreadsWanted / threads)) + ")";
+                           std::to_string(std::max(1, wanted / threads)) + ")";
   if (!k_.table_rows) {
     std::string text;
     for (const auto& [type, name] : list) text += type + " " + name + ", ";

@@ -12,7 +12,8 @@ SOURCES = {".h", ".cpp", ".cuh", ".def", ".py"}
 
 # Files by what they are for; all others serve both targets.
 ALONE = {
-    "CPU": r"kernels/cpu/|codegen/llvm_|backend/(llvm_|cpu_)|schedule/(schedule_cpu|cost|partition|transpose)\.|code_target_cpu",
+    "CPU": r"kernels/cpu/|codegen/llvm_|backend/(llvm_|cpu_)|code_target_cpu|"
+    r"schedule/(schedule_cpu|cost|partition|transpose)\.",
     "GPU": r"kernels/cuda/|codegen/cuda_|backend/(cuda_|gpu_|nvrtc|device|dynamic_)|ourjit/(_gpu|cuda_graphs)\.py|"
     r"schedule/(schedule_gpu|barriers|online_softmax|registers|transpose_gpu|unblock|widen_halves)\.",
 }

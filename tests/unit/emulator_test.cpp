@@ -128,6 +128,21 @@ TEST(Emulator, AnyByteButZeroIsTrue) {
             "");
 }
 
+TEST(Emulator, SinesAreWithinTwoUlpOfAllSizesOfAngles) {
+  EXPECT_EQ(run("for (unsigned bits = threadIdx.x; bits < 0x7f800000u; bits += 32 * 997) {\n"
+                "  const float x = oj_from_bits(bits);\n"
+                "  const double sine = sin((double)x), cosine = cos((double)x);\n"
+                "  const bool good = fabs(oj_sin(-x) + sine) <= 0x1p-22 * fabs(sine) &&\n"
+                "                    fabs(oj_cos(x) - cosine) <= 0x1p-22 * fabs(cosine);\n"
+                "  if (!good) oj_load((const float*)b0, -1);\n"
+                "}\n"
+                "if (oj_bits(oj_sin(-0.0f)) != 0x80000000u) oj_load((const float*)b0, -1);\n"
+                "const float none = oj_sin(oj_infinity<float>()) + oj_cos(oj_nan<float>());\n"
+                "if (none == none) oj_load((const float*)b0, -1);\n",
+                1, 32),
+            "");
+}
+
 TEST(Emulator, AccumulatingWraps) {
   EXPECT_EQ(run("signed char* c = (signed char*)b0;\n c[0] = 127;\n"
                 "oj_accumulate(c, 0, (signed char)1);\n"
