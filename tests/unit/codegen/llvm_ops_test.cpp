@@ -156,8 +156,7 @@ kernel @random(seed: in i64[1], u: out T[n], g: out T[n], n: index) {
 }
 
 TEST(MathTable, HasCudaSpellings) {
-  for (const MathRow& row : kMathRows)
-    EXPECT_FALSE(row.cuda.empty()) << row.llvm;
+  for (const MathRow& row : kMathRows) EXPECT_FALSE(row.cuda.empty()) << row.llvm;
 }
 
 }  // namespace
