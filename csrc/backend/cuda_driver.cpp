@@ -160,7 +160,7 @@ CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::st
 
 void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream) const {
   if (table.starts[table.rows] <= 0) return;
-  if (!is_aligned(table, alignment_)) {
+  if (make_unaligned_ && !is_aligned(table, alignment_)) {
     std::call_once(once_, [this] { unaligned_ = make_unaligned_(); });
     return unaligned_->launch(table, status, stream);
   }

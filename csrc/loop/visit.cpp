@@ -47,6 +47,22 @@ void map_operands(Node& n, const std::function<ValueId(ValueId)>& f) {
              n.v);
 }
 
+void map_results(Node& n, const std::function<ValueId(ValueId)>& f) {
+  std::visit(Overloaded{
+                 [&](Const& c) { c.result = f(c.result); },
+                 [&](Index& i) { i.result = f(i.result); },
+                 [&](Compute& c) { c.result = f(c.result); },
+                 [&](Load& l) { l.result = f(l.result); },
+                 [](Store&) {},
+                 [](Bind&) {},
+                 [](Barrier&) {},
+                 [&](For& l) {
+                   for (Reduction& r : l.reductions) r.result = f(r.result);
+                 },
+             },
+             n.v);
+}
+
 std::vector<ValueId> operands(const Node& n) {
   std::vector<ValueId> out =
       std::visit(Overloaded{

@@ -17,6 +17,8 @@ void for_each_node(std::vector<Node>& body, const std::function<void(Node&)>& f)
 std::vector<ValueId> operands(const Node& n);
 /// Replaces each value that the node itself reads by `f` of it.
 void map_operands(Node& n, const std::function<ValueId(ValueId)>& f);
+/// Replaces each value that the node itself defines by `f` of it.
+void map_results(Node& n, const std::function<ValueId(ValueId)>& f);
 /// The values that the node defines, in order.
 std::vector<ValueId> results(const Node& n);
 

@@ -42,47 +42,21 @@ class Cloner {
   }
 
  private:
-  void use(ValueId& v) const {
-    if (const auto it = names_.find(v); it != names_.end()) v = it->second;
+  ValueId used(ValueId v) const {
+    const auto it = names_.find(v);
+    return it == names_.end() ? v : it->second;
   }
-  void define(ValueId& v) {
-    const auto fresh = static_cast<ValueId>(k_.types.size());
+  ValueId defined(ValueId v) {
     k_.types.push_back(k_.types[static_cast<size_t>(v)]);
-    names_[v] = fresh;
-    v = fresh;
+    return names_[v] = static_cast<ValueId>(k_.types.size() - 1);
   }
 
   void rename(std::vector<Node>& body) {
-    for (Node& n : body)
-      std::visit(Overloaded{
-                     [&](Const& c) { define(c.result); },
-                     [&](Index& i) { define(i.result); },
-                     [&](Compute& c) {
-                       for (ValueId& a : c.args) use(a);
-                       define(c.result);
-                     },
-                     [&](Load& l) {
-                       use(l.mask);
-                       define(l.result);
-                     },
-                     [&](Store& s) {
-                       use(s.value);
-                       use(s.mask);
-                     },
-                     [&](Bind& b) {
-                       use(b.value);
-                       use(b.mask);
-                     },
-                     [](Barrier&) {},
-                     [&](For& f) {
-                       rename(f.body);
-                       for (Reduction& r : f.reductions) {
-                         use(r.value);
-                         define(r.result);
-                       }
-                     },
-                 },
-                 n.v);
+    for (Node& n : body) {
+      if (For* f = std::get_if<For>(&n.v)) rename(f->body);
+      map_operands(n, [&](ValueId v) { return used(v); });
+      map_results(n, [&](ValueId v) { return defined(v); });
+    }
   }
 
   Kernel& k_;

@@ -35,18 +35,13 @@ class Widener {
   std::vector<Node> rewritten(std::vector<Node> body, Twins twins) {
     std::vector<Node> out;
     for (Node& n : body) {
+      // The values that a loop's reductions read are its body's.
+      if (For* f = std::get_if<For>(&n.v)) f->body = rewritten(std::move(f->body), twins);
       map_operands(n, [&](ValueId v) {
         const auto it = same_.find(v);
         return it == same_.end() ? v : it->second;
       });
-      if (For* f = std::get_if<For>(&n.v)) {
-        f->body = rewritten(std::move(f->body), twins);
-        // The values that a loop's reductions read are its body's.
-        map_operands(n, [&](ValueId v) {
-          const auto it = same_.find(v);
-          return it == same_.end() ? v : it->second;
-        });
-      } else if (Load* l = std::get_if<Load>(&n.v); l && names_.contains(l->buffer)) {
+      if (Load* l = std::get_if<Load>(&n.v); l && names_.contains(l->buffer)) {
         const ValueId half = std::exchange(l->result, new_value());
         twins[half] = l->result;
         const Compute narrow{

@@ -6,17 +6,20 @@ struct oj_bf16 {
 
 OJ_FUNCTION float oj_number(oj_bf16 x) { return oj_from_bits((unsigned)x.bits << 16); }
 
-// Two of them in a word, the first one low. To nearest, ties to even; a NaN stays one.
+// The upper half of a float, to nearest, ties to even; a NaN stays one.
+OJ_FUNCTION unsigned oj_rounded_half(float x) {
+  const unsigned bits = oj_bits(x);
+  return x != x ? 0x7fff : (bits + 0x7fff + (bits >> 16 & 1)) >> 16;
+}
+
+// Two of them in a word, the first one low.
 OJ_FUNCTION unsigned oj_bf16_pair(float first, float second) {
 #ifdef OJ_DEVICE_80
   unsigned r;
   asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(r) : "f"(second), "f"(first));
   return r;
 #else
-  const unsigned a = oj_bits(first), b = oj_bits(second);
-  const unsigned low = first != first ? 0x7fff : (a + 0x7fff + (a >> 16 & 1)) >> 16;
-  const unsigned high = second != second ? 0x7fff : (b + 0x7fff + (b >> 16 & 1)) >> 16;
-  return high << 16 | low;
+  return oj_rounded_half(second) << 16 | oj_rounded_half(first);
 #endif
 }
 

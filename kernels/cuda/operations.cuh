@@ -100,15 +100,24 @@ template <class T>
 OJ_FUNCTION T oj_maximum(T a, T b) {
   return a != a || a >= b ? a : b;
 }
-// Of zeros, the positive one is the greater: the order of operands does not matter.
+// Of floats. Of zeros, the positive one is the greater: the order of operands does not matter.
+template <class T>
+OJ_FUNCTION T oj_lesser(T a, T b) {
+  if (a == b) return oj_from_bits(oj_bits(a) | oj_bits(b));
+  return a != a || a < b ? a : b;
+}
+template <class T>
+OJ_FUNCTION T oj_greater(T a, T b) {
+  if (a == b) return oj_from_bits(oj_bits(a) & oj_bits(b));
+  return a != a || a > b ? a : b;
+}
 OJ_FUNCTION float oj_minimum(float a, float b) {
 #ifdef OJ_DEVICE_80
   float r;
   asm("min.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
   return r;
 #else
-  if (a == b) return oj_from_bits(oj_bits(a) | oj_bits(b));
-  return a != a || a < b ? a : b;
+  return oj_lesser(a, b);
 #endif
 }
 OJ_FUNCTION float oj_maximum(float a, float b) {
@@ -117,18 +126,11 @@ OJ_FUNCTION float oj_maximum(float a, float b) {
   asm("max.NaN.f32 %0, %1, %2;" : "=f"(r) : "f"(a), "f"(b));
   return r;
 #else
-  if (a == b) return oj_from_bits(oj_bits(a) & oj_bits(b));
-  return a != a || a > b ? a : b;
+  return oj_greater(a, b);
 #endif
 }
-OJ_FUNCTION double oj_minimum(double a, double b) {
-  if (a == b) return oj_from_bits(oj_bits(a) | oj_bits(b));
-  return a != a || a < b ? a : b;
-}
-OJ_FUNCTION double oj_maximum(double a, double b) {
-  if (a == b) return oj_from_bits(oj_bits(a) & oj_bits(b));
-  return a != a || a > b ? a : b;
-}
+OJ_FUNCTION double oj_minimum(double a, double b) { return oj_lesser(a, b); }
+OJ_FUNCTION double oj_maximum(double a, double b) { return oj_greater(a, b); }
 template <class T>
 OJ_FUNCTION T oj_fmin(T a, T b) {
   return b != b || a <= b ? a : b;
