@@ -1,8 +1,8 @@
 """Times NVRTC on the kernels of the models of tests/python/models.py; no GPU is needed.
 
 For each model: kernels of its forward and backward, milliseconds a kernel in batches of 32 (dealt out to threads in
-translation units of at most 16, as the backend does) and alone (median and slowest), and seconds for all of them, NVRTC
-opened but cold for these kernels.
+translation units of at most 16, as the backend does) and alone (the best of three; median and slowest), and seconds for
+all of them, NVRTC opened but cold for these kernels.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import ctypes
 import os
-import re
 import statistics
 import sys
 import time
@@ -57,43 +56,32 @@ class Nvrtc:
         return elapsed * 1e3
 
 
-def prelude_parts() -> list[str]:
-    """The parts of kernels/cuda in their order, of which a unit begins with those that it needs."""
-    folder = Path(__file__).resolve().parents[1] / "kernels" / "cuda"
-    files = re.findall(r"\w+\.cuh", (folder / "CMakeLists.txt").read_text())
-    whole = "".join((folder / name).read_text() for name in files)
-    return re.split(r"(?m)^(?=// --- )", whole)
-
-
-def kernels_of(model: str, architecture: str) -> list[tuple[str, str]]:
-    """What each kernel of a model's forward and backward needs of the prelude, and its text."""
+def kernels_of(model: str, architecture: str) -> list[str]:
+    """The text of each kernel of a model's forward and backward, without the prelude."""
     torch.compiler.reset()
     case = CASES[model]
     net, batch = case.build(0.1 if case.has_dropout else 0.0), case.batch(1)
-    kernels = ourjit.emit(net, *batch, target=architecture)
     found = []
-    for number, kernel in enumerate(kernels):
-        source = kernel.source
-        # The kernel begins with comments or a struct, and the prelude ends with an empty line.
-        end = source.rindex("\n\n", 0, source.index("__global__ void __launch_bounds__"))
-        # Names repeat between graphs.
-        found.append((source[:end] + "\n", source[end:].replace(kernel.name, f"u{number}_{kernel.name}")))
+    for number, kernel in enumerate(ourjit.emit(net, *batch, target=architecture)):
+        # The prelude ends with an empty line. Names repeat between graphs.
+        end = kernel.source.rindex("\n\n", 0, kernel.source.index("__global__ void __launch_bounds__"))
+        found.append(kernel.source[end:].replace(kernel.name, f"u{number}_{kernel.name}"))
     return found
 
 
-def unit_text(kernels: list[tuple[str, str]], parts: list[str]) -> str:
-    """One translation unit: the parts of the prelude that any of its kernels needs, and the kernels."""
-    needed = [part for part in parts if any(part.strip() in prelude for prelude, _ in kernels)]
-    return "".join(needed) + "\n".join(text for _, text in kernels)
+def unit_text(kernels: list[str]) -> str:
+    """One translation unit."""
+    text = "\n".join(kernels)
+    return _C.cuda_prelude_for(text) + text
 
 
-def batch_milliseconds(nvrtc: Nvrtc, parts: list[str], kernels: list[tuple[str, str]], threads: int) -> float:
+def batch_milliseconds(nvrtc: Nvrtc, kernels: list[str], threads: int) -> float:
     """The time to compile the kernels, in units of about equal size, on so many threads."""
     count = -(-max(1, -(-len(kernels) // UNIT)) // threads) * threads
-    units: list[list[tuple[str, str]]] = [[] for _ in range(min(count, len(kernels)))]
-    for kernel in sorted(kernels, key=lambda kernel: len(kernel[1]), reverse=True):
-        min(units, key=lambda unit: sum(len(text) for _, text in unit)).append(kernel)
-    texts = [unit_text(unit, parts) for unit in units]
+    units: list[list[str]] = [[] for _ in range(min(count, len(kernels)))]
+    for kernel in sorted(kernels, key=len, reverse=True):
+        min(units, key=lambda unit: sum(map(len, unit))).append(kernel)
+    texts = [unit_text(unit) for unit in units]
     start = time.perf_counter()
     with ThreadPoolExecutor(threads) as pool:
         list(pool.map(nvrtc.milliseconds, texts))
@@ -119,12 +107,11 @@ def main() -> None:
         "all, s",
         title=f"{given.arch}, {given.threads} threads",
     )
-    parts = prelude_parts()
     for model in given.models or CASES:
         texts = kernels_of(model, given.arch)
         batches = [texts[i : i + BATCH] for i in range(0, len(texts), BATCH)]
-        together = [batch_milliseconds(nvrtc, parts, batch, given.threads) for batch in batches]
-        alone = [nvrtc.milliseconds(prelude + text) for prelude, text in texts]
+        together = [batch_milliseconds(nvrtc, batch, given.threads) for batch in batches]
+        alone = [min(nvrtc.milliseconds(unit_text([text])) for _ in range(3)) for text in texts]
         table.add_row(
             model,
             str(len(texts)),

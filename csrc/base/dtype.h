@@ -49,6 +49,8 @@ DTypeKind dtype_kind(DType t);
 bool is_native(DType t);
 
 inline bool is_float(DType t) { return dtype_kind(t) == DTypeKind::Float; }
+/// Of 16 bits.
+inline bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
 inline bool is_bool(DType t) { return t == DType::boolean; }
 inline bool is_complex(DType t) { return t == DType::c64 || t == DType::c128; }
 /// Integers without bool.

@@ -18,6 +18,7 @@
 #include "bindings/fx_import.h"
 #include "bindings/py_executable.h"
 #include "code_target.h"
+#include "codegen/cuda_prelude.h"
 #include "graph/text.h"
 #include "graph/verify.h"
 #include "passes/passes.h"
@@ -201,6 +202,7 @@ PYBIND11_MODULE(_C, m) {
   m.attr("Executable") = executable_type;
   m.attr("HAS_CPU_TARGET") = has_cpu_target();
   m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
+  m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")

@@ -23,8 +23,6 @@ std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
 constexpr size_t kFewOperators = 16;
 constexpr int kThreadsOfSmall = 1024, kThreadsOfLarge = 512;
 
-bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
-
 /// Text for a // comment: one line that cannot go on on the next.
 std::string comment(std::string text) {
   std::replace_if(text.begin(), text.end(), [](char c) { return c < ' '; }, ' ');

@@ -172,25 +172,30 @@ class GpuScheduler {
       if (names.contains(l.name)) l.space = Space::Thread;
   }
 
-  /// Adjacent iterations that a thread takes, for 128-bit accesses.
+  /// Adjacent iterations that a thread takes, for 128-bit accesses: of the narrowest elements, but
+  /// bytes beside wider ones do not count.
   int width_of(const For& f, bool single_row) const {
     if (holds_loop(f.body) || !shared_locals(k_, f).empty()) return 1;
     const Varying v = varying_in(f);
-    int64_t bytes = 0;
+    int64_t narrowest = 0;
     int operations = 0;
     for (const Node& n : f.body) {
       operations += std::holds_alternative<Compute>(n.v);
       const Sym* index = accessed(n);
       if (!index || step_of(*index, v) != Step::Next) continue;
       const Load* l = std::get_if<Load>(&n.v);
-      const int64_t b = dtype_bytes(memory_dtype(k_, l ? l->buffer : std::get<Store>(n.v).buffer));
-      bytes = bytes ? std::min(bytes, b) : b;
+      const int64_t bytes =
+          dtype_bytes(memory_dtype(k_, l ? l->buffer : std::get<Store>(n.v).buffer));
+      if (narrowest <= 1 || bytes > 1)
+        narrowest = narrowest <= 1 ? bytes : std::min(narrowest, bytes);
     }
-    if (bytes == 0) return 1;
-    int64_t width = std::min<int64_t>(kVectorBytes / bytes, kMostWidth);
+    if (narrowest == 0) return 1;
+    int64_t width = std::min<int64_t>(kVectorBytes / narrowest, kMostWidth);
     if (operations > kLongBody) width = std::min<int64_t>(width, kMostWidth / 2);
     const Sym length = f.end - f.begin;
-    while (width > 1 && (trips(f, values_) < static_cast<double>(2 * width) ||
+    // A row that has the device to itself is dealt out to a warp at least.
+    const double threads = single_row ? kWarp : 2;
+    while (width > 1 && (trips(f, values_) < threads * static_cast<double>(width) ||
                          (!single_row && length.is_const() && length.value() % width != 0)))
       width /= 2;
     return static_cast<int>(width);
@@ -256,16 +261,21 @@ class GpuScheduler {
     std::get<For>(p->body.back().v).kind = LoopKind::ThreadY;
   }
 
-  /// Keeps values of a row in registers; where that takes many, more threads share the row.
-  void keep_rows() {
-    const Kernel before = k_;
+  /// Threads that the longest row could use.
+  double longest_row(const std::vector<Node>& body) const {
     double longest = 1;
-    for_each_node(std::as_const(k_.body), [&](const Node& n) {
+    for_each_node(body, [&](const Node& n) {
       const For* f = std::get_if<For>(&n.v);
       if (f && f->kind == LoopKind::ThreadX)
         longest = std::max(longest, std::ceil(trips(*f, values_) / f->width));
     });
-    const int64_t most = std::min<int64_t>(power_of_two_from(longest), kMostThreads);
+    return longest;
+  }
+
+  /// Keeps values of a row in registers; where that takes many, more threads share the row.
+  void keep_rows() {
+    const Kernel before = k_;
+    const int64_t most = std::min<int64_t>(power_of_two_from(longest_row(k_.body)), kMostThreads);
     while (keep_in_registers(k_) > kFewWords && k_.threads_y == 1 && k_.threads_x < most) {
       const int x = k_.threads_x;
       k_ = before;
@@ -298,7 +308,7 @@ class GpuScheduler {
 
   /// Threads of a row and rows of a block.
   void choose_threads(const std::vector<Node>& body, double rows, const std::string& row) {
-    double longest = 1;  // threads that the longest row could use
+    const double longest = longest_row(body);
     bool meet = false, even = true;
     int loops = 0;
     for_each_node(body, [&](const Node& n) {
@@ -307,7 +317,6 @@ class GpuScheduler {
       if (f->kind == LoopKind::ThreadX) {
         ++loops;
         meet |= !f->reductions.empty();
-        longest = std::max(longest, std::ceil(trips(*f, values_) / f->width));
       } else {
         // Rows of one warp must agree on how often they go round.
         even &= row.empty() || (!f->begin.mentions(row) && !f->end.mentions(row));

@@ -10,8 +10,6 @@
 namespace ourjit::loop {
 namespace {
 
-bool is_half(DType t) { return t == DType::f16 || t == DType::bf16; }
-
 class Widener {
  public:
   explicit Widener(Kernel& k) : k_(k) {}

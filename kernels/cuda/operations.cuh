@@ -236,11 +236,44 @@ OJ_FUNCTION T oj_shr(T a, T b) {
 OJ_FUNCTION bool oj_shl(bool a, bool) { return a; }
 OJ_FUNCTION bool oj_shr(bool a, bool b) { return a && !b; }
 
+// --- true division: CUDA's own takes a branch to code for rare operands, which NVRTC is long at ---
+
+// 1 / x but for the last bit; 0 where x or the result is subnormal is taken for such.
+OJ_FUNCTION float oj_near_reciprocal(float x) {
+#ifdef OJ_EMULATE
+  // The instruction may be a unit in the last place off, so here it is.
+  const float r = fabsf(x) < 0x1p-126f ? copysignf(oj_infinity<float>(), x) : 1.0f / x;
+  if (fabsf(r) < 0x1p-126f) return copysignf(0.0f, r);
+  return fabsf(r) < oj_infinity<float>() ? oj_from_bits(oj_bits(r) ^ 1u) : r;
+#else
+  float r;
+  asm("rcp.approx.ftz.f32 %0, %1;" : "=f"(r) : "f"(x));
+  return r;
+#endif
+}
+// a / b where neither 1 / b nor a / b is subnormal, infinite or zero: one Newton step, whose
+// remainder is exact.
+OJ_FUNCTION float oj_near_quotient(float a, float b) {
+  const float r = oj_near_reciprocal(b), q = a * r;
+  return fmaf(fmaf(-q, b, a), r, q);
+}
+// Rounded as IEEE 754 says but for rare results that lie almost between two numbers; at most 3 ulp
+// off where |a| < 2^-120. Where b is rare, a and b are scaled, which is exact unless the result is
+// subnormal. The estimate itself is right where it is zero, infinite or NaN.
+OJ_FUNCTION float oj_div(float a, float b) {
+  const float size = fabsf(b);
+  const float scale = size < 0x1p-64f ? 0x1p64f : size > 0x1p64f ? 0x1p-64f : 1.0f;
+  const float n = a * scale, d = b * scale, r = oj_near_reciprocal(d), q = n * r;
+  const bool usual = oj_bits(q) * 2 - 1 < 0xfeffffffu;
+  return usual ? fmaf(fmaf(-q, d, n), r, q) : q;
+}
+OJ_FUNCTION double oj_div(double a, double b) { return a / b; }
+
 // --- sigmoid: without overflow for either sign ---
 
 OJ_FUNCTION float oj_sigmoid(float x) {
   const float e = expf(-fabsf(x));
-  return (x >= 0 ? 1.0f : e) / (1.0f + e);
+  return oj_near_quotient(x >= 0 ? 1.0f : e, 1.0f + e);
 }
 OJ_FUNCTION double oj_sigmoid(double x) {
   const double e = exp(-fabs(x));
@@ -268,11 +301,7 @@ static __constant__ const unsigned oj_two_over_pi[] = {
 // bits, and only those bits of 2 / pi matter whose product with x is below 4. A word of the
 // quadrant and one of the rest, as a function that is no copy of its own in each caller returns
 // them in registers.
-#ifdef OJ_EMULATE
-static oj_u64 oj_angle_words(float x) {
-#else
-static __device__ __noinline__ oj_u64 oj_angle_words(float x) {
-#endif
+OJ_OUTLINED oj_u64 oj_angle_words(float x) {
   const unsigned bits = oj_bits(x), exponent = bits >> 23 & 0xff;
   if (exponent == 0xff) return 0x7fc00000u;
   const unsigned m = (bits & 0x7fffffu) | 0x800000u, skipped = exponent - 150 - 2 + 32;
@@ -325,11 +354,18 @@ OJ_FUNCTION float oj_cos(float x) {
 OJ_FUNCTION double oj_sin(double x) { return sin(x); }
 OJ_FUNCTION double oj_cos(double x) { return cos(x); }
 
+// --- tangents and logarithms of gamma: long code, which the lanes of a thread share ---
+
+OJ_OUTLINED float oj_tan(float x) { return tanf(x); }
+OJ_OUTLINED double oj_tan(double x) { return tan(x); }
+OJ_OUTLINED float oj_lgamma(float x) { return lgammaf(x); }
+OJ_OUTLINED double oj_lgamma(double x) { return lgamma(x); }
+
 // --- digamma ---
 
 // Asymptotic series above 10 (Abramowitz and Stegun 6.3.18), recurrence below (6.3.5), reflection
 // for negative x (6.3.7).
-OJ_FUNCTION double oj_digamma(double x) {
+OJ_OUTLINED double oj_digamma(double x) {
   const double kPi = 3.14159265358979323846;
   if (x == 0) return copysign(oj_infinity<double>(), -x);
   double r = 0;

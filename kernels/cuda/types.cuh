@@ -13,11 +13,13 @@ typedef unsigned long long oj_u64;
 #define OJ_ROLLED _Pragma("unroll 1")
 
 #ifdef OJ_EMULATE
+#define OJ_OUTLINED static
 #define OJ_SHARED(T, name, n)                       \
   static T name[n];                                 \
   oj_emulate_shared(#name, name, (n) * sizeof(T))
 #define OJ_BUFFER(name, n) oj_emulate_buffer(#name, name, (oj_u64)(n) * sizeof(*name))
 #else
+#define OJ_OUTLINED static __device__ __noinline__
 #define OJ_SHARED(T, name, n) __shared__ __align__(16) T name[n]
 #define OJ_BUFFER(name, n)
 #endif

@@ -143,6 +143,43 @@ TEST(Emulator, SinesAreWithinTwoUlpOfAllSizesOfAngles) {
             "");
 }
 
+TEST(Emulator, QuotientsOfAllKindsOfNumbers) {
+  // Pairs of bits in steps that no exponent has a period of; zeros, subnormals, the largest number,
+  // infinity and NaN with each other.
+  EXPECT_EQ(
+      run("const unsigned rare[] = {0, 1, 0x7fffff, 0x800000, 0x3f7fffff, 0x3f800000, 0x7f7fffff,\n"
+          "                         0x7f800000, 0x7fc00000, 0x80000000, 0xff800000, 0x9f800001};\n"
+          "for (unsigned i = threadIdx.x; i < 2000000; i += 32) {\n"
+          "  const bool both_rare = i < 144;\n"
+          "  const float a = oj_from_bits(both_rare ? rare[i / 12] : i * 2654435761u);\n"
+          "  const float b = oj_from_bits(both_rare ? rare[i % 12] : i * 2246822519u + i / 7);\n"
+          "  const float q = oj_div(a, b), right = a / b;\n"
+          "  const unsigned limit = fabsf(a) < 0x1p-120f ? 3 : 1;\n"
+          "  const unsigned off = oj_bits(q) - oj_bits(right) + limit;\n"
+          "  const bool good = right != right ? q != q : off <= 2 * limit;\n"
+          "  if (!good) oj_load((const float*)b0, -1);\n"
+          "}\n"
+          "for (int n = 1 + threadIdx.x; n < 100000; n += 32)\n"
+          "  if (oj_div((float)(n * 7), (float)n) != 7.0f) oj_load((const float*)b0, -1);\n",
+          1, 32),
+      "");
+}
+
+TEST(Emulator, SigmoidsAreWithinTwoUlp) {
+  EXPECT_EQ(
+      run("for (unsigned bits = threadIdx.x; bits < 0x7f800000u; bits += 32 * 997) {\n"
+          "  const float x = oj_from_bits(bits);\n"
+          "  const double right = 1 / (1 + exp(-(double)x)), other = 1 / (1 + exp((double)x));\n"
+          "  const bool good = fabs(oj_sigmoid(x) - right) <= 0x1p-22 * right &&\n"
+          "                    fabs(oj_sigmoid(-x) - other) <= 0x1p-22 * other + 0x1p-148;\n"
+          "  if (!good) oj_load((const float*)b0, -1);\n"
+          "}\n"
+          "if (oj_sigmoid(-oj_infinity<float>()) != 0) oj_load((const float*)b0, -1);\n"
+          "if (oj_sigmoid(oj_infinity<float>()) != 1) oj_load((const float*)b0, -1);\n",
+          1, 32),
+      "");
+}
+
 TEST(Emulator, AccumulatingWraps) {
   EXPECT_EQ(run("signed char* c = (signed char*)b0;\n c[0] = 127;\n"
                 "oj_accumulate(c, 0, (signed char)1);\n"
