@@ -351,27 +351,37 @@ OJ_FUNCTION float oj_cos(float x) {
   const oj_angle a = oj_reduce_angle(x);
   return oj_sin_of(a.rest, a.quadrant + 1);
 }
+// At most 3 ulp off, as its two parts are 1.
+OJ_FUNCTION float oj_tan(float x) {
+  const oj_angle a = oj_reduce_angle(x);
+  return oj_near_quotient(oj_sin_of(a.rest, a.quadrant), oj_sin_of(a.rest, a.quadrant + 1));
+}
 OJ_FUNCTION double oj_sin(double x) { return sin(x); }
 OJ_FUNCTION double oj_cos(double x) { return cos(x); }
+OJ_FUNCTION double oj_tan(double x) { return tan(x); }
 
-// --- tangents and logarithms of gamma: long code, which the lanes of a thread share ---
+// --- gamma functions: long code, which the lanes of a thread share ---
 
-OJ_OUTLINED float oj_tan(float x) { return tanf(x); }
-OJ_OUTLINED double oj_tan(double x) { return tan(x); }
 OJ_OUTLINED float oj_lgamma(float x) { return lgammaf(x); }
 OJ_OUTLINED double oj_lgamma(double x) { return lgamma(x); }
 
-// --- digamma ---
-
+// pi / tan(pi x), without the stack that CUDA's tangent of a double takes.
+OJ_FUNCTION double oj_pi_cotangent(double x) {
+  const double kPi = 3.14159265358979323846;
+#ifdef OJ_EMULATE
+  return kPi / tan(kPi * x);
+#else
+  return kPi * cospi(x) / sinpi(x);
+#endif
+}
 // Asymptotic series above 10 (Abramowitz and Stegun 6.3.18), recurrence below (6.3.5), reflection
 // for negative x (6.3.7).
 OJ_OUTLINED double oj_digamma(double x) {
-  const double kPi = 3.14159265358979323846;
   if (x == 0) return copysign(oj_infinity<double>(), -x);
   double r = 0;
   if (x < 0) {
     if (x == trunc(x)) return oj_nan<double>();
-    r = -kPi / tan(kPi * (x - trunc(x)));
+    r = -oj_pi_cotangent(x - trunc(x));
     x = 1 - x;
   }
   for (; x < 10; x += 1) r -= 1 / x;
