@@ -198,6 +198,7 @@ class PlanBuilder {
     LaunchStep step;
     step.kernel = s.kernel;
     step.cost_ns = s.cost_ns;
+    step.silent = s.silent;
     for (const size_t i : s.steps) {
       const LoweredKernel& lowered = kernels_.lowered[i];
       LaunchRow& row = step.rows.emplace_back();
@@ -276,8 +277,8 @@ PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions&
                              : lower_barrier(g, f, s.node, "k", options);
   }
   out.in_place = write_in_place(g, f, out.lowered);
-  for (Batch& batch : batch_steps(g, f, out.in_place, out.lowered))
-    out.steps.push_back({std::move(batch)});
+  for (Batch& batch : batch_steps(g, f, out.in_place, options, out.lowered))
+    out.steps.push_back({std::move(batch.steps), batch.silent});
   return out;
 }
 

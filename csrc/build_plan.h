@@ -17,9 +17,10 @@ namespace ourjit {
 
 /// What the plan launches or calls next.
 struct PlannedStep {
-  Batch steps;         // of the fusion
-  int kernel = -1;     // index into Plan::kernels; -1 for a call
-  double cost_ns = 0;  // of one iteration of the kernel's parallel loop
+  std::vector<size_t> steps;  // of the fusion
+  size_t silent = 0;          // the first so many leave out the kernel's epilogue
+  int kernel = -1;            // index into Plan::kernels; -1 for a call
+  double cost_ns = 0;         // of one iteration of the kernel's parallel loop
 };
 
 /// A graph cut into kernels.

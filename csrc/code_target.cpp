@@ -20,7 +20,7 @@ class GpuCode final : public CodeTarget {
         deterministic_(deterministic) {}
 
   LowerOptions lowering() const override {
-    return {backend_->target().shared_bytes, !deterministic_};
+    return {backend_->target().shared_bytes, !deterministic_, /*epilogues=*/true};
   }
   /// Two blocks for each multiprocessor.
   int64_t parallel_rows() const override {

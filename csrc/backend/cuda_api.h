@@ -30,6 +30,13 @@
      CUstream stream, void** parameters, void** extra))                                           \
   X(cuMemHostAlloc, CUresult, (void** memory, size_t bytes, unsigned int flags))                  \
   X(cuMemFreeHost, CUresult, (void* memory))                                                      \
+  X(cuMemAlloc_v2, CUresult, (CUdeviceptr * memory, size_t bytes))                                \
+  X(cuMemFree_v2, CUresult, (CUdeviceptr memory))                                                 \
+  X(cuMemsetD32_v2, CUresult, (CUdeviceptr memory, unsigned int word, size_t words))              \
+  X(cuStreamGetId, CUresult, (CUstream stream, unsigned long long* id))                           \
+  X(cuStreamGetCaptureInfo_v2, CUresult,                                                          \
+    (CUstream stream, CUstreamCaptureStatus * status, unsigned long long* id, CUgraph* graph,     \
+     const CUgraphNode** dependencies, size_t* count))                                            \
   X(cuStreamSynchronize, CUresult, (CUstream stream))                                             \
   X(cuGetErrorName, CUresult, (CUresult error, const char** name))                                \
   X(cuGetErrorString, CUresult, (CUresult error, const char** text))
@@ -53,11 +60,14 @@
 namespace ourjit::cuda {
 
 using CUdevice = int;
+using CUdeviceptr = unsigned long long;
 using CUcontext = struct CUctx_st*;
 using CUlibrary = struct CUlib_st*;
 using CUkernel = struct CUkern_st*;
 using CUfunction = struct CUfunc_st*;  // cuLaunchKernel takes a CUkernel cast to it as well
 using CUstream = struct CUstream_st*;
+using CUgraph = struct CUgraph_st*;
+using CUgraphNode = struct CUgraphNode_st*;
 using nvrtcProgram = struct _nvrtcProgram*;
 
 enum CUresult : int {
@@ -88,6 +98,12 @@ enum CUfunction_attribute : int {
   CU_FUNC_ATTRIBUTE_SHARED_SIZE_BYTES = 1,
   CU_FUNC_ATTRIBUTE_LOCAL_SIZE_BYTES = 3,
   CU_FUNC_ATTRIBUTE_NUM_REGS = 4,
+};
+
+enum CUstreamCaptureStatus : int {
+  CU_STREAM_CAPTURE_STATUS_NONE = 0,
+  CU_STREAM_CAPTURE_STATUS_ACTIVE = 1,
+  CU_STREAM_CAPTURE_STATUS_INVALIDATED = 2,
 };
 
 enum CUjit_option : int {};

@@ -56,7 +56,9 @@ void CudaDriver::check_launch(CUresult result, const std::string& kernel) const 
 }
 
 CudaDevice::CudaDevice(std::shared_ptr<const CudaDriver> driver, int ordinal, bool synchronous)
-    : driver_(std::move(driver)), synchronous_(synchronous) {
+    : driver_(std::move(driver)),
+      synchronous_(synchronous),
+      tickets_(std::make_unique<Tickets>(*driver_)) {
   const DriverTable& f = driver_->functions();
   int count = 0;
   driver_->check(f.cuDeviceGetCount(&count), "the GPUs of this machine cannot be counted");
@@ -70,8 +72,15 @@ CudaDevice::CudaDevice(std::shared_ptr<const CudaDriver> driver, int ordinal, bo
 }
 
 CudaDevice::~CudaDevice() {
-  for (void* block : blocks_) driver_->functions().cuMemFreeHost(block);
-  driver_->functions().cuDevicePrimaryCtxRelease_v2(device_);
+  // At the end of the process the driver may be gone already: errors are nobody's.
+  const DriverTable& f = driver_->functions();
+  CUcontext before = nullptr;
+  f.cuCtxGetCurrent(&before);
+  f.cuCtxSetCurrent(context_);
+  tickets_.reset();
+  f.cuCtxSetCurrent(before);
+  for (void* block : blocks_) f.cuMemFreeHost(block);
+  f.cuDevicePrimaryCtxRelease_v2(device_);
 }
 
 int CudaDevice::attribute(CUdevice_attribute which) const {
@@ -136,26 +145,30 @@ CUkernel CudaLibrary::kernel(const std::string& name) const {
   return kernel;
 }
 
-CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name,
-                       int threads_x, int threads_y, size_t table_rows, size_t alignment,
-                       MakeUnaligned make_unaligned)
+CudaKernel::CudaKernel(std::shared_ptr<const CudaLibrary> library, const loop::Kernel& k,
+                       size_t alignment, MakeUnaligned make_unaligned)
     : library_(std::move(library)),
-      name_(name),
-      kernel_(library_->kernel(name)),
-      threads_x_(static_cast<unsigned>(threads_x)),
-      threads_y_(static_cast<unsigned>(threads_y)),
-      table_rows_(table_rows),
+      name_(k.name),
+      kernel_(library_->kernel(name_)),
+      threads_x_(static_cast<unsigned>(k.threads_x)),
+      threads_y_(static_cast<unsigned>(k.threads_y)),
+      table_rows_(static_cast<size_t>(k.table_rows)),
+      has_epilogue_(!k.epilogue.empty()),
       alignment_(alignment),
       make_unaligned_(std::move(make_unaligned)) {
-  const CudaDevice& device = library_->device();
+  CudaDevice& device = library_->device();
   int most = 0;
   device.driver().check(
       device.driver().functions().cuKernelGetAttribute(
           &most, CU_FUNC_ATTRIBUTE_MAX_THREADS_PER_BLOCK, kernel_, device.handle()),
-      "cannot load kernel " + name);
-  if (threads_x * threads_y > most)
-    OURJIT_RAISE(BackendError) << "kernel " << name << " was made for " << threads_x * threads_y
+      "cannot load kernel " + name_);
+  if (k.threads_x * k.threads_y > most)
+    OURJIT_RAISE(BackendError) << "kernel " << name_ << " was made for "
+                               << k.threads_x * k.threads_y
                                << " threads, and the GPU can give it only " << most;
+  if (!has_epilogue_) return;
+  const DeviceScope scope(&device);
+  device.tickets().prepare();
 }
 
 void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream) const {
@@ -175,13 +188,12 @@ void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream)
 
 void CudaKernel::launch_row(const LaunchTable& table, int32_t* status, void* stream) const {
   std::vector<void*> parameters;
-  parameters.reserve(static_cast<size_t>(table.row_pointers + table.row_sizes + 1));
+  parameters.reserve(static_cast<size_t>(table.row_pointers + table.row_sizes + 2));
   for (int64_t i = 0; i < table.row_pointers; ++i)
     parameters.push_back(const_cast<void**>(table.pointers + i));
   for (int64_t i = 0; i < table.row_sizes; ++i)
     parameters.push_back(const_cast<int64_t*>(table.sizes + i));
-  parameters.push_back(&status);
-  enqueue(table.starts[1], parameters.data(), stream);
+  enqueue(table.starts[1], std::move(parameters), status, stream);
 }
 
 /// The driver copies the parameters before it returns, so one buffer for each thread serves all.
@@ -195,8 +207,9 @@ void CudaKernel::launch_rows(const LaunchTable& table, int64_t begin, int64_t en
   const CudaTable layout = cuda_table(table_rows_, pointers, sizes);
   thread_local std::vector<char> bytes;
   bytes.resize(std::max(bytes.size(), layout.bytes()));
-  const auto rows = static_cast<int32_t>(end - begin);
-  std::memcpy(bytes.data(), &rows, sizeof rows);
+  const auto silent = std::clamp<int64_t>(table.silent - begin, 0, end - begin);
+  const int32_t counts[] = {static_cast<int32_t>(end - begin), static_cast<int32_t>(silent)};
+  std::memcpy(bytes.data(), counts, sizeof counts);
   for (int64_t r = begin; r <= end; ++r) {
     const auto first = static_cast<int32_t>(table.starts[r] - table.starts[begin]);
     const auto at = static_cast<size_t>(r - begin);
@@ -208,8 +221,7 @@ void CudaKernel::launch_rows(const LaunchTable& table, int64_t begin, int64_t en
       std::memcpy(row + pointers * sizeof(void*), table.sizes + r * table.row_sizes,
                   sizes * sizeof(int64_t));
   }
-  void* parameters[] = {bytes.data(), &status};
-  enqueue(blocks, parameters, stream);
+  enqueue(blocks, {bytes.data()}, status, stream);
 }
 
 void CudaKernel::check_grid(int64_t grid) const {
@@ -219,12 +231,19 @@ void CudaKernel::check_grid(int64_t grid) const {
                                   "tensors";
 }
 
-void CudaKernel::enqueue(int64_t grid, void** parameters, void* stream) const {
+void CudaKernel::enqueue(int64_t grid, std::vector<void*> parameters, int32_t* status,
+                         void* stream) const {
   check_grid(grid);
   const CudaDriver& driver = library_->device().driver();
+  CUdeviceptr ticket = 0;
+  if (has_epilogue_) {
+    ticket = library_->device().tickets().of(static_cast<CUstream>(stream));
+    parameters.push_back(&ticket);
+  }
+  parameters.push_back(&status);
   const CUresult result = driver.functions().cuLaunchKernel(
       reinterpret_cast<CUfunction>(kernel_), static_cast<unsigned>(grid), 1, 1, threads_x_,
-      threads_y_, 1, 0, static_cast<CUstream>(stream), parameters, nullptr);
+      threads_y_, 1, 0, static_cast<CUstream>(stream), parameters.data(), nullptr);
   driver.check_launch(result, name_);
 }
 

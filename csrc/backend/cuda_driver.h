@@ -13,6 +13,8 @@
 #include "backend/cuda_api.h"
 #include "backend/device.h"
 #include "backend/dynamic_library.h"
+#include "backend/tickets.h"
+#include "loop/loop_ir.h"
 
 namespace ourjit {
 
@@ -54,12 +56,14 @@ class CudaDevice final : public Device, public std::enable_shared_from_this<Cuda
   void* enter() override;
   void leave(void* before) override;
   std::shared_ptr<int32_t> new_status() override;
+  Tickets& tickets() { return *tickets_; }
 
  private:
   int attribute(cuda::CUdevice_attribute which) const;
 
   const std::shared_ptr<const CudaDriver> driver_;
   const bool synchronous_;
+  std::unique_ptr<Tickets> tickets_;
   cuda::CUdevice device_ = 0;
   cuda::CUcontext context_ = nullptr;
   std::string architecture_;
@@ -95,9 +99,8 @@ class CudaKernel final : public DeviceKernel {
 
   /// `alignment`: bytes of which the addresses of buffers are multiples, else the launch goes to
   /// what `make_unaligned` returns, made when first needed.
-  CudaKernel(std::shared_ptr<const CudaLibrary> library, const std::string& name, int threads_x,
-             int threads_y, size_t table_rows, size_t alignment = 1,
-             MakeUnaligned make_unaligned = nullptr);
+  CudaKernel(std::shared_ptr<const CudaLibrary> library, const loop::Kernel& k,
+             size_t alignment = 1, MakeUnaligned make_unaligned = nullptr);
   void launch(const LaunchTable& table, int32_t* status, void* stream) const override;
 
  private:
@@ -105,13 +108,15 @@ class CudaKernel final : public DeviceKernel {
   void launch_rows(const LaunchTable& table, int64_t begin, int64_t end, int32_t* status,
                    void* stream) const;
   void check_grid(int64_t grid) const;
-  void enqueue(int64_t grid, void** parameters, void* stream) const;
+  /// Adds the ticket, if the kernel takes one, and the status to the parameters.
+  void enqueue(int64_t grid, std::vector<void*> parameters, int32_t* status, void* stream) const;
 
   const std::shared_ptr<const CudaLibrary> library_;
   const std::string name_;
   const cuda::CUkernel kernel_;
   const unsigned threads_x_, threads_y_;
   const size_t table_rows_;  // 0: no table kernel
+  const bool has_epilogue_;
   const size_t alignment_;
   const MakeUnaligned make_unaligned_;
   mutable std::once_flag once_;

@@ -12,10 +12,10 @@ namespace ourjit {
 class DeviceKernel {
  public:
   virtual ~DeviceKernel() = default;
-  /// Enqueues a block for each iteration of the table on `stream` (null: the default one). The
-  /// kernel's first error goes to *status. Without iterations nothing is launched. Only table
-  /// kernels take more than one row. The device must be current on this thread. Raises
-  /// BackendError.
+  /// Enqueues a block for each iteration of the table on `stream` (null: the default one), and the
+  /// epilogues of rows that are not silent. The kernel's first error goes to *status. Without
+  /// iterations nothing is launched. Only table kernels take more than one row. The device must be
+  /// current on this thread. Raises BackendError.
   virtual void launch(const LaunchTable& table, int32_t* status, void* stream) const = 0;
 };
 

@@ -104,9 +104,8 @@ class GpuBackendImpl final : public GpuBackend,
     const auto library = load(emit_cuda_unit(unit), unit_name(unit));
     for (const loop::Kernel* k : unit) {
       const bool vectors = has_vectors(*k);
-      kernels.push_back(std::make_shared<CudaKernel>(
-          library, k->name, k->threads_x, k->threads_y, static_cast<size_t>(k->table_rows),
-          vectors ? kBufferAlignment : 1, vectors ? unaligned_variant(*k) : nullptr));
+      kernels.push_back(std::make_shared<CudaKernel>(library, *k, vectors ? kBufferAlignment : 1,
+                                                     vectors ? unaligned_variant(*k) : nullptr));
     }
     return kernels;
   }
@@ -122,9 +121,7 @@ class GpuBackendImpl final : public GpuBackend,
       const std::shared_ptr<const GpuBackend> alive = self.lock();
       OURJIT_CHECK(alive) << "the compiler of kernel " << k.name << " is gone";
       ++variants_;
-      return std::make_shared<const CudaKernel>(load(emit_cuda_unit({&k}, false), k.name), k.name,
-                                                k.threads_x, k.threads_y,
-                                                static_cast<size_t>(k.table_rows));
+      return std::make_shared<const CudaKernel>(load(emit_cuda_unit({&k}, false), k.name), k);
     };
   }
 

@@ -18,11 +18,6 @@ namespace {
 
 std::string code(KernelStatus s) { return std::to_string(static_cast<int>(s)); }
 
-// Threads of a multiprocessor that registers must be left for, at 65,536 in all: kernels of few
-// operators do with 64 for each; larger ones would spill.
-constexpr size_t kFewOperators = 16;
-constexpr int kThreadsOfSmall = 1024, kThreadsOfLarge = 512;
-
 /// Text for a // comment: one line that cannot go on on the next.
 std::string comment(std::string text) {
   std::replace_if(text.begin(), text.end(), [](char c) { return c < ' '; }, ' ');
@@ -66,6 +61,7 @@ std::string KernelEmitter::run() {
     else
       statement(n);
   }
+  epilogue();
   out_.dedent();
   std::string body = out_.take();
   out_ = TextWriter();
@@ -74,55 +70,6 @@ std::string KernelEmitter::run() {
   out_.indent();
   locals();
   return out_.take() + body + "}\n";
-}
-
-void KernelEmitter::parameters() {
-  std::vector<std::pair<std::string, std::string>> list;  // type and name
-  for (const loop::Buffer& b : k_.buffers)
-    list.emplace_back(
-        std::string(b.access == loop::Access::In ? "const " : "") + c_type(b.dtype) + "*", b.name);
-  for (const std::string& s : k_.sizes) list.emplace_back("oj_i64", s);
-  const int threads = k_.threads_x * k_.threads_y;
-  const int wanted = k_.provenance.size() <= kFewOperators ? kThreadsOfSmall : kThreadsOfLarge;
-  const std::string head = "extern \"C\" __global__ void __launch_bounds__(" +
-                           std::to_string(threads) + ", " +
-                           std::to_string(std::max(1, wanted / threads)) + ")";
-  if (!k_.table_rows) {
-    std::string text;
-    for (const auto& [type, name] : list) text += type + " " + name + ", ";
-    out_.line(head);
-    out_.line(k_.name + "(" + text + "int* oj_status) {");
-    return;
-  }
-  // The layout is that of codegen/cuda_table.h.
-  const std::string rows = std::to_string(k_.table_rows), row = k_.name + "_row";
-  out_.line("struct " + row + " {");
-  for (const auto& [type, name] : list) out_.line("  " + type + " " + name + ";");
-  out_.line("};");
-  out_.line(head);
-  out_.line(k_.name + "(const __grid_constant__ oj_table<" + row + ", " + rows +
-            "> OJ_BY_VALUE oj_rows, int* oj_status) {");
-  out_.indent();
-  out_.line("const int oj_row = oj_find_row(oj_rows, (int)blockIdx.x);");
-  out_.line("const int oj_block = (int)blockIdx.x - oj_rows.first[oj_row];");
-  for (const auto& [type, name] : list)
-    out_.line(type + " const " + name + " = oj_rows.row[oj_row]." + name + ";");
-  out_.dedent();
-}
-
-void KernelEmitter::locals() {
-  out_.line(std::string("using oj_index = ") + (fits_int(k_) ? "int;" : "oj_i64;"));
-  for (const loop::Buffer& b : k_.buffers)
-    out_.line("OJ_BUFFER(" + b.name + ", " + index(b.size) + ");");
-  for (const loop::Local& l : k_.locals) {
-    const std::string size = std::to_string(std::max<int64_t>(l.size, 1));
-    if (l.space == loop::Space::Task)
-      out_.line("OJ_SHARED(" + c_type(l.dtype) + ", " + l.name + ", " + size + ");");
-    else
-      out_.line(c_type(l.dtype) + " " + l.name + "[" + size + "];");
-  }
-  if (scratch_bytes_ > 0)
-    out_.line("OJ_SHARED(double, oj_scratch, " + std::to_string((scratch_bytes_ + 7) / 8) + ");");
 }
 
 // --- names ---

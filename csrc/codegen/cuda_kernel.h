@@ -1,5 +1,5 @@
-// Emits one kernel as CUDA C++: the state that the traversal (cuda_emitter.cpp) and thread loops
-// (cuda_threads.cpp) share.
+// Emits one kernel as CUDA C++: the state that the traversal (cuda_emitter.cpp), thread loops
+// (cuda_threads.cpp) and what stands around them (cuda_entry.cpp) share.
 //
 // In a thread loop of width W > 1 a thread takes W adjacent iterations, its lanes. What differs
 // between them is an array of W elements, computed in loops over the lanes; the rest is computed
@@ -24,9 +24,12 @@ class KernelEmitter {
   std::string run();
 
  private:
-  // cuda_emitter.cpp
+  // cuda_entry.cpp
   void parameters();
   void locals();
+  void epilogue();
+
+  // cuda_emitter.cpp
   void block(const std::vector<loop::Node>& body);
   void statement(const loop::Node& n);
   void compute(const loop::Compute& c);

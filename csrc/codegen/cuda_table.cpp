@@ -6,13 +6,14 @@
 namespace ourjit {
 
 CudaTable cuda_table(size_t rows, size_t pointers, size_t sizes) {
-  constexpr size_t kFirst = sizeof(int32_t);
+  constexpr size_t kFirst = 2 * sizeof(int32_t);
   const size_t begin = (kFirst + (rows + 1) * sizeof(int32_t) + 7) / 8 * 8;
   return {rows, kFirst, begin, (pointers + sizes) * 8};
 }
 
 int cuda_table_rows(const loop::Kernel& k, size_t rows, int64_t parameter_bytes) {
-  const auto space = static_cast<size_t>(parameter_bytes) - sizeof(void*);  // less the status
+  const auto space =
+      static_cast<size_t>(parameter_bytes) - 2 * sizeof(void*);  // less ticket and status
   size_t fit = std::bit_ceil(rows);
   while (fit > 1 && cuda_table(fit, k.buffers.size(), k.sizes.size()).bytes() > space) --fit;
   return static_cast<int>(fit);

@@ -1,5 +1,6 @@
-// How the table of a table kernel lies in its parameter: the number of rows, the first block of
-// each row and one more for the end, then the rows, each with its pointers and sizes.
+// How the table of a table kernel lies in its parameter: the number of rows and of silent ones, the
+// first block of each row and one more for the end, then the rows, each with its pointers and
+// sizes.
 #pragma once
 
 #include <cstddef>

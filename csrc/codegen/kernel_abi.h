@@ -24,6 +24,7 @@ struct LaunchTable {
   int64_t row_pointers;
   const int64_t* sizes;  // row_sizes for each row: the values of the size parameters
   int64_t row_sizes;
+  int64_t silent = 0;  // the first so many rows leave out the kernel's epilogue (loop/loop_ir.h)
 };
 
 using KernelFunction = void (*)(const KernelArgs*);

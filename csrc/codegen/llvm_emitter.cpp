@@ -47,6 +47,7 @@ KernelEmitter::KernelEmitter(const loop::Kernel& k, const loop::Target& target,
 }
 
 void KernelEmitter::run() {
+  OURJIT_CHECK(k_.epilogue.empty()) << "@" << k_.name << " is for a GPU";
   mark_varying(k_.body);
   begin_function();
   block(k_.body);

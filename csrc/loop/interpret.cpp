@@ -72,10 +72,18 @@ class Interpreter {
 
   Status run() {
     block(k_.body);
+    epilogue();
     return status_;
   }
 
  private:
+  /// One thread runs it after everything else.
+  void epilogue() {
+    races_.end_launch();
+    in_x_ = in_y_ = true;
+    block(k_.epilogue);
+  }
+
   /// Fills scratch memory with NaNs, so that reading what was never written shows.
   void forget_locals() {
     for (auto& data : local_data_) std::memset(data.data(), 0xFF, data.size());

@@ -24,6 +24,13 @@
 // as many iterations of the parallel loop (blocks) as these ask for. Blocks of different rows are
 // as iterations of a parallel loop.
 //
+// The epilogue of a kernel for GPUs is run once, when all iterations of the parallel loop are over;
+// in a table kernel, once for each row that is not silent (codegen/kernel_abi.h), when those of all
+// rows are. It sees no values of the body. The body may read memory that the epilogue writes, so
+// that all iterations find there what was there before the launch; it writes no memory that the
+// epilogue touches. Epilogues of different rows are as iterations of a parallel loop. A launch
+// without iterations runs none.
+//
 //   kernel @k(b0: in f32[262144], b1: out f32[s0*128], s0: index) {
 //     local l0: f32[128]
 //     parallel r in 0..s0 {
@@ -178,6 +185,7 @@ struct Kernel {
   std::vector<Local> locals;
   std::vector<DType> types;  // of each ValueId
   std::vector<Node> body;
+  std::vector<Node> epilogue;        // GPU: Const, Index, Compute, Load and plain Store only
   int threads_x = 0, threads_y = 0;  // GPU: threads of a block; 0 for CPUs and before scheduling
   int table_rows = 0;  // GPU: rows of arguments a launch can take; 0: not a table kernel
   std::vector<std::string>

@@ -46,6 +46,11 @@ class KernelParser {
     while (in_.is("local") || in_.is("thread")) local();
     block(k_.body);
     in_.expect("}");
+    if (in_.eat("epilogue")) {
+      in_.expect("{");
+      block(k_.epilogue);
+      in_.expect("}");
+    }
     if (!in_.at_end()) in_.fail("expected the end of the text");
     return std::move(k_);
   }

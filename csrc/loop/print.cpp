@@ -49,6 +49,12 @@ class Printer {
                 "[" + std::to_string(l.size) + "]");
     block(k_.body);
     out_.dedent();
+    if (!k_.epilogue.empty()) {
+      out_.line("} epilogue {");
+      out_.indent();
+      block(k_.epilogue);
+      out_.dedent();
+    }
     out_.line("}");
   }
 

@@ -23,6 +23,8 @@ class RaceDetector {
 
   /// The next iteration of the parallel loop begins.
   void next_block();
+  /// All iterations of the parallel loop are over.
+  void end_launch() { cells_.clear(); }
   /// All threads wait for each other; with y >= 0 those of one y.
   void barrier(int64_t y);
   /// `of_block`: the memory is the block's own.

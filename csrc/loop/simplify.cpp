@@ -106,6 +106,7 @@ void simplify_indices(Kernel& k) { simplify_block(k.body, {}); }
 void remove_unused(Kernel& k) {
   std::set<ValueId> used;
   remove_unused(k.body, used);
+  remove_unused(k.epilogue, used);
 }
 
 }  // namespace ourjit::loop

@@ -34,6 +34,8 @@ class Verifier {
         fail("only kernels with threads have locals of threads");
     }
     block(k_.body);
+    block(k_.epilogue);
+    epilogue();
   }
 
  private:
@@ -106,6 +108,26 @@ class Verifier {
       node(n);
     }
     leave(symbols, values);
+  }
+
+  void epilogue() {
+    std::set<std::string> touched;
+    for (const Node& n : k_.epilogue) {
+      at_ = describe(n);
+      const auto* l = std::get_if<Load>(&n.v);
+      const auto* s = std::get_if<Store>(&n.v);
+      if ((!is_pure(n) && !s) || std::holds_alternative<Bind>(n.v))
+        fail("an epilogue has no loops, barriers and binds");
+      if (s && s->accumulate) fail("an epilogue adds nothing to memory");
+      if (!l && !s) continue;
+      touched.insert(l ? l->buffer : s->buffer);
+      if (is_local(k_, l ? l->buffer : s->buffer)) fail("an epilogue has no locals");
+    }
+    for_each_node(k_.body, [&](const Node& n) {
+      const auto* s = std::get_if<Store>(&n.v);
+      at_ = describe(n);
+      if (s && touched.contains(s->buffer)) fail("the body writes what the epilogue touches");
+    });
   }
 
   void leave(size_t symbols, size_t values) {

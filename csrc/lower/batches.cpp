@@ -4,11 +4,13 @@
 #include <optional>
 #include <set>
 #include <string>
-#include <unordered_map>
+#include <utility>
 
 #include "base/error.h"
 #include "loop/text.h"
+#include "lower/absorb.h"
 #include "lower/flat_loop.h"
+#include "lower/step_order.h"
 
 namespace ourjit {
 namespace {
@@ -17,65 +19,25 @@ constexpr int64_t kSmallBytes = 4096;
 
 class Batching {
  public:
-  Batching(const Graph& g, const Fusion& f, const InPlace& in_place,
+  Batching(const Graph& g, const Fusion& f, const MemoryRoots& root, StepOrder before,
            std::vector<LoweredKernel>& kernels)
       : g_(g),
         f_(f),
         kernels_(kernels),
-        root_(g, f, in_place),
-        before_(f.steps.size()),
-        level_(f.steps.size(), 0) {
+        root_(root),
+        before_(std::move(before)),
+        level_(find_levels(before_)) {
     for (const GraphOutput& o : g.outputs)
       if (o.value >= 0) leaves_.insert(root_(o.value));
   }
 
   std::vector<Batch> run() {
-    for (size_t i = 0; i < f_.steps.size(); ++i) find_dependences(i);
     find_batches();
     return ordered();
   }
 
  private:
   bool is_kernel(size_t step) const { return !kernels_[step].kernel.body.empty(); }
-  bool is_call(size_t step) const {
-    return !f_.steps[step].group && g_.node(f_.steps[step].node).op == Op::call;
-  }
-
-  void read(size_t step, ValueId memory) {
-    if (const auto w = writer_.find(memory); w != writer_.end()) depend(step, w->second);
-    readers_[memory].push_back(step);
-  }
-
-  void write(size_t step, ValueId memory) {
-    if (const auto w = writer_.find(memory); w != writer_.end()) depend(step, w->second);
-    for (const size_t r : readers_[memory]) depend(step, r);
-    readers_[memory].clear();
-    writer_[memory] = step;
-  }
-
-  void depend(size_t step, size_t on) {
-    if (step == on) return;
-    before_[step].push_back(on);
-    level_[step] = std::max(level_[step], level_[on] + 1);
-  }
-
-  void find_dependences(size_t step) {
-    if (is_call(step)) {
-      // A call may write to what it is given, return a view of it, and draw random numbers.
-      if (last_call_) depend(step, *last_call_);
-      last_call_ = step;
-      const Node& n = g_.node(f_.steps[step].node);
-      for (const ValueId v : n.operands) write(step, root_(v));
-      for (const ValueId v : n.results)
-        if (v >= 0) write(step, root_(v));
-      return;
-    }
-    const LoweredKernel& k = kernels_[step];
-    for (size_t b = 0; b < k.buffers.size(); ++b) {
-      const ValueId memory = root_(k.buffers[b]);
-      k.kernel.buffers[b].access == loop::Access::In ? read(step, memory) : write(step, memory);
-    }
-  }
 
   bool may_move(size_t step) const {
     const std::vector<ValueId>& buffers = kernels_[step].buffers;
@@ -113,11 +75,11 @@ class Batching {
     const size_t n = f_.steps.size();
     std::vector<Batch> members(n);
     for (size_t i = 0; i < n; ++i)
-      if (is_kernel(i) || is_call(i)) members[batch_of_[i]].push_back(i);
+      if (is_kernel(i) || is_call(g_, f_.steps[i])) members[batch_of_[i]].steps.push_back(i);
     std::vector<Batch> out;
     if (!any_) {
       for (Batch& b : members)
-        if (!b.empty()) out.push_back(std::move(b));
+        if (!b.steps.empty()) out.push_back(std::move(b));
       return out;
     }
     std::vector<std::set<size_t>> after(n);
@@ -134,7 +96,7 @@ class Batching {
       const size_t b = *ready.begin();
       ready.erase(ready.begin());
       ++done;
-      if (!members[b].empty()) out.push_back(std::move(members[b]));
+      if (!members[b].steps.empty()) out.push_back(std::move(members[b]));
       for (const size_t a : after[b])
         if (--waiting[a] == 0) ready.insert(a);
     }
@@ -145,22 +107,81 @@ class Batching {
   const Graph& g_;
   const Fusion& f_;
   std::vector<LoweredKernel>& kernels_;
-  const MemoryRoots root_;
+  const MemoryRoots& root_;
   std::set<ValueId> leaves_;
-  std::vector<std::vector<size_t>> before_;  // steps that must run before a step
-  std::vector<int> level_;                   // length of the longest path of these
-  std::unordered_map<ValueId, size_t> writer_;
-  std::unordered_map<ValueId, std::vector<size_t>> readers_;  // since the last write
-  std::optional<size_t> last_call_;
+  const StepOrder before_;
+  const std::vector<int> level_;
   std::vector<size_t> batch_of_;  // the first step of a step's batch
   bool any_ = false;
 };
 
+/// True if one of the batches has all of `steps`.
+bool in_one(const std::vector<Batch>& batches, const std::vector<size_t>& steps) {
+  return std::any_of(batches.begin(), batches.end(), [&](const Batch& b) {
+    return std::includes(b.steps.begin(), b.steps.end(), steps.begin(), steps.end());
+  });
+}
+
+/// Of the hosts of one step, the last runs the epilogue: they may be too many for one launch, and
+/// those of the launches before must not find what it writes.
+void silence_rows(const std::vector<Absorbed>& absorbed, std::vector<Batch>& batches) {
+  std::set<size_t> silent;
+  for (const Absorbed& a : absorbed)
+    if (a.writes) silent.insert(a.hosts.begin(), a.hosts.end() - 1);
+  for (Batch& b : batches)
+    b.silent =
+        static_cast<size_t>(std::stable_partition(b.steps.begin(), b.steps.end(),
+                                                  [&](size_t i) { return silent.contains(i); }) -
+                            b.steps.begin());
+}
+
+/// One way to launch the steps.
+struct Attempt {
+  std::vector<LoweredKernel> kernels;
+  std::vector<Batch> batches;
+
+  /// In quarters of a launch. For an epilogue, the blocks of a launch count themselves.
+  size_t cost() const {
+    size_t quarters = 0;
+    for (const Batch& b : batches)
+      quarters += kernels[b.steps.front()].kernel.epilogue.empty() ? 4 : 5;
+    return quarters;
+  }
+};
+
+Attempt attempt(const Graph& g, const Fusion& f, const InPlace& in_place, Hosts hosts,
+                const std::vector<LoweredKernel>& kernels) {
+  const MemoryRoots root(g, f, in_place);
+  const StepOrder before = find_order(g, f, root, kernels);
+  std::set<size_t> refused;
+  for (;;) {
+    Attempt a{kernels, {}};
+    StepOrder order = before;
+    const std::vector<Absorbed> absorbed =
+        absorb(g, f, root, in_place, hosts, refused, a.kernels, order);
+    a.batches = Batching(g, f, root, std::move(order), a.kernels).run();
+    const size_t before_this = refused.size();
+    for (const Absorbed& x : absorbed)
+      if (x.writes && !in_one(a.batches, x.hosts)) refused.insert(x.step);
+    if (refused.size() > before_this) continue;
+    silence_rows(absorbed, a.batches);
+    return a;
+  }
+}
+
 }  // namespace
 
 std::vector<Batch> batch_steps(const Graph& g, const Fusion& f, const InPlace& in_place,
-                               std::vector<LoweredKernel>& kernels) {
-  return Batching(g, f, in_place, kernels).run();
+                               const LowerOptions& options, std::vector<LoweredKernel>& kernels) {
+  Attempt best = attempt(g, f, in_place, Hosts::None, kernels);
+  if (options.epilogues)
+    for (const Hosts hosts : {Hosts::Related, Hosts::Any}) {
+      Attempt a = attempt(g, f, in_place, hosts, kernels);
+      const auto rank = [](const Attempt& x) { return std::pair(x.cost(), x.batches.size()); };
+      if (rank(a) < rank(best)) best = std::move(a);
+    }
+  kernels = std::move(best.kernels);
+  return std::move(best.batches);
 }
 
 }  // namespace ourjit

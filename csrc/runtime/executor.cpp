@@ -64,7 +64,8 @@ LaunchTable fill_arguments(const PlanInstance& instance, const InstanceStep& ste
           arguments,
           step.pointers.count / rows,
           instance.sizes.data() + step.sizes.first,
-          step.sizes.count / rows};
+          step.sizes.count / rows,
+          step.silent};
 }
 
 int32_t run_table(const InstanceStep& step, const LaunchTable& table, Host& host) {

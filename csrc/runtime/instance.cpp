@@ -93,6 +93,7 @@ struct Instantiation {
     }
     out.starts.push_back(extent);
     step.starts.count = static_cast<int>(launch.rows.size()) + 1;
+    step.silent = static_cast<int64_t>(launch.silent);
     step.grain = grain_of(extent, launch.cost_ns);
     out.kernel_ns += static_cast<double>(extent) * launch.cost_ns;
   }

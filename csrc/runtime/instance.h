@@ -36,6 +36,7 @@ struct InstanceStep {
   KernelFunction function = nullptr;     // a kernel on the host,
   const DeviceKernel* device = nullptr;  // or on a device; neither: a library call
   int64_t grain = 0;                     // iterations of a task; 0: all on the calling thread
+  int64_t silent = 0;                    // rows without the kernel's epilogue
   Range starts;                          // of each row, its first iteration among all; and the end
   Range pointers, sizes;                 // kernel arguments, row by row
   Range acquire, release;                // buffers to allocate before, and to drop after

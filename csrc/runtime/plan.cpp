@@ -67,6 +67,7 @@ std::string show(const PlanBuffer& b) {
 std::string show(const Plan& p, const LaunchStep& s) {
   std::string text = "launch " + p.kernels[static_cast<size_t>(s.kernel)].name;
   if (s.rows.size() > 1) text += " of " + std::to_string(s.rows.size()) + " rows";
+  if (s.silent > 0) text += ", " + std::to_string(s.silent) + " silent";
   for (const LaunchRow& r : s.rows) {
     text += (s.rows.size() > 1 ? "\n    (" : "(") + names("t", r.tensors);
     for (size_t i = 0; i < r.sizes.size(); ++i) text += (i ? ", " : "; ") + r.sizes[i].str();

@@ -48,11 +48,13 @@ struct LaunchRow {
   Sym extent;
 };
 
-/// Runs a compiled kernel over a table of arguments; the rows are independent of each other.
+/// Runs a compiled kernel over a table of arguments; the rows are independent of each other, but
+/// that all have ended before epilogues run.
 struct LaunchStep {
   int kernel;  // index into Plan::kernels
   std::vector<LaunchRow> rows;
-  double cost_ns;  // estimated work of one iteration; decides how many iterations make a task
+  double cost_ns;     // estimated work of one iteration; decides how many iterations make a task
+  size_t silent = 0;  // the first so many rows leave out the kernel's epilogue (loop/loop_ir.h)
 };
 
 /// An argument of a library call: a tree like graph::Arg, with operands as indices into

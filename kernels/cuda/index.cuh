@@ -56,10 +56,10 @@ OJ_FUNCTION oj_i64 oj_wrap(oj_i64 i, oj_i64 extent) { return i < 0 ? i + extent 
 // --- tables of arguments ---
 
 // The arguments of a kernel that is launched over many sets of them. Blocks first[r] to
-// first[r + 1] - 1 are row r's.
+// first[r + 1] - 1 are row r's; the first `silent` rows have no epilogue.
 template <class Row, int N>
 struct oj_table {
-  int rows;
+  int rows, silent;
   int first[N + 1];
   Row row[N];
 };

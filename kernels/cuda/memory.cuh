@@ -279,6 +279,46 @@ OJ_FUNCTION unsigned oj_shuffle_word(unsigned v, int mask) {
 #endif
 }
 
+// --- the end of a launch ---
+
+// Draws a number: 0 for the first block of a launch that does so, `last` for the last one, with
+// which the ticket is 0 again. What its block did before is done for whoever draws later.
+OJ_FUNCTION unsigned oj_draw(unsigned* ticket, unsigned last) {
+#ifdef OJ_EMULATE
+  const unsigned drawn = *ticket;
+  *ticket = drawn >= last ? 0 : drawn + 1;
+#else
+  unsigned drawn;
+  asm volatile("atom.acq_rel.gpu.global.inc.u32 %0, [%1], %2;"
+               : "=r"(drawn)
+               : "l"(ticket), "r"(last)
+               : "memory");
+#endif
+  return drawn;
+}
+
+// A barrier: true in all threads of the block if `x` is true in one of them.
+OJ_FUNCTION bool oj_any_thread(bool x) {
+#ifdef OJ_EMULATE
+  static bool any;
+  any = false;
+  oj_barrier();
+  if (x) any = true;
+  oj_barrier();
+  return any;
+#else
+  return __syncthreads_or(x);
+#endif
+}
+
+// True in the block, of so many, that gets here last: the others have nothing left to do. The
+// barriers extend what the drawing threads know to be done to all threads of their blocks.
+OJ_FUNCTION bool oj_is_last_block(unsigned* ticket, int blocks) {
+  const unsigned last = (unsigned)blocks - 1;
+  oj_barrier();
+  return oj_any_thread(threadIdx.x == 0 && threadIdx.y == 0 && oj_draw(ticket, last) == last);
+}
+
 // --- errors ---
 
 // The first error stays; of several at a time, any.

@@ -11,7 +11,7 @@ struct oj_emulate_index {
 
 /// What the emulator sets and provides; the library that is made of a unit exports a pointer to it.
 struct oj_emulate_context {
-  oj_emulate_index thread, block;
+  oj_emulate_index thread, block, grid;
   void (*buffer)(const char* name, const void* p, unsigned long long bytes);
   void (*shared)(const char* name, const void* p, unsigned long long bytes);
   void (*access)(const void* p, int bytes, bool writes);
@@ -32,6 +32,7 @@ extern "C" __attribute__((visibility("default"))) oj_emulate_context* oj_emulate
 
 #define threadIdx (oj_emulate->thread)
 #define blockIdx (oj_emulate->block)
+#define gridDim (oj_emulate->grid)
 
 inline void oj_emulate_buffer(const char* name, const void* p, unsigned long long bytes) {
   oj_emulate->buffer(name, p, bytes);

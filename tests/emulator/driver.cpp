@@ -1,6 +1,6 @@
-// The functions of the CUDA driver and of NVRTC that ourjit uses, on a device that is this
-// machine's CPU. Each call is recorded, and can be made to fail.
+// The functions of the CUDA driver that ourjit uses, on a device that is this machine's CPU.
 #include <algorithm>
+#include <atomic>
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -16,8 +16,6 @@
 
 using namespace ourjit::cuda;      // NOLINT: the API's own names
 using namespace ourjit::emulator;  // NOLINT
-
-#define EXPORT extern "C" __attribute__((visibility("default")))
 
 namespace {
 
@@ -45,6 +43,7 @@ struct State {
   std::recursive_mutex mutex;
   std::string log, message, counters_text;
   std::map<std::string, Fault> faults;
+  uint64_t seed = 0;  // of the order of blocks
   std::map<std::string, Counters> counters;
   std::set<Unit::Kernel*> kernels;
   std::map<uintptr_t, Block> blocks;
@@ -64,27 +63,8 @@ std::string quoted(const std::string& s) {
   return out + "\"";
 }
 
-/// Records a call; the code that it is to fail with, or 0.
-int called(const std::string& function, const std::string& details = "") {
-  State& s = state();
-  const std::lock_guard lock(s.mutex);
-  s.log += "{\"function\": " + quoted(function) + details + "}\n";
-  const auto it = s.faults.find(function);
-  if (it == s.faults.end() || it->second.nth == 0 || --it->second.nth != 0) return 0;
-  const int code = it->second.code;
-  s.faults.erase(it);
-  return code;
-}
-
-#define FAIL_IF_ASKED(type) \
-  if (const int code = called(__func__)) return static_cast<type>(code)
-
 struct Library {
   std::shared_ptr<Unit> unit;
-};
-
-struct Program {
-  std::string text, log, binary;
 };
 
 CUcontext handle(Context* context) { return reinterpret_cast<CUcontext>(context); }
@@ -98,7 +78,16 @@ bool owned_by_current(const void* p, uint64_t bytes) {
 
 namespace ourjit::emulator {
 
-void record(const std::string& function, const std::string& details) { called(function, details); }
+int record(const std::string& function, const std::string& details) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.log += "{\"function\": " + quoted(function) + details + "}\n";
+  const auto it = s.faults.find(function);
+  if (it == s.faults.end() || it->second.nth == 0 || --it->second.nth != 0) return 0;
+  const int code = it->second.code;
+  s.faults.erase(it);
+  return code;
+}
 
 int current_device() { return current_context ? current_context->device : -1; }
 void set_current_device(int device) { current_context = &contexts[device]; }
@@ -123,6 +112,10 @@ void release(void* memory) {
   std::free(memory);
 }
 
+uint64_t new_graph_id() {
+  static std::atomic<uint64_t> graphs{0};
+  return ++graphs;
+}
 Graph* captured_graph() { return captured; }
 void capture(Graph* graph) { captured = graph; }
 
@@ -164,6 +157,12 @@ EXPORT void ourjit_emulator_fail(const char* function, int nth, int code) {
   const std::lock_guard lock(s.mutex);
   s.faults[function] = {nth, code};
 }
+/// From now on the blocks of a launch run in an order that depends on `seed`; 0: as numbered.
+EXPORT void ourjit_emulator_shuffle(uint64_t seed) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.seed = seed;
+}
 /// A JSON object: for each kernel what its launches moved.
 EXPORT const char* ourjit_emulator_counters() {
   State& s = state();
@@ -188,7 +187,7 @@ EXPORT void ourjit_emulator_delete_graph(void* graph) { delete static_cast<Graph
 EXPORT void ourjit_emulator_capture(void* graph) { capture(static_cast<Graph*>(graph)); }
 EXPORT int ourjit_emulator_captures() { return captured != nullptr; }
 EXPORT void ourjit_emulator_replay(void* graph) {
-  called("replay");
+  record("replay");
   for (const auto& step : static_cast<Graph*>(graph)->steps) step();
 }
 
@@ -326,7 +325,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
   const auto triple = [](unsigned x, unsigned y, unsigned z) {
     return "[" + std::to_string(x) + ", " + std::to_string(y) + ", " + std::to_string(z) + "]";
   };
-  if (const int code = called(
+  if (const int code = record(
           __func__,
           ", \"kernel\": " + quoted(k->name) + ", \"grid\": " + triple(grid_x, grid_y, grid_z) +
               ", \"block\": " + triple(block_x, block_y, block_z) + ", \"parameters\": [" + list +
@@ -349,7 +348,7 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
     if (!table.empty()) values[0] = reinterpret_cast<uintptr_t>(table.data());
     const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
                                      {block_x, block_y, block_z}, s.counters[k->name],
-                                     s.blocks.empty() ? nullptr : &owned_by_current);
+                                     s.blocks.empty() ? nullptr : &owned_by_current, s.seed);
     current_context = before;
     if (!wrong.empty()) s.message = k->name + ": " + wrong;
     return wrong.empty();
@@ -370,6 +369,42 @@ EXPORT CUresult cuMemHostAlloc(void** memory, size_t bytes, unsigned int) {
 EXPORT CUresult cuMemFreeHost(void* memory) {
   FAIL_IF_ASKED(CUresult);
   std::free(memory);
+  return CUDA_SUCCESS;
+}
+/// No block of the allocator: kernels know it by no buffer.
+EXPORT CUresult cuMemAlloc_v2(CUdeviceptr* memory, size_t bytes) {
+  FAIL_IF_ASKED(CUresult);
+  if (captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  if (!current_context) return CUDA_ERROR_INVALID_CONTEXT;
+  void* p = std::aligned_alloc(256, (bytes + 255) / 256 * 256);
+  std::memset(p, 0xcb, bytes);
+  *memory = reinterpret_cast<uintptr_t>(p);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuMemFree_v2(CUdeviceptr memory) {
+  FAIL_IF_ASKED(CUresult);
+  if (!current_context) return CUDA_ERROR_INVALID_CONTEXT;
+  std::free(reinterpret_cast<void*>(memory));
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuMemsetD32_v2(CUdeviceptr memory, unsigned int word, size_t words) {
+  FAIL_IF_ASKED(CUresult);
+  if (captured) return CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED;
+  std::fill_n(reinterpret_cast<unsigned int*>(memory), words, word);
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuStreamGetId(CUstream stream, unsigned long long* id) {
+  FAIL_IF_ASKED(CUresult);
+  const auto number = reinterpret_cast<uintptr_t>(stream);
+  *id = number ? number : static_cast<unsigned long long>(current_device()) * kStreams;
+  return CUDA_SUCCESS;
+}
+EXPORT CUresult cuStreamGetCaptureInfo_v2(CUstream, CUstreamCaptureStatus* status,
+                                          unsigned long long* id, CUgraph*, const CUgraphNode**,
+                                          size_t*) {
+  FAIL_IF_ASKED(CUresult);
+  *status = captured ? CU_STREAM_CAPTURE_STATUS_ACTIVE : CU_STREAM_CAPTURE_STATUS_NONE;
+  if (captured) *id = captured->id;
   return CUDA_SUCCESS;
 }
 EXPORT CUresult cuStreamSynchronize(CUstream) {
@@ -398,69 +433,4 @@ EXPORT CUresult cuGetErrorString(CUresult error, const char** text) {
   const bool fault = error == CUDA_ERROR_ILLEGAL_ADDRESS && !s.message.empty();
   *text = fault ? s.message.c_str() : "an error of the emulated device";
   return CUDA_SUCCESS;
-}
-
-// --- NVRTC ---
-
-EXPORT nvrtcResult nvrtcVersion(int* major, int* minor) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *major = 13;
-  *minor = 0;
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcCreateProgram(nvrtcProgram* program, const char* source, const char*,
-                                      int headers, const char* const*, const char* const*) {
-  FAIL_IF_ASKED(nvrtcResult);
-  if (headers != 0) return NVRTC_ERROR_INVALID_INPUT;
-  *program = reinterpret_cast<nvrtcProgram>(new Program{source, "", ""});
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* const*) {
-  FAIL_IF_ASKED(nvrtcResult);
-  auto* p = reinterpret_cast<Program*>(program);
-  p->binary = compile_unit(p->text, p->log);
-  return p->binary.empty() ? NVRTC_ERROR_COMPILATION : NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetCUBINSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->binary.size();
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetCUBIN(nvrtcProgram program, char* cubin) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& b = reinterpret_cast<Program*>(program)->binary;
-  std::memcpy(cubin, b.data(), b.size());
-  return NVRTC_SUCCESS;
-}
-/// The text itself stands for PTX.
-EXPORT nvrtcResult nvrtcGetPTXSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->text.size() + 1;
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetPTX(nvrtcProgram program, char* ptx) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& t = reinterpret_cast<Program*>(program)->text;
-  std::memcpy(ptx, t.c_str(), t.size() + 1);
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->log.size() + 1;
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetProgramLog(nvrtcProgram program, char* log) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& l = reinterpret_cast<Program*>(program)->log;
-  std::memcpy(log, l.c_str(), l.size() + 1);
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
-  FAIL_IF_ASKED(nvrtcResult);
-  delete reinterpret_cast<Program*>(*program);
-  *program = nullptr;
-  return NVRTC_SUCCESS;
-}
-EXPORT const char* nvrtcGetErrorString(nvrtcResult result) {
-  return result == NVRTC_ERROR_COMPILATION ? "NVRTC_ERROR_COMPILATION" : "an error of the emulator";
 }

@@ -1,4 +1,4 @@
-// What the stand-in for torch's CUDA library (torch_*.cpp) shares with the driver.
+// What the driver shares with NVRTC and with the stand-in for torch's CUDA library (torch_*.cpp).
 #pragma once
 
 #include <cstddef>
@@ -7,6 +7,10 @@
 #include <memory>
 #include <string>
 #include <vector>
+
+#define EXPORT extern "C" __attribute__((visibility("default")))
+#define FAIL_IF_ASKED(type) \
+  if (const int code = ourjit::emulator::record(__func__)) return static_cast<type>(code)
 
 namespace ourjit::emulator {
 
@@ -19,15 +23,18 @@ inline void* stream_handle(int device, int64_t stream) {
   return reinterpret_cast<void*>(stream == 0 ? 0 : device * kStreams + stream);
 }
 
-/// Adds a call to ourjit_emulator_log(); `details` is empty or JSON members behind a comma.
-void record(const std::string& function, const std::string& details = "");
+/// Adds a call to ourjit_emulator_log(); `details` is empty or JSON members behind a comma. Returns
+/// the code that the call is to fail with, or 0.
+int record(const std::string& function, const std::string& details = "");
 
 /// The device whose context is current on this thread, or -1.
 int current_device();
 void set_current_device(int device);
 
 /// A CUDA graph: what this thread enqueues while it is captured does not run, but at each replay.
+uint64_t new_graph_id();
 struct Graph {
+  const uint64_t id = new_graph_id();
   std::vector<std::function<void()>> steps;
   std::vector<void*> memory;  // allocated meanwhile: not given out again as long as the graph lives
   ~Graph();

@@ -1,5 +1,6 @@
 #include "machine.h"
 
+#include <algorithm>
 #include <array>
 #include <boost/context/fiber.hpp>
 #include <cstring>
@@ -7,6 +8,8 @@
 #include <list>
 #include <map>
 #include <memory>
+#include <numeric>
+#include <random>
 #include <unordered_map>
 #include <utility>
 
@@ -111,29 +114,38 @@ constexpr std::array<Call, sizeof...(N)> calls(std::index_sequence<N...>) {
 }
 constexpr auto kCalls = calls(std::make_index_sequence<kMostParameters + 1>());
 
+/// The numbers below n, in an order that `seed` chooses; ascending for 0.
+std::vector<uint64_t> block_order(uint64_t n, uint64_t seed) {
+  std::vector<uint64_t> order(n);
+  std::iota(order.begin(), order.end(), uint64_t{0});
+  if (seed != 0) std::shuffle(order.begin(), order.end(), std::mt19937_64(seed));
+  return order;
+}
+
 class Machine {
  public:
   Machine();
 
   std::string run(oj_emulate_context** slot, KernelCode code,
                   const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
-                  Owns owns) {
+                  Owns owns, uint64_t seed) {
     code_ = code;
     owns_ = owns;
     parameters_ = parameters;
     dim_ = block;
     counters_ = &counters;
     cache_.clear();
+    context_.grid = {grid.x, grid.y, grid.z};
     *slot = &context_;
     const size_t n = static_cast<size_t>(block.x) * block.y * block.z;
     while (threads_.size() < n) add_thread();
     try {
-      for (unsigned z = 0; z < grid.z; ++z)
-        for (unsigned y = 0; y < grid.y; ++y)
-          for (unsigned x = 0; x < grid.x; ++x) {
-            context_.block = {x, y, z};
-            run_block(n);
-          }
+      for (const uint64_t b : block_order(uint64_t{grid.x} * grid.y * grid.z, seed)) {
+        context_.block = {static_cast<unsigned>(b % grid.x),
+                          static_cast<unsigned>(b / grid.x % grid.y),
+                          static_cast<unsigned>(b / grid.x / grid.y)};
+        run_block(n);
+      }
     } catch (const Fault& f) {
       stop(n);
       return f.text;
@@ -146,7 +158,7 @@ class Machine {
   // Called by the kernel at hand.
   void buffer(const char* name, const void* p, uint64_t bytes) {
     for (const Range& r : buffers_)
-      if (r.name == name) return;
+      if (r.begin == p && r.name == name) return;
     if (owns_ && bytes > 0 && !owns_(p, bytes))
       fault("has buffer " + std::string(name) + ", which is no memory of the device");
     buffers_.push_back({name, static_cast<const char*>(p), bytes});
@@ -394,11 +406,11 @@ void Machine::fault(const std::string& what) const {
 
 std::string launch(oj_emulate_context** context, KernelCode code,
                    const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
-                   Owns owns) {
+                   Owns owns, uint64_t seed) {
   if (parameters.size() > kMostParameters) return "too many parameters";
   // Never destroyed: its coroutines may be inside of units that are gone by then.
   static Machine& machine = *new Machine;
-  return machine.run(context, code, parameters, grid, block, counters, owns);
+  return machine.run(context, code, parameters, grid, block, counters, owns, seed);
 }
 
 }  // namespace ourjit::emulator

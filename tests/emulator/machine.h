@@ -32,10 +32,11 @@ using Owns = bool (*)(const void* p, uint64_t bytes);
 
 /// Runs a kernel; `context` is where the unit finds its thread and the callbacks. Returns what went
 /// wrong, naming block and thread; empty if nothing. One launch at a time. `owns` is asked for each
-/// buffer of the kernel, unless it is null.
+/// buffer of the kernel, unless it is null. Blocks run in the order of their numbers, or with a
+/// seed other than 0 in one that depends on it: a GPU promises none.
 std::string launch(oj_emulate_context** context, KernelCode code,
                    const std::vector<uint64_t>& parameters, Dim grid, Dim block, Counters& counters,
-                   Owns owns = nullptr);
+                   Owns owns = nullptr, uint64_t seed = 0);
 
 /// The most parameters a kernel may have.
 inline constexpr size_t kMostParameters = 128;

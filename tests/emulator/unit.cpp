@@ -38,18 +38,16 @@ std::string parameter_counts(const std::string& text) {
        ++it) {
     const std::string list = (*it)[2];
     const bool none = list.find_first_not_of(" \n") == std::string::npos;
-    const auto commas = static_cast<size_t>(std::count(list.begin(), list.end(), ','));
     static const std::regex table_type(R"(__grid_constant__ (oj_table<.*>))");
     std::smatch type;
     const bool table = std::regex_search(list, type, table_type);
+    // The table's type has a comma of its own.
+    const auto commas = std::count(list.begin(), list.end(), ',') - (table ? 1 : 0);
     const std::string head =
         "extern \"C\" __attribute__((visibility(\"default\"))) const unsigned ";
     out += head + "oj_parameters_" + (*it)[1].str() + " = " +
-           std::to_string(table  ? 2
-                          : none ? 0
-                                 : commas + 1) +
-           ";\n" + head + "oj_table_" + (*it)[1].str() + " = " +
-           (table ? "sizeof(" + type[1].str() + ")" : "0") + ";\n";
+           std::to_string(none ? 0 : commas + 1) + ";\n" + head + "oj_table_" + (*it)[1].str() +
+           " = " + (table ? "sizeof(" + type[1].str() + ")" : "0") + ";\n";
   }
   return out;
 }

@@ -304,6 +304,41 @@ def test_updates_in_place() -> None:
     check_function(f, torch.randn(4, 4, device="cuda"), torch.randn(4, 4, device="cuda"))
 
 
+def updated(parameters: list[nn.Parameter], device: str, streams: list[Any]) -> list[nn.Parameter]:
+    """What two steps of an optimizer on each of the streams make of the parameters."""
+    for k, stream in enumerate(streams):
+        mine = parameters[k :: len(streams)]
+        optimizer = torch.optim.AdamW(mine, lr=0.1, capturable=True, amsgrad=True)
+        step = torch.compile(optimizer.step, backend="ourjit", options={"strict": True}) if device else optimizer.step
+        with torch.cuda.stream(stream):
+            for _ in range(2):
+                for p in mine:
+                    p.grad = p.detach().sin()
+                step()
+        assert all(state["step"].item() == 2 for state in optimizer.state.values())
+    return parameters
+
+
+@needs_two
+@needs_log
+def test_steps_of_optimizers_on_two_streams_at_once() -> None:
+    """Each step is one launch; launches on different streams count their blocks at different places."""
+    values = [torch.randn(shape, device="cuda:1") for shape in ((30, 50), (30, 50), (7,), (7,), (5000,), (5000,))]
+    streams = [torch.cuda.Stream("cuda:1") for _ in range(2)]
+    expected = updated([nn.Parameter(v.clone()) for v in values], "", streams)
+    emulated_cuda.clear_log()
+    got = updated([nn.Parameter(v.clone()) for v in values], "cuda:1", streams)
+    torch.testing.assert_close(got, expected)
+    launches = [call for call in calls("cuLaunchKernel") if len(call["parameters"]) == 3]
+    tickets: dict[int, set[int]] = {}
+    for call in launches:
+        tickets.setdefault(call["stream"], set()).add(call["parameters"][1])
+    assert len(launches) == len(calls("cuLaunchKernel"))
+    assert sorted(tickets) == sorted(stream.cuda_stream for stream in streams)
+    one, two = tickets.values()
+    assert len(one) == len(two) == 1 and one != two
+
+
 def test_errors_of_kernels_are_raised_once_they_are_known() -> None:
     f = compiled(lambda x, i: x[i] * 2)
     x = torch.arange(5.0, device="cuda")

@@ -91,11 +91,13 @@ std::string lower_command(std::string_view, std::string_view body) {
   return out;
 }
 
-/// Kernels before scheduling, and the plan that launches them.
-std::string plan_command(std::string_view, std::string_view body) {
+/// Kernels before scheduling, and the plan that launches them; `plan gpu` as for a GPU.
+std::string plan_command(std::string_view args, std::string_view body) {
+  LowerOptions options;
+  options.epilogues = args == "gpu";
   const Graph g = prepared(body);
   const Fusion f = fuse(g);
-  PlannedKernels planned = plan_kernels(g, f);
+  PlannedKernels planned = plan_kernels(g, f, options);
   std::map<std::string, int> number;
   std::vector<PlanKernel> kernels;
   std::string out;

@@ -11,7 +11,7 @@ namespace {
 /// Launches kernel `k` of `body` (its parameters are float* b0 of 64 elements and int* oj_status)
 /// with `blocks` blocks of `x` by `y` threads. The text of a fault, or none.
 std::string run(const std::string& body, unsigned blocks, unsigned x, unsigned y = 1,
-                Counters* counters = nullptr, Owns owns = nullptr) {
+                Counters* counters = nullptr, Owns owns = nullptr, uint64_t seed = 0) {
   const std::string text = std::string(cuda_prelude()) +
                            "extern \"C\" __global__ void __launch_bounds__(256)\n"
                            "k(float* b0, int* oj_status) {\n OJ_BUFFER(b0, 64);\n" +
@@ -28,7 +28,7 @@ std::string run(const std::string& body, unsigned blocks, unsigned x, unsigned y
   Counters own;
   return launch(unit->context(), kernel.code,
                 {reinterpret_cast<uintptr_t>(memory), reinterpret_cast<uintptr_t>(&status)},
-                {blocks}, {x, y}, counters ? *counters : own, owns);
+                {blocks}, {x, y}, counters ? *counters : own, owns, seed);
 }
 
 bool contains(const std::string& text, const std::string& part) {
@@ -95,6 +95,32 @@ TEST(Emulator, FindsDivergentBarriers) {
   EXPECT_TRUE(contains(wrong, "threads take different ways")) << wrong;
   EXPECT_TRUE(contains(run("if (threadIdx.x > 3) oj_shuffle(1.0f, 1);\n", 1, 32),
                        "threads take different ways"));
+}
+
+TEST(Emulator, BlocksRunInTheOrderOfASeed) {
+  const std::string in_order =
+      "if (oj_load((const float*)b0, 0) != blockIdx.x) oj_load(b0, -1);\n"
+      "oj_store(b0, 0, blockIdx.x + 1.0f);\n";
+  EXPECT_EQ(run(in_order, 20, 1), "");
+  for (const uint64_t seed : {1, 2, 3})
+    EXPECT_TRUE(contains(run(in_order, 20, 1, 1, nullptr, nullptr, seed), "reads outside"));
+  // Each of them still runs once.
+  EXPECT_EQ(run("oj_accumulate(b0, blockIdx.x, 1.0f);\n"
+                "if (oj_load((const float*)b0, blockIdx.x) != 1) oj_load(b0, -1);\n",
+                20, 1, 1, nullptr, nullptr, 4),
+            "");
+}
+
+TEST(Emulator, TheLastBlockIsTheOneThatFindsAllOthersDone) {
+  // Element b of b0: block b was there. The ticket lies at element 40.
+  const std::string body =
+      "unsigned* ticket = (unsigned*)(b0 + 40);\n if (threadIdx.x == 7) oj_store(b0, blockIdx.x, "
+      "1.0f);\n"
+      "const bool last = oj_is_last_block(ticket, 20);\n float done = 0;\n"
+      "for (int b = 0; b < 20; ++b) done += oj_load((const float*)b0, b);\n"
+      "if (last != (done == 20) || (last && *ticket != 0)) oj_load((const float*)b0, -1);\n";
+  for (const uint64_t seed : {0, 1, 2, 3})
+    EXPECT_EQ(run(body, 20, 32, 1, nullptr, nullptr, seed), "");
 }
 
 TEST(Emulator, RunsAgainAfterAFault) {

@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <functional>
 #include <numeric>
+#include <set>
 #include <thread>
 
 #include "backend/cuda_api.h"
@@ -203,6 +204,128 @@ TEST_F(GpuBackendTest, ATableIsLaunchedInPartsThatFitItsParameter) {
   EXPECT_CONTAINS(calls, "\"grid\": [5, 1, 1]");   // rows 0 to 3
   EXPECT_CONTAINS(calls, "\"grid\": [3, 1, 1]");   // 4 to 7
   EXPECT_CONTAINS(calls, "\"grid\": [10, 1, 1]");  // 8 to 10
+}
+
+/// Adds the number at s to n floats, 128 a block, and then 1 to that number.
+loop::Kernel counting_kernel() {
+  loop::Kernel k = loop::parse_kernel(R"(
+kernel @count(a: in f32[n], b: out f32[n], s: inout f32[1], n: index) threads(32, 1) table(4) {
+  %1: f32 = load s[0]
+  parallel p in 0..floordiv(n + 127, 128) {
+    for c in p*128..min(p*128 + 128, n) threads(x, 4) {
+      %0: f32 = load a[c]
+      %2: f32 = add %0, %1
+      store b[c], %2
+    }
+  }
+} epilogue {
+  %3: f32 = load s[0]
+  %4: f32 = const 1.0
+  %5: f32 = add %3, %4
+  store s[0], %5
+})");
+  return k;
+}
+
+TEST_F(GpuBackendTest, RowsThatShareACounterFindItAsItWasAndOneRowWritesIt) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = counting_kernel();
+  const auto loaded = backend->compile({&k}, 1)[0];
+  // In three launches: rows 0 to 6 share a counter, which row 6 writes; each of the others has one.
+  const std::vector<int64_t> lengths{5, 300, 128, 1, 1000, 129, 64, 7, 600, 1, 130};
+  std::vector<std::vector<float>> a, b;
+  std::vector<float> counters{10, 20, 30, 40, 50};
+  std::vector<void*> pointers;
+  std::vector<int64_t> starts{0};
+  for (size_t i = 0; i < lengths.size(); ++i) {
+    a.emplace_back(static_cast<size_t>(lengths[i]));
+    b.emplace_back(a.back());
+    pointers.insert(pointers.end(),
+                    {a.back().data(), b.back().data(), &counters[i < 7 ? 0 : i - 6]});
+    starts.push_back(starts.back() + (lengths[i] + 127) / 128);
+  }
+  const DeviceScope scope(backend->device().get());
+  const std::shared_ptr<int32_t> status = backend->device()->new_status();
+  for (int step = 0; step < 5; ++step) {
+    function<void(uint64_t)>("ourjit_emulator_shuffle")(static_cast<uint64_t>(step));
+    loaded->launch({11, starts.data(), pointers.data(), 3, lengths.data(), 1, 6}, status.get(),
+                   nullptr);
+    for (size_t i = 0; i < b.size(); ++i)
+      for (const float x : b[i])
+        ASSERT_EQ(x, static_cast<float>((i < 7 ? 10 : 10 * (i - 5)) + static_cast<size_t>(step)))
+            << "row " << i;
+    EXPECT_EQ(counters[0], static_cast<float>(11 + step));
+    EXPECT_EQ(counters[4], static_cast<float>(51 + step));
+  }
+  function<void(uint64_t)>("ourjit_emulator_shuffle")(0);
+}
+
+/// The number that stands behind the table among the parameters of each launch.
+std::vector<std::string> tickets(const std::string& log) {
+  std::vector<std::string> out;
+  const std::string head = "\"parameters\": [";
+  for (size_t at = log.find(head); at != std::string::npos; at = log.find(head, at + 1)) {
+    const size_t begin = log.find(", ", at) + 2;
+    out.push_back(log.substr(begin, log.find(',', begin) - begin));
+  }
+  return out;
+}
+
+TEST_F(GpuBackendTest, LaunchesThatMayOverlapHaveDifferentTickets) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = counting_kernel();
+  const auto loaded = backend->compile({&k}, 1)[0];
+  std::vector<float> a(300), b(300), counter{0};
+  void* pointers[] = {a.data(), b.data(), counter.data()};
+  const int64_t starts[] = {0, 3}, n = 300;
+  const DeviceScope scope(backend->device().get());
+  const std::shared_ptr<int32_t> status = backend->device()->new_status();
+  const auto launch = [&](uintptr_t stream) {
+    loaded->launch({1, starts, pointers, 3, &n, 1}, status.get(), reinterpret_cast<void*>(stream));
+  };
+  clear();
+  for (const uintptr_t stream : {0, 1, 2, 1, 0}) launch(stream);
+  EXPECT_EQ(counter[0], 5);
+  // What is captured has tickets that nothing else has, whatever stream it was captured on.
+  std::vector<void*> graphs;
+  for (const uintptr_t stream : {1, 1, 2}) {
+    graphs.push_back(function<void*()>("ourjit_emulator_new_graph")());
+    function<void(void*)>("ourjit_emulator_capture")(graphs.back());
+    launch(stream);
+    launch(stream);
+    function<void(void*)>("ourjit_emulator_capture")(nullptr);
+  }
+  const std::vector<std::string> used = tickets(log());
+  ASSERT_EQ(used.size(), 11u);
+  EXPECT_EQ(used[0], used[4]);
+  EXPECT_EQ(used[1], used[3]);
+  EXPECT_EQ(std::set<std::string>(used.begin(), used.begin() + 3).size(), 3u);
+  for (const size_t i : {5u, 7u, 9u}) EXPECT_EQ(used[i], used[i + 1]) << "one after the other";
+  EXPECT_EQ(std::set<std::string>(used.begin(), used.end()).size(), 6u);
+  EXPECT_EQ(counter[0], 5) << "nothing captured has run";
+  for (int replay = 0; replay < 10; ++replay) {
+    function<void(void*)>("ourjit_emulator_replay")(graphs[0]);
+    EXPECT_EQ(counter[0], static_cast<float>(7 + 2 * replay));
+    EXPECT_EQ(b[299], static_cast<float>(6 + 2 * replay));
+  }
+  for (void* graph : graphs) function<void(void*)>("ourjit_emulator_delete_graph")(graph);
+}
+
+TEST_F(GpuBackendTest, MemoryForTicketsIsThereBeforeACapture) {
+  const auto backend = make_gpu_backend(config_);
+  const loop::Kernel k = counting_kernel();
+  fail("cuMemAlloc_v2", cuda::CUDA_ERROR_OUT_OF_MEMORY);
+  EXPECT_CONTAINS(error_of([&] { backend->compile({&k}, 1); }), "no memory for the tickets");
+  const auto loaded = backend->compile({&k}, 1)[0];
+  clear();
+  float a = 0, b = 0, counter = 3;
+  void* pointers[] = {&a, &b, &counter};
+  const int64_t starts[] = {0, 1}, n = 1;
+  const DeviceScope scope(backend->device().get());
+  loaded->launch({1, starts, pointers, 3, &n, 1}, backend->device()->new_status().get(), nullptr);
+  EXPECT_EQ(b, 3);
+  EXPECT_EQ(counter, 4);
+  EXPECT_EQ(log().find("cuMemAlloc"), std::string::npos);
 }
 
 TEST_F(GpuBackendTest, KernelsOutliveTheirBackendAndEachOther) {

@@ -95,13 +95,16 @@ std::string emulate(const emulator::Unit& unit, const loop::Kernel& k,
   std::vector<uint64_t> parameters;
   for (auto& data : memory) parameters.push_back(reinterpret_cast<uintptr_t>(data.data()));
   for (size_t i = 0; i < k.sizes.size(); ++i) parameters.push_back(kSize);
+  unsigned ticket = 0;
+  if (!k.epilogue.empty()) parameters.push_back(reinterpret_cast<uintptr_t>(&ticket));
   parameters.push_back(reinterpret_cast<uintptr_t>(&status));
   if (parameters.size() != kernel.parameters) return "wrong number of parameters";
   const Sym extent = at_sizes(loop::parallel_extent(k, loop::size_symbols(k)));
   if (extent.value() == 0) return "";
-  return emulator::launch(
+  const std::string wrong = emulator::launch(
       unit.context(), kernel.code, parameters, {static_cast<unsigned>(extent.value())},
       {static_cast<unsigned>(k.threads_x), static_cast<unsigned>(k.threads_y)}, counters);
+  return ticket == 0 ? wrong : "the ticket is " + std::to_string(ticket);
 }
 
 void check(const std::string& file) {
