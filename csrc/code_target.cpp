@@ -12,6 +12,8 @@
 namespace ourjit {
 namespace {
 
+constexpr int64_t kSumColumns = 4096;  // what a block carries in registers
+
 class GpuCode final : public CodeTarget {
  public:
   GpuCode(const GpuConfig& config, std::string tensors_on, bool deterministic)
@@ -20,7 +22,7 @@ class GpuCode final : public CodeTarget {
         deterministic_(deterministic) {}
 
   LowerOptions lowering() const override {
-    return {backend_->target().shared_bytes, !deterministic_};
+    return {backend_->target().shared_bytes, !deterministic_, kSumColumns};
   }
   /// Two blocks for each multiprocessor.
   int64_t parallel_rows() const override {

@@ -22,6 +22,7 @@ struct LoweredKernel {
 struct LowerOptions {
   int64_t local_bytes = 256 * 1024;  // values of one row that may be kept beside memory
   bool atomics = false;              // scatters may add in any order
+  int64_t sum_columns = 65536;       // whose sums one task carries from row to row
 };
 
 /// The kernel of one group. Values in memory are addressed by the strides of their types.
