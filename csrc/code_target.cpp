@@ -12,7 +12,7 @@
 namespace ourjit {
 namespace {
 
-constexpr int64_t kSumColumns = 4096;  // what a block carries in registers
+constexpr int64_t kKeptRow = 16384, kSumColumns = 4096;  // in registers of a block
 
 class GpuCode final : public CodeTarget {
  public:
@@ -22,7 +22,7 @@ class GpuCode final : public CodeTarget {
         deterministic_(deterministic) {}
 
   LowerOptions lowering() const override {
-    return {backend_->target().shared_bytes, !deterministic_, kSumColumns};
+    return {backend_->target().shared_bytes, !deterministic_, kKeptRow, kSumColumns};
   }
   /// Two blocks for each multiprocessor.
   int64_t parallel_rows() const override {

@@ -302,7 +302,9 @@ Sym sink_chunks(const Graph& g, const Group& group) {
 /// need not be whole, pieces.
 void GroupLowering::lower_outer_sinks(const std::vector<LoopDims>& rest) {
   const Sym p = Sym::symbol("p"), chunks = sink_chunks(g_, plan_.group);
-  const bool in_pieces = plan_.group.reduced.empty() && !rest.empty();
+  const bool in_pieces = plan_.group.reduced.empty() && !rest.empty() &&
+                         rest.back().extent.is_const() &&
+                         rest.back().extent.value() > options_.sum_columns;
   const Sym pieces =
       in_pieces ? blocked_loop(rest.back().extent, options_.sum_columns, p).blocks : Sym(1);
   extent_ = chunks * pieces;

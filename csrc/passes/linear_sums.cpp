@@ -66,7 +66,8 @@ class LinearForm {
   }
 
  private:
-  Expr expr(ValueId v) { return {&r_.b, r_(v)}; }
+  /// In f64: what cancels between the sums keeps its digits.
+  Expr expr(ValueId v) { return cast({&r_.b, r_(v)}, DType::f64); }
 
   static Linear negated(const Linear& a) {
     return {a.free ? std::optional(-*a.free) : std::nullopt, a.factor,
@@ -117,7 +118,7 @@ Graph linear_sums(const Graph& g, const PassContext& ctx) {
     if (!f || !f->row) return r.keep(n);
     const Sym& length = t.sizes.back();
     const Expr factor = f->factor ? row_sum(*f->factor, length) : number(r.b, length, DType::f64);
-    Expr total = factor * cast(*f->row, DType::f64);
+    Expr total = factor * *f->row;
     if (f->free) total = total + row_sum(expand(*f->free, t.sizes), length);
     std::vector<Sym> rows = t.sizes;
     rows.back() = 1;
