@@ -182,8 +182,8 @@ EXPORT const char* ourjit_emulator_counters() {
     };
     text += (text.empty() ? "" : ", ") + quoted(name) +
             ": {\"launches\": " + std::to_string(c.launches) + number("blocks", c.blocks) +
-            number("loaded", c.loaded) + number("stored", c.stored) +
-            number("fetched", c.fetched) + number("in_units_of_16", c.in_units_of_16) + number("barriers", c.barriers) + "}";
+            number("loaded", c.loaded) + number("stored", c.stored) + number("fetched", c.fetched) +
+            number("in_units_of_16", c.in_units_of_16) + number("barriers", c.barriers) + "}";
   }
   s.counters_text = "{" + text + "}";
   return s.counters_text.c_str();
