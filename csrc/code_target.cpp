@@ -12,6 +12,8 @@
 namespace ourjit {
 namespace {
 
+constexpr int64_t kKeptRow = 16384, kSumColumns = 4096;  // in registers of a block
+
 class GpuCode final : public CodeTarget {
  public:
   GpuCode(const GpuConfig& config, std::string tensors_on, bool deterministic)
@@ -20,7 +22,8 @@ class GpuCode final : public CodeTarget {
         deterministic_(deterministic) {}
 
   LowerOptions lowering() const override {
-    return {backend_->target().shared_bytes, !deterministic_, /*epilogues=*/true};
+    return {backend_->target().shared_bytes, !deterministic_, kKeptRow, kSumColumns,
+            /*epilogues=*/true};
   }
   /// Two blocks for each multiprocessor.
   int64_t parallel_rows() const override {

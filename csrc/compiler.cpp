@@ -246,6 +246,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   // Graph to groups, groups to kernels, kernels to machine code.
   FusionOptions fusion_options;
   fusion_options.fuse = s.options.fusion;
+  fusion_options.kept_row = s.target->lowering().kept_row;
   const Fusion fusion = fuse(g, fusion_options);
   out->groups = print(g, fusion);
   if (log.wants("fusion")) log.write("fusion", "groups.txt", out->groups);

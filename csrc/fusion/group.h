@@ -16,11 +16,13 @@
 //     cheap to compute again at the element wanted;
 //   - no path leads from the group to the node through another group.
 // Each join saves the bytes of the shared value at least once, and costs none, so there is nothing
-// to weigh; the limits on members and buffers keep compile time and register pressure down. After
-// that, pointwise values whose recomputation reads no more bytes than they have themselves are
-// folded into their readers.
+// to weigh; the limits on members and buffers keep compile time and register pressure down. But
+// column sums and reductions of rows that are too long to be kept share nothing: such a group is
+// taken apart. After that, pointwise values whose recomputation reads no more bytes than they have
+// themselves are folded into their readers.
 #pragma once
 
+#include <functional>
 #include <optional>
 #include <string>
 #include <vector>
@@ -64,9 +66,10 @@ struct Fusion {
 };
 
 struct FusionOptions {
-  bool fuse = true;      // false: one group for each member
-  int max_members = 96;  // of a group
-  int max_buffers = 48;  // that a group reads
+  bool fuse = true;          // false: one group for each member
+  int max_members = 96;      // of a group
+  int max_buffers = 48;      // that a group reads
+  int64_t kept_row = 16384;  // elements of rows that kernels read once, however often they use them
 };
 
 /// Rewrites `g` so that every value that must be in memory is an input, a member's or a barrier's
@@ -101,5 +104,12 @@ IndexVector result_index(const Node& n, const IndexVector& index);
 /// is then the group with its domain refined for `n`, which is not yet a member; otherwise `why`
 /// says what does not fit.
 bool shape_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std::string* why);
+
+/// The row reductions of a group with all that they need, and the rest, if there are sinks and rows
+/// are longer than `kept_row` elements: to read the row again for the rest costs less than to carry
+/// column sums of its length from row to row.
+std::optional<std::pair<Group, Group>> split_rows(const Graph& g, const Group& group,
+                                                  const std::function<bool(NodeId)>& is_folded,
+                                                  int64_t kept_row);
 
 }  // namespace ourjit

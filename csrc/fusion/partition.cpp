@@ -14,6 +14,8 @@ namespace {
 constexpr int kMaxRecomputed =
     12;  // nodes computed again to read a value elsewhere than where it is made
 
+constexpr int kFoldedReads = 3;  // of a value that several units compute
+
 constexpr size_t kMaxReadersTried = 32;  // groups that read the same memory as a node
 
 /// A group being built, or a barrier.
@@ -22,6 +24,12 @@ struct Unit {
   NodeId barrier = -1;
   std::set<ValueId> reads;  // values in memory or of other units that it reads
 };
+
+/// True for pointwise operators of one instruction or two.
+bool is_arithmetic(Op op) {
+  constexpr Op kOps[] = {Op::add, Op::sub, Op::mul, Op::neg, Op::cast};
+  return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
+}
 
 class Partitioner {
  public:
@@ -35,10 +43,17 @@ class Partitioner {
   Fusion run() {
     for (size_t n = 0; n < g_.nodes.size(); ++n) place(static_cast<NodeId>(n));
     fold_cheap_members();
+    merge_siblings();
+    if (split_long_rows()) fold_cheap_members();
     return finish();
   }
 
  private:
+  struct Readers {
+    std::set<int> units;
+    bool once = true;  // each element is read at most once
+  };
+
   /// Of units that read a value, those to try: the others are far away in the program.
   static std::span<const int> latest(const std::vector<int>& units) {
     return std::span(units).last(std::min(units.size(), kMaxReadersTried));
@@ -77,7 +92,12 @@ class Partitioner {
   bool value_fits(const Group& joined, int u, ValueId v, const IndexVector& index,
                   const SymBounds& bounds, int* budget) const;
   void depend(int u, const std::set<ValueId>& reads, NodeId n);
+  void merge_siblings();
+  bool split_long_rows();
   void fold_cheap_members();
+  void fold(NodeId n);
+  std::optional<Readers> readers(ValueId v) const;
+  bool is_step(NodeId n, int u) const;
   bool worth_folding(NodeId n) const;
   Fusion finish();
 
@@ -329,6 +349,39 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
   return operands_fit(index);
 }
 
+/// The units that read `v`, through folded nodes too; nothing if it must be in memory for others.
+std::optional<Partitioner::Readers> Partitioner::readers(ValueId v) const {
+  Readers out;
+  const std::function<bool(ValueId, bool)> scan = [&](ValueId x, bool injective) {
+    for (const GraphOutput& o : g_.outputs)
+      if (o.value == x) return false;
+    for (const NodeId w : users_[static_cast<size_t>(x)]) {
+      if (is_folded(w)) {
+        const OpCategory category = op_category(node(w).op);
+        const bool still = injective && node(w).op != Op::expand &&
+                           (category == OpCategory::View || category == OpCategory::Join);
+        if (!scan(node(w).results[0], still)) return false;
+        continue;
+      }
+      const Unit& reader = units_[static_cast<size_t>(unit(w))];
+      if (reader.barrier >= 0) return false;
+      out.once &= injective && out.units.empty() &&
+                  product(iteration_shape(g_, node(w))) == g_.type(x).numel();
+      out.units.insert(unit(w));
+    }
+    return true;
+  };
+  if (!scan(v, true)) return std::nullopt;
+  return out;
+}
+
+/// True for a step on the way to other values of unit `u`, folded with them.
+bool Partitioner::is_step(NodeId n, int u) const {
+  if (n < 0 || is_folded(n) || unit(n) != u || !is_arithmetic(node(n).op)) return false;
+  const auto r = readers(node(n).results[0]);
+  return r && r->units == std::set<int>{u};
+}
+
 /// True if reading `n`'s value everywhere by computing it again costs no more bytes and little
 /// arithmetic.
 bool Partitioner::worth_folding(NodeId n) const {
@@ -337,44 +390,24 @@ bool Partitioner::worth_folding(NodeId n) const {
     return false;
   const int u = unit(n);
   const ValueId v = node.results[0];
-  for (const GraphOutput& o : g_.outputs)
-    if (o.value == v) return false;
-  std::set<int> used_by;
-  bool once = true;  // each element is read at most once
-  const std::function<bool(ValueId, bool)> scan = [&](ValueId x, bool injective) {
-    for (const GraphOutput& o : g_.outputs)
-      if (o.value == x) return false;
-    for (const NodeId w : users_[static_cast<size_t>(x)]) {
-      if (is_folded(w)) {
-        const OpCategory category = op_category(this->node(w).op);
-        const bool still = injective && this->node(w).op != Op::expand &&
-                           (category == OpCategory::View || category == OpCategory::Join);
-        if (!scan(this->node(w).results[0], still)) return false;
-        continue;
-      }
-      const Unit& reader = units_[static_cast<size_t>(unit(w))];
-      if (reader.barrier >= 0) return false;
-      once &= injective && used_by.empty() &&
-              product(iteration_shape(g_, this->node(w))) == g_.type(x).numel();
-      used_by.insert(unit(w));
-    }
-    return true;
-  };
-  if (!scan(v, true)) return false;
-  if (used_by.empty() || used_by.count(u)) return false;
-  bool in_memory = true;
-  leaves(n, [&](ValueId x) { in_memory &= def(x) < 0 || unit(def(x)) != u; });
-  if (!in_memory) return false;
+  const auto r = readers(v);
+  if (!r || r->units.empty() || r->units == std::set<int>{u}) return false;
+  if (r->units.count(u) && !is_arithmetic(node.op)) return false;
   int reads = 0;
   int64_t bytes = 0;
-  bool small = true;
+  bool small = true, in_memory = true;
   const std::function<void(const Node&)> weigh = [&](const Node& of) {
     for (const ValueId x : of.operands) {
       const NodeId d = def(x);
-      if (d >= 0 && is_folded(d) && is_pointwise(this->node(d).op)) {
+      if (d >= 0 && ((is_folded(d) && is_pointwise(this->node(d).op)) || is_step(d, u))) {
         weigh(this->node(d));
         continue;
       }
+      const auto outside = [&](ValueId y) { in_memory &= def(y) < 0 || unit(def(y)) != u; };
+      if (d >= 0 && is_folded(d))
+        leaves(d, outside);
+      else
+        outside(x);
       ++reads;
       const Sym mine = g_.type(v).numel(), its = g_.type(x).numel();
       if (its == mine)
@@ -384,8 +417,17 @@ bool Partitioner::worth_folding(NodeId n) const {
     }
   };
   weigh(node);
-  if (once && used_by.size() == 1) return reads <= 8;
-  return small && bytes <= dtype_bytes(g_.type(v).dtype) && reads <= 2;
+  if (!in_memory) return false;
+  if (r->once && r->units.size() == 1) return reads <= 8;
+  return small && bytes <= dtype_bytes(g_.type(v).dtype) && reads <= kFoldedReads;
+}
+
+void Partitioner::fold(NodeId n) {
+  const int u = unit(n);
+  std::erase(units_[static_cast<size_t>(u)].group.members, n);
+  for (const ValueId x : node(n).operands)
+    if (const NodeId d = def(x); is_step(d, u)) fold(d);
+  folded_[static_cast<size_t>(n)] = true;
 }
 
 void Partitioner::fold_cheap_members() {
@@ -393,18 +435,44 @@ void Partitioner::fold_cheap_members() {
   // In graph order, so that a folded value's own leaves are decided before it.
   for (size_t i = 0; i < g_.nodes.size(); ++i) {
     const auto n = static_cast<NodeId>(i);
-    if (node_kind(g_, n) != NodeKind::Member || !worth_folding(n)) continue;
-    Group& group = units_[static_cast<size_t>(unit(n))].group;
-    if (group.members.size() > 1) {
-      // Others of the group may read it; then it must stay.
-      bool read_inside = false;
-      for (const NodeId m : group.members)
-        if (m != n && leaf_set(m).count(g_.node(n).results[0])) read_inside = true;
-      if (read_inside) continue;
-    }
-    std::erase(group.members, n);
-    folded_[i] = true;
+    if (!is_folded(n) && node_kind(g_, n) == NodeKind::Member && worth_folding(n)) fold(n);
   }
+}
+
+/// Makes one group of those that turn out to read the same memory now that members are folded.
+void Partitioner::merge_siblings() {
+  for (size_t u = 0; u < units_.size(); ++u) {
+    Unit& unit = units_[u];
+    std::set<ValueId> found;
+    for (const NodeId n : unit.group.members)
+      leaves(n, [&](ValueId v) {
+        if (unit.reads.insert(v).second && found.insert(v).second)
+          readers_[v].push_back(static_cast<int>(u));
+      });
+    for (const ValueId v : found) {
+      if (g_.type(v).numel() != product(unit.group.dims)) continue;
+      const std::vector<int> others = readers_[v];
+      for (const int w : latest(others))
+        if (w != static_cast<int>(u) && !units_[static_cast<size_t>(w)].group.members.empty() &&
+            !unit.group.members.empty())
+          try_merge(w, static_cast<int>(u));
+    }
+  }
+}
+
+/// Takes groups apart that cannot keep their rows; true if there are any.
+bool Partitioner::split_long_rows() {
+  const size_t count = units_.size();
+  for (size_t u = 0; u < count; ++u) {
+    auto parts =
+        split_rows(g_, units_[u].group, [&](NodeId n) { return is_folded(n); }, options_.kept_row);
+    if (!parts) continue;
+    for (const NodeId n : parts->second.members)
+      unit_of_[static_cast<size_t>(n)] = static_cast<int>(units_.size());
+    units_[u].group = std::move(parts->first);
+    units_.push_back({std::move(parts->second)});
+  }
+  return units_.size() > count;
 }
 
 Fusion Partitioner::finish() {

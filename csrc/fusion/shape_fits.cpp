@@ -47,6 +47,33 @@ std::vector<bool> marks(const std::vector<Sym>& dims, const std::vector<Sym>& sh
   return out;
 }
 
+/// True if a sink sums over neighbours in memory.
+bool sums_rows(const Graph& g, const Node& sink) {
+  const TensorType& t = g.type(sink.operands[0]);
+  int64_t inner = -1;
+  for (int64_t d = 0; d < t.rank(); ++d) {
+    const auto at = static_cast<size_t>(d), best = static_cast<size_t>(inner);
+    if (t.sizes[at].is_const(1)) continue;
+    const bool known = inner >= 0 && t.strides[at].is_const() && t.strides[best].is_const();
+    if (!known || t.strides[at].value() <= t.strides[best].value()) inner = d;
+  }
+  const std::vector<int64_t> dims = int_list_attr(sink, "dims");
+  return std::find(dims.begin(), dims.end(), inner) != dims.end();
+}
+
+/// True if sums over the dims that `reduced` does not mark fit rows that run over those it marks.
+bool sinks_fit_rows(const Graph& g, const Node& sink, const std::vector<bool>& sink_dims,
+                    std::vector<bool> reduced, std::string* why) {
+  reduced.flip();
+  if (sink_dims != reduced)
+    *why = "the group's column sums and its reductions do not share out the dims";
+  else if (sums_rows(g, sink))
+    *why = "its neighbours in memory would be in different rows";
+  else
+    return true;
+  return false;
+}
+
 bool sink_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std::string* why) {
   const Node& node = g.node(n);
   const std::vector<Sym>& shape = iteration_shape(g, node);
@@ -55,7 +82,7 @@ bool sink_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std:
     *why = "its shape does not fit the group's iteration domain";
     return false;
   }
-  std::vector<bool> m = marks(joined->dims, shape, dims);
+  const std::vector<bool> m = marks(joined->dims, shape, dims);
   if (!group.sinks.empty()) {
     const Node& s = g.node(group.sinks[0]);
     if (marks(joined->dims, iteration_shape(g, s), int_list_attr(s, "dims")) != m ||
@@ -64,14 +91,7 @@ bool sink_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std:
       return false;
     }
   }
-  if (!joined->reduced.empty()) {
-    m.flip();
-    if (joined->reduced != m) {
-      *why = "it reduces over dims that the group's rows do not run over";
-      return false;
-    }
-  }
-  return true;
+  return joined->reduced.empty() || sinks_fit_rows(g, node, m, joined->reduced, why);
 }
 
 }  // namespace
@@ -86,13 +106,9 @@ bool shape_fits(const Graph& g, const Group& group, NodeId n, Group* joined, std
     if (joined->reduced.empty()) {
       if (!group.sinks.empty()) {
         const Node& s = g.node(group.sinks[0]);
-        std::vector<bool> kept =
+        const std::vector<bool> dims =
             marks(joined->dims, iteration_shape(g, s), int_list_attr(s, "dims"));
-        kept.flip();
-        if (kept != m) {
-          *why = "the group's column sums and this reduction run over different dims";
-          return false;
-        }
+        if (!sinks_fit_rows(g, s, dims, m, why)) return false;
       }
       joined->reduced = m;
       return true;

@@ -178,7 +178,8 @@ class GroupLowering {
   Evaluator e_;
   IndexVector at_;  // each domain variable in terms of loop variables
   Sym extent_ = 1;
-  Sym chunk_;          // index of the chunk that is open
+  Sym chunk_;                           // index of the chunk that is open
+  std::optional<BlockedLoop> columns_;  // the piece of a row that is open
   int64_t lanes_ = 1;  // rows that are open side by side; each has its column in a local array
   Sym lane_;           // which of them
   std::map<ValueId, std::string> locals_;
@@ -297,11 +298,21 @@ Sym sink_chunks(const Graph& g, const Group& group) {
   return g.type(g.node(group.sinks[0]).results[0]).sizes[0];
 }
 
-/// Chunks of rows; each keeps its column sums in the partial results' memory.
+/// Chunks of rows; each keeps its column sums in the partial results' memory. Of long rows that
+/// need not be whole, pieces.
 void GroupLowering::lower_outer_sinks(const std::vector<LoopDims>& rest) {
-  extent_ = sink_chunks(g_, plan_.group);
+  const Sym p = Sym::symbol("p"), chunks = sink_chunks(g_, plan_.group);
+  const bool in_pieces = plan_.group.reduced.empty() && !rest.empty() &&
+                         rest.back().extent.is_const() &&
+                         rest.back().extent.value() > options_.sum_columns;
+  const Sym pieces =
+      in_pieces ? blocked_loop(rest.back().extent, options_.sum_columns, p).blocks : Sym(1);
+  extent_ = chunks * pieces;
   open(loop::LoopKind::Parallel, "p", 0, extent_, extent_);
-  chunk_ = Sym::symbol("p");
+  chunk_ = b_.bounds().simplify(floordiv(p, pieces));
+  if (in_pieces)
+    columns_ = blocked_loop(rest.back().extent, options_.sum_columns,
+                            b_.bounds().simplify(mod(p, pieces)));
   init_partials(rest);
   open_chunk("r", chunk_);
   row_body(rest);
@@ -407,7 +418,9 @@ void GroupLowering::open_inner(const std::vector<LoopDims>& inner, const std::st
   }
   for (size_t i = 0; i < inner.size(); ++i) {
     const std::string var = inner.size() == 1 ? name : name + "_" + std::to_string(i);
-    open(loop::LoopKind::Serial, var, 0, inner[i].extent, inner[i].extent);
+    const bool piece = columns_ && i + 1 == inner.size();
+    open(loop::LoopKind::Serial, var, piece ? columns_->begin : Sym(0),
+         piece ? columns_->end : inner[i].extent, inner[i].extent);
     decode(inner[i], Sym::symbol(var));
   }
 }

@@ -1,6 +1,7 @@
 // From fusion groups to loop nests.
 #pragma once
 
+#include <limits>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,10 @@ struct LoweredKernel {
 struct LowerOptions {
   int64_t local_bytes = 256 * 1024;  // values of one row that may be kept beside memory
   bool atomics = false;              // scatters may add in any order
+  // Elements of a row that a task reads from memory once, and column sums that it carries from row
+  // to row: all of them where caches serve.
+  int64_t kept_row = std::numeric_limits<int64_t>::max();
+  int64_t sum_columns = std::numeric_limits<int64_t>::max();
   bool epilogues = false;            // of kernels (loop/loop_ir.h)
 };
 

@@ -1,5 +1,6 @@
-// Layer, RMS and group normalization: statistics of one sample's rows, computed in two passes.
+// Layer, RMS and group normalization: statistics of one sample's rows.
 #include "passes/decompose_rules.h"
+#include "passes/moments.h"
 
 namespace ourjit {
 namespace {
@@ -20,10 +21,9 @@ struct Normalized {
 };
 
 Normalized normalize(const Expr& x, const std::vector<int64_t>& dims, double eps) {
-  const Expr centre = mean(x, dims);
-  const Expr deviation = x - centre;
-  const Expr rstd = rsqrt(mean(deviation * deviation, dims) + eps);
-  return {centre, rstd, deviation * rstd};
+  const Moments m = moments(x, dims, x.dtype());
+  const Expr rstd = rsqrt(m.squares / number(*x.b, count(x, dims), x.dtype()) + eps);
+  return {m.mean, rstd, (x - m.mean) * rstd};
 }
 
 /// The gradient of x through value = (x - mean(x)) * rstd(x), given that of value.

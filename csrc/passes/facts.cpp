@@ -19,6 +19,11 @@ Escapes::Escapes(const Graph& g) : flags_(g.values.size(), 0) {
   }
 }
 
+bool is_long_row(const Sym& length) {
+  constexpr int64_t kLongRow = 32768;
+  return !length.is_const() || length.value() > kLongRow;
+}
+
 ValueId view_root(const Graph& g, ValueId v) {
   for (;;) {
     const Node* n = g.def(v);

@@ -24,6 +24,10 @@ class Escapes {
   std::vector<uint8_t> flags_;
 };
 
+/// True for rows that threads and blocks do not keep: to read one again costs more than to add in
+/// f64, which lets one reading do.
+bool is_long_row(const Sym& length);
+
 /// The value that `v` is a view of.
 ValueId view_root(const Graph& g, ValueId v);
 

@@ -47,6 +47,9 @@ Graph sink_gathers(const Graph& g, const PassContext& ctx);
 /// Composes view chains, drops identities, and drops reshapes and expands that broadcasting does
 /// anyway.
 Graph simplify_views(const Graph& g, const PassContext& ctx);
+/// Sums along long rows of values that are linear in reductions of these rows, as a cross-entropy
+/// with label smoothing takes: as sums that need no such reduction, so that rows are read once.
+Graph linear_sums(const Graph& g, const PassContext& ctx);
 /// Cuts the long rows of softmaxes that have few of them into chunks with maxima of their own: a
 /// chunk's maximum and sum of exponentials take one reading, and are then combined.
 Graph split_softmax(const Graph& g, const PassContext& ctx);

@@ -23,6 +23,7 @@ constexpr std::array kPipeline = {
     PASS(sink_gathers),
     PASS(simplify_views),
     PASS(cse),
+    PASS(linear_sums),
     PASS(split_softmax),
     PASS(dce),
     PASS(choose_layout),

@@ -7,6 +7,7 @@
 #include <tuple>
 
 #include "base/error.h"
+#include "loop/simplify.h"
 #include "loop/visit.h"
 
 namespace ourjit::loop {
@@ -124,12 +125,11 @@ class RegisterKeeper {
     return linear && linear->first.is_const() && !linear->first.is_const(0);
   }
 
-  /// Iterations of one thread; 0 if that is not a number.
+  /// The most iterations of one thread; 0 if that is not a number.
   int64_t slots(const For& f) const {
-    const Sym length = f.end - f.begin;
-    if (!length.is_const()) return 0;
+    const std::optional<int64_t> most = most_iterations(f);
     const int64_t stride = int64_t{k_.threads_x} * f.width;
-    return (length.value() + stride - 1) / stride * f.width;
+    return most ? (*most + stride - 1) / stride * f.width : 0;
   }
 
   Key key(const std::string& memory, const Use& u) const {

@@ -45,6 +45,7 @@ struct State {
   std::map<std::string, Fault> faults;
   uint64_t seed = 0;  // of the order of blocks
   std::map<std::string, Counters> counters;
+  int64_t cache_bytes = 0;
   std::set<Unit::Kernel*> kernels;
   std::map<uintptr_t, Block> blocks;
 };
@@ -163,6 +164,12 @@ EXPORT void ourjit_emulator_shuffle(uint64_t seed) {
   const std::lock_guard lock(s.mutex);
   s.seed = seed;
 }
+/// From now on counters tell what passes a cache of that size, too.
+EXPORT void ourjit_emulator_cache(int64_t bytes) {
+  State& s = state();
+  const std::lock_guard lock(s.mutex);
+  s.cache_bytes = bytes;
+}
 /// A JSON object: for each kernel what its launches moved.
 EXPORT const char* ourjit_emulator_counters() {
   State& s = state();
@@ -174,7 +181,7 @@ EXPORT const char* ourjit_emulator_counters() {
     };
     text += (text.empty() ? "" : ", ") + quoted(name) +
             ": {\"launches\": " + std::to_string(c.launches) + number("blocks", c.blocks) +
-            number("loaded", c.loaded) + number("stored", c.stored) +
+            number("loaded", c.loaded) + number("stored", c.stored) + number("fetched", c.fetched) +
             number("in_units_of_16", c.in_units_of_16) + number("barriers", c.barriers) + "}";
   }
   s.counters_text = "{" + text + "}";
@@ -346,8 +353,10 @@ EXPORT CUresult cuLaunchKernel(CUfunction function, unsigned int grid_x, unsigne
     const std::lock_guard lock(s.mutex);
     Context* const before = std::exchange(current_context, context);
     if (!table.empty()) values[0] = reinterpret_cast<uintptr_t>(table.data());
+    Counters& counters = s.counters[k->name];
+    counters.cache_bytes = s.cache_bytes;
     const std::string wrong = launch(k->unit->context(), k->code, values, {grid_x, grid_y, grid_z},
-                                     {block_x, block_y, block_z}, s.counters[k->name],
+                                     {block_x, block_y, block_z}, counters,
                                      s.blocks.empty() ? nullptr : &owned_by_current, s.seed);
     current_context = before;
     if (!wrong.empty()) s.message = k->name + ": " + wrong;
