@@ -212,6 +212,43 @@ def memory_format_of(x: torch.Tensor) -> torch.memory_format:
     return torch._prims_common.suggest_memory_format(x)
 
 
+def elementwise_strides(operands: Sequence[torch.Tensor], same_shape: bool) -> Sequence[Any]:
+    """The strides of what TensorIterator makes of operands that are expanded to one shape, or had it before.
+
+    Those of dims of one element too: they may decide how the next operator lays out its result.
+    """
+    first = operands[0]
+    dims = range(first.dim())
+    common = torch._prims_common
+    if same_shape:
+        if all(x.is_contiguous() for x in operands):
+            return strides_in_order(first.shape, dims)
+        if first.dim() == 4 and all(x.is_contiguous(memory_format=torch.channels_last) for x in operands):
+            return strides_in_order(first.shape, (0, 2, 3, 1))
+        if all(common.is_non_overlapping_and_dense_or_false(x) and x.stride() == first.stride() for x in operands):
+            return first.stride()
+    order, _ = common.compute_elementwise_output_logical_to_physical_perm(*operands, _skip_checks=True)
+    return strides_in_order(first.shape, order or dims)
+
+
+def strides_in_order(sizes: Sequence[Any], order: Sequence[int]) -> list[Any]:
+    """The strides of a dense tensor whose dims lie in memory in this order, the innermost last."""
+    strides: list[Any] = [1] * len(sizes)
+    step: Any = 1
+    for dim in reversed(order):
+        strides[dim] = step
+        if not isinstance(sizes[dim], int) or sizes[dim] > 1:
+            step = step * sizes[dim]
+    return strides
+
+
+def common_dtype(*operands: torch.Tensor) -> torch.dtype:
+    """The one that operands are converted to where they meet in an elementwise operator."""
+    kind = torch._prims_common.ELEMENTWISE_TYPE_PROMOTION_KIND.DEFAULT
+    found: torch.dtype = torch._prims_common.elementwise_dtypes(*operands, type_promotion_kind=kind)[1]
+    return found
+
+
 def is_negative(number: Any) -> bool:
     """True for a symbolic int that is negative, False for one that is not; from now on, guards keep it so.
 
@@ -271,3 +308,46 @@ def traced_by(rules: dict[Any, dict[str, Callable[..., Any] | None]]) -> Iterato
             overload.py_kernels.clear()
             overload.py_kernels.update(registered)
             overload._dispatch_cache.clear()
+
+
+@contextlib.contextmanager
+def traced_with_strides(rule_of: Callable[[Any], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
+    """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
+
+    A rule takes a result, the arguments and the keyword arguments; None: it has nothing against the strides.
+    What torch remembers of its traces stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+
+    dispatch = FakeTensorMode.dispatch
+
+    def relaid(mode: FakeTensorMode, result: Any, rule: Callable[..., Any], args: Any, keywords: Any) -> Any:
+        if not isinstance(result, FakeTensor) or result.constant is not None or not _are_known(result.shape):
+            return result
+        with mode:
+            strides = rule(result, args, keywords)
+            if strides is None or tuple(strides) == result.stride():
+                return result
+            return torch.empty_strided(result.shape, strides, dtype=result.dtype, device=result.device)
+
+    def dispatch_with_strides(
+        mode: FakeTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        results = dispatch(mode, function, types, args, kwargs or {})
+        rule = rule_of(function)
+        if rule is None:
+            return results
+        if isinstance(results, (tuple, list)):
+            return tuple(relaid(mode, result, rule, args, kwargs or {}) for result in results)
+        return relaid(mode, results, rule, args, kwargs or {})
+
+    FakeTensorMode.dispatch = dispatch_with_strides  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        FakeTensorMode.dispatch = dispatch  # type: ignore[method-assign]
+
+
+def _are_known(sizes: Iterable[Any]) -> bool:
+    """False if one of the sizes is a number that only data decide."""
+    return all(not isinstance(size, torch.SymInt) or size.node.has_hint() for size in sizes)
