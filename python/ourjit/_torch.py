@@ -212,34 +212,9 @@ def memory_format_of(x: torch.Tensor) -> torch.memory_format:
     return torch._prims_common.suggest_memory_format(x)
 
 
-def elementwise_strides(operands: Sequence[torch.Tensor], same_shape: bool) -> Sequence[Any]:
-    """The strides of what TensorIterator makes of operands that are expanded to one shape, or had it before.
-
-    Those of dims of one element too: they may decide how the next operator lays out its result.
-    """
-    first = operands[0]
-    dims = range(first.dim())
-    common = torch._prims_common
-    if same_shape:
-        if all(x.is_contiguous() for x in operands):
-            return strides_in_order(first.shape, dims)
-        if first.dim() == 4 and all(x.is_contiguous(memory_format=torch.channels_last) for x in operands):
-            return strides_in_order(first.shape, (0, 2, 3, 1))
-        if all(common.is_non_overlapping_and_dense_or_false(x) and x.stride() == first.stride() for x in operands):
-            return first.stride()
-    order, _ = common.compute_elementwise_output_logical_to_physical_perm(*operands, _skip_checks=True)
-    return strides_in_order(first.shape, order or dims)
-
-
-def strides_in_order(sizes: Sequence[Any], order: Sequence[int]) -> list[Any]:
-    """The strides of a dense tensor whose dims lie in memory in this order, the innermost last."""
-    strides: list[Any] = [1] * len(sizes)
-    step: Any = 1
-    for dim in reversed(order):
-        strides[dim] = step
-        if not isinstance(sizes[dim], int) or sizes[dim] > 1:
-            step = step * sizes[dim]
-    return strides
+def is_dense(x: torch.Tensor) -> bool:
+    """True for a tensor without gaps and without elements that share memory."""
+    return bool(torch._prims_common.is_non_overlapping_and_dense_or_false(x))
 
 
 def common_dtype(*operands: torch.Tensor) -> torch.dtype:
@@ -311,43 +286,56 @@ def traced_by(rules: dict[Any, dict[str, Callable[..., Any] | None]]) -> Iterato
 
 
 @contextlib.contextmanager
-def traced_with_strides(rule_of: Callable[[Any], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
+def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
     """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
 
-    A rule takes a result, the arguments and the keyword arguments; None: it has nothing against the strides.
-    What torch remembers of its traces stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
+    `rule_of` is also told whether the operator stands for the one that writes in place. A rule takes a result, the
+    arguments and the keyword arguments; None: it has nothing against the strides. What torch remembers of its traces
+    stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
     """
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from torch._subclasses.functional_tensor import FunctionalTensorMode
 
-    dispatch = FakeTensorMode.dispatch
+    dispatch, make_functional = FakeTensorMode.dispatch, FunctionalTensorMode.__torch_dispatch__
+    in_place: list[str] = []  # the names of operators that are being replaced by those that do not write
 
-    def relaid(mode: FakeTensorMode, result: Any, rule: Callable[..., Any], args: Any, keywords: Any) -> Any:
-        if not isinstance(result, FakeTensor) or result.constant is not None or not _are_known(result.shape):
+    def relaid(result: Any, rule: Callable[..., Any], args: Any, keywords: Any) -> Any:
+        if not isinstance(result, FakeTensor) or result.constant is not None or not are_known(result.shape):
             return result
-        with mode:
-            strides = rule(result, args, keywords)
-            if strides is None or tuple(strides) == result.stride():
-                return result
-            return torch.empty_strided(result.shape, strides, dtype=result.dtype, device=result.device)
+        strides = rule(result, args, keywords)
+        if strides is None or tuple(strides) == result.stride():
+            return result
+        return result.new_empty_strided(result.shape, strides)
 
     def dispatch_with_strides(
         mode: FakeTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         results = dispatch(mode, function, types, args, kwargs or {})
-        rule = rule_of(function)
+        rule = rule_of(function, bool(in_place) and function.name().partition(".")[0] + "_" == in_place[-1])
         if rule is None:
             return results
         if isinstance(results, (tuple, list)):
-            return tuple(relaid(mode, result, rule, args, kwargs or {}) for result in results)
-        return relaid(mode, results, rule, args, kwargs or {})
+            return tuple(relaid(result, rule, args, kwargs or {}) for result in results)
+        return relaid(results, rule, args, kwargs or {})
+
+    def make_functional_with_strides(
+        mode: FunctionalTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        in_place.append(function.name().partition(".")[0])
+        try:
+            return make_functional(mode, function, types, args, kwargs)
+        finally:
+            in_place.pop()
 
     FakeTensorMode.dispatch = dispatch_with_strides  # type: ignore[method-assign]
+    FunctionalTensorMode.__torch_dispatch__ = make_functional_with_strides  # type: ignore[method-assign]
     try:
         yield
     finally:
         FakeTensorMode.dispatch = dispatch  # type: ignore[method-assign]
+        FunctionalTensorMode.__torch_dispatch__ = make_functional  # type: ignore[method-assign]
 
 
-def _are_known(sizes: Iterable[Any]) -> bool:
+def are_known(sizes: Iterable[Any]) -> bool:
     """False if one of the sizes is a number that only data decide."""
     return all(not isinstance(size, torch.SymInt) or size.node.has_hint() for size in sizes)

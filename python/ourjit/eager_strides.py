@@ -27,19 +27,77 @@ _NOT_ELEMENTWISE = """
 """.split()
 
 
+def in_order(sizes: Sequence[Any], order: Sequence[int]) -> list[Any]:
+    """The strides of a dense tensor whose dims lie in memory in this order, the innermost first."""
+    strides: list[Any] = [1] * len(sizes)
+    step: Any = 1
+    for dim in order:
+        strides[dim] = step
+        if not isinstance(sizes[dim], int) or sizes[dim] > 1:
+            step = step * sizes[dim]
+    return strides
+
+
+def contiguous(sizes: Sequence[Any]) -> Strides:
+    return in_order(sizes, range(len(sizes) - 1, -1, -1))
+
+
+def _order(sizes: Sequence[Any], operands: Sequence[Strides]) -> list[int]:
+    """The dims from the innermost on: by the strides of the first operand that moves along both of two."""
+
+    def compare(a: int, b: int) -> int:
+        for strides in operands:
+            if strides[a] == 0 or strides[b] == 0:
+                continue
+            if strides[a] != strides[b]:
+                return 1 if strides[a] > strides[b] else -1
+            if sizes[a] > sizes[b]:
+                return 1
+        return 0
+
+    order = list(range(len(sizes) - 1, -1, -1))
+    # An insertion sort like TensorIterator's: not every two dims have an order, and the result depends on the way.
+    for i in range(1, len(order)):
+        at = i
+        for other in range(i - 1, -1, -1):
+            found = compare(order[other], order[at])
+            if found > 0:
+                order[other], order[at] = order[at], order[other]
+                at = other
+            elif found < 0:
+                break
+    return order
+
+
+def _expanded(own: Sequence[Any], strides: Strides, sizes: Sequence[Any]) -> list[Any]:
+    """The strides of a tensor of sizes `own` that is broadcast to `sizes`."""
+    missing = len(sizes) - len(own)
+    dims = zip(own, sizes[missing:], strides, strict=True)
+    return [*(0,) * missing, *(0 if n == 1 and size != 1 else stride for n, size, stride in dims)]
+
+
 def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
-    """As TensorIterator lays out: by the strides of the operands, the first that has an order for two dims deciding."""
-    same_shape = all(x.shape == result.shape for x in operands)
-    operands = [x for x in operands if x.dim()]
-    if result.dim() < 2 or not operands:
+    """As TensorIterator lays out.
+
+    Strides of single elements count: they may decide how a later operator lays out its result.
+    """
+    sizes = result.shape
+    if len(sizes) < 2 or not operands:
         return None
-    expanded = operands if same_shape else [x.expand(result.shape) for x in operands]
-    return _torch.elementwise_strides(expanded, same_shape)
+    first: Strides = operands[0].stride()
+    if all(x.shape == sizes for x in operands):
+        if all(x.is_contiguous() for x in operands):
+            return contiguous(sizes)
+        if len(sizes) == 4 and all(x.is_contiguous(memory_format=torch.channels_last) for x in operands):
+            return in_order(sizes, (1, 3, 2, 0))
+        if all(x.stride() == first for x in operands) and _torch.is_dense(operands[0]):
+            return first
+    return in_order(sizes, _order(sizes, [_expanded(x.shape, x.stride(), sizes) for x in operands]))
 
 
 def _converted(result: Tensor, operands: Sequence[Tensor]) -> list[Tensor]:
     """The operands in the dtype that the kernel takes. Those of the CPU take copies, which are dense."""
-    if result.device.type != "cpu":
+    if result.device.type != "cpu" or all(x.dtype == result.dtype for x in operands):
         return list(operands)
     common = _torch.common_dtype(*operands) if result.dtype == torch.bool else result.dtype
     return [torch.empty_like(x, dtype=common) if x.dtype != common else x for x in operands]
@@ -74,13 +132,12 @@ def _index(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> 
     kept = [d for d, i in enumerate(indices) if i is None]
     before = [d for d in kept if d < at[0]] if at == list(range(at[0], at[-1] + 1)) else []
     after = kept[len(before) :]
-    strides = [*map(x.stride, before), *(0,) * rank, *map(x.stride, after)]
-    source = torch.empty_strided(result.shape, strides, dtype=x.dtype, device=x.device)
     sizes = result.shape[len(before) : len(before) + rank]
-    ends = (1,) * len(before), (1,) * len(after)
-    wide = [i.expand(sizes) for i in given]
-    wide = [i.reshape(*ends[0], *sizes, *ends[1]).expand(result.shape) for i in wide]
-    return _torch.elementwise_strides([source, *wide], same_shape=False)
+    operands = [[*map(x.stride, before), *(0,) * rank, *map(x.stride, after)]]
+    for i in given:
+        wide = i.expand(sizes).reshape((*(1,) * len(before), *sizes, *(1,) * len(after)))
+        operands.append(_expanded(wide.shape, wide.stride(), result.shape))
+    return in_order(result.shape, _order(result.shape, operands))
 
 
 def _contiguous_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
@@ -88,7 +145,7 @@ def _contiguous_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[st
 
 
 def _contiguous(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
-    return _torch.strides_in_order(result.shape, range(result.dim()))
+    return contiguous(result.shape)
 
 
 def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
@@ -98,9 +155,16 @@ def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) 
 
 
 def _roll_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
-    """Contiguous if no dims are named, else as a concatenation of parts."""
-    named = len(args) > 2 and len(args[2]) > 0
-    return (_format_on_cpu(0) if named else _contiguous)(result, args, keywords)
+    """Contiguous if no dims are named, else for one after the other a concatenation of two parts."""
+    x, shifts, dims = (*args, ())[:3]
+    sizes = [x.shape[dim] for dim in dims]
+    known = all(isinstance(n, int) for n in (*sizes, *shifts)) and all(sizes)
+    if result.device.type != "cpu" or not known:
+        return None
+    for shift, dim, size in zip(shifts, dims, sizes, strict=False):
+        start = -shift % size
+        x = torch.cat([x.narrow(dim, start, size - start), x.narrow(dim, 0, start)], dim)
+    return [*x.stride()] if dims else _contiguous(result, args, keywords)
 
 
 def _format_on_cpu(position: int) -> Rule:
@@ -109,8 +173,8 @@ def _format_on_cpu(position: int) -> Rule:
     def rule(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
         if result.device.type != "cpu" or result.dim() != args[position].dim():
             return None
-        memory_format = _torch.memory_format_of(args[position])
-        return torch.empty(result.shape, device=result.device, memory_format=memory_format).stride()
+        like = torch.empty_like(result, memory_format=_torch.memory_format_of(args[position]))
+        return like.stride()
 
     return rule
 
@@ -148,13 +212,19 @@ _RULES = {name: rule for rule, names in _OTHERS.items() for name in names.split(
 
 
 @functools.cache
-def rule_of(overload: Any) -> Rule | None:
-    """None: the strides of tracing are those of eager."""
+def rule_of(overload: Any, in_place: bool = False) -> Rule | None:
+    """None: the strides of tracing are those of eager. What was written in place lies where it was."""
+    if in_place:
+        return _as_first
     if not isinstance(overload, torch._ops.OpOverload) or overload.namespace != "aten":
         return None
     name = str(overload).removeprefix("aten.")
     elementwise = torch.Tag.pointwise in overload.tags and not overload._schema.is_mutable
     return _RULES.get(name) or (_in_order if elementwise and name not in _NOT_ELEMENTWISE else None)
+
+
+def _same_places(size: Any, first: Any, second: Any) -> bool:
+    return bool(size == 1 or first == second)
 
 
 def laid_out(overload: Any, decomposition: Callable[..., Any]) -> Callable[..., Any]:
@@ -164,8 +234,10 @@ def laid_out(overload: Any, decomposition: Callable[..., Any]) -> Callable[..., 
         return decomposition
 
     def relaid(result: Any, args: Any, keywords: Any) -> Any:
-        strides = rule(result, args, keywords) if isinstance(result, Tensor) else None
-        if strides is None or all(n == 1 or a == b for n, a, b in zip(result.shape, result.stride(), strides)):
+        if not isinstance(result, Tensor) or not _torch.are_known(result.shape):
+            return result
+        strides = rule(result, args, keywords)
+        if strides is None or all(map(_same_places, result.shape, result.stride(), strides)):
             return result
         order = sorted(range(result.dim()), key=lambda dim: -strides[dim])
         inner = result.permute(order).clone(memory_format=torch.contiguous_format)

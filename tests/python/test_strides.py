@@ -1,4 +1,4 @@
-"""Outputs, and views of them, lie in memory as eager's do: operators that torch traces with other strides than it runs."""
+"""Outputs and their views lie in memory as eager's do: operators that torch traces with other strides than it runs."""
 
 from __future__ import annotations
 
@@ -104,9 +104,14 @@ def test_log_sigmoid(device: str) -> None:
 
 
 def test_batch_norm(device: str) -> None:
-    for x in (numbers(4, 3, 5), numbers(4, 3, 5, 5), numbers(4, 3, 5, 5, order=(1, 0, 2, 3)), channels_last(4, 3, 5, 5)):
+    for x in (
+        numbers(4, 3, 5),
+        numbers(4, 3, 5, 5),
+        numbers(4, 3, 5, 5, order=(1, 0, 2, 3)),
+        channels_last(4, 3, 5, 5),
+    ):
         mean, variance = torch.zeros(3), torch.ones(3)
-        check_function(lambda x, m, v: F.batch_norm(x, m, v), x, mean, variance)
+        check_function(F.batch_norm, x, mean, variance)
         check_function(lambda x, m, v: F.batch_norm(x, m, v, training=True), x.requires_grad_(), mean, variance)
 
 
@@ -130,19 +135,36 @@ def test_images(x: Tensor, device: str) -> None:
     check_function(lambda x: (F.channel_shuffle(x, 2), F.pixel_shuffle(x, 2), F.pixel_unshuffle(x, 2)), x)
     check_function(lambda x: [F.pad(x, (1, 2, 1, 0), mode=m) for m in ("constant", "reflect", "replicate")], x)
     check_function(lambda x: F.grid_sample(x, x[:, :, :, :2] * 0.1, align_corners=False), x)
-    check_function(lambda x: (x.roll(1, 1), x.roll((1, 2), (0, 3)), x.roll(3)), x)
+    check_function(lambda x: (x.roll(1, 1), x.roll((1, 2), (0, 3)), x.roll(3), x.roll(4, 1)), x)
 
 
 def test_random_numbers_in_the_order_of_a_tensor(device: str) -> None:
     x = numbers(3, 4, 5)
 
     def draw(x: Tensor) -> list[Tensor]:
-        found = [torch.rand_like(x), torch.randn_like(x), torch.randint_like(x, 9), F.rrelu(x), F.rrelu(x, training=True)]
+        found = [
+            torch.rand_like(x),
+            torch.randn_like(x),
+            torch.randint_like(x, 9),
+            F.rrelu(x),
+            F.rrelu(x, training=True),
+        ]
         found += [torch.normal(x, x.abs()), torch.normal(x, 1.0), x.bernoulli(0.5), torch.empty_like(x).uniform_()]
         return [*found, torch.rand_like(x, memory_format=torch.contiguous_format), F.dropout(x, 0.5)]
 
     for expected, got in zip(draw(x), compiled(draw)(x), strict=True):
         assert strides(expected) == strides(got)
+
+
+def test_what_is_written_in_place_stays_where_it_is(device: str) -> None:
+    def write(x: Tensor, y: Tensor, i: Tensor) -> tuple[Tensor, ...]:
+        x.masked_fill_(y > 0, 1.0)
+        z = x.neg().scatter_add_(-1, i, y).mul_(2)
+        return z, x.relu(), y.neg().index_add_(0, i[:, 0], y), x.flatten()
+
+    index = torch.tensor([[0, 1], [2, 0], [1, 2]])
+    check_function(write, numbers(3, 4), numbers(3, 4), index)
+    check_function(write, numbers(3, 4), rows(3, 4), index)
 
 
 def test_any_sizes(device: str) -> None:
