@@ -150,8 +150,12 @@ def _contiguous(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]
 
 def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
     """As an empty tensor like the first operand, in the memory format that is asked for."""
+    x = args[0]
+    if not isinstance(x, Tensor) or x.shape != result.shape:
+        return None
     memory_format = keywords.get("memory_format") or torch.preserve_format
-    return torch.empty_like(args[0], memory_format=memory_format).stride() if args[0].shape == result.shape else None
+    strides: Strides = torch.empty_like(x, memory_format=memory_format).stride()
+    return strides
 
 
 def _roll_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
@@ -173,8 +177,9 @@ def _format_on_cpu(position: int) -> Rule:
     def rule(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
         if result.device.type != "cpu" or result.dim() != args[position].dim():
             return None
-        like = torch.empty_like(result, memory_format=_torch.memory_format_of(args[position]))
-        return like.stride()
+        like: Tensor = torch.empty_like(result, memory_format=_torch.memory_format_of(args[position]))
+        strides: Strides = like.stride()
+        return strides
 
     return rule
 
