@@ -212,6 +212,18 @@ def memory_format_of(x: torch.Tensor) -> torch.memory_format:
     return torch._prims_common.suggest_memory_format(x)
 
 
+def is_dense(x: torch.Tensor) -> bool:
+    """True for a tensor without gaps and without elements that share memory."""
+    return bool(torch._prims_common.is_non_overlapping_and_dense_or_false(x))
+
+
+def common_dtype(*operands: torch.Tensor) -> torch.dtype:
+    """The one that operands are converted to where they meet in an elementwise operator."""
+    kind = torch._prims_common.ELEMENTWISE_TYPE_PROMOTION_KIND.DEFAULT
+    found: torch.dtype = torch._prims_common.elementwise_dtypes(*operands, type_promotion_kind=kind)[1]
+    return found
+
+
 def is_negative(number: Any) -> bool:
     """True for a symbolic int that is negative, False for one that is not; from now on, guards keep it so.
 
@@ -271,3 +283,59 @@ def traced_by(rules: dict[Any, dict[str, Callable[..., Any] | None]]) -> Iterato
             overload.py_kernels.clear()
             overload.py_kernels.update(registered)
             overload._dispatch_cache.clear()
+
+
+@contextlib.contextmanager
+def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
+    """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
+
+    `rule_of` is also told whether the operator stands for the one that writes in place. A rule takes a result, the
+    arguments and the keyword arguments; None: it has nothing against the strides. What torch remembers of its traces
+    stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
+    """
+    from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+    from torch._subclasses.functional_tensor import FunctionalTensorMode
+
+    dispatch, make_functional = FakeTensorMode.dispatch, FunctionalTensorMode.__torch_dispatch__
+    in_place: list[str] = []  # the names of operators that are being replaced by those that do not write
+
+    def relaid(result: Any, rule: Callable[..., Any], args: Any, keywords: Any) -> Any:
+        if not isinstance(result, FakeTensor) or result.constant is not None or not are_known(result.shape):
+            return result
+        strides = rule(result, args, keywords)
+        if strides is None or tuple(strides) == result.stride():
+            return result
+        return result.new_empty_strided(result.shape, strides)
+
+    def dispatch_with_strides(
+        mode: FakeTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        results = dispatch(mode, function, types, args, kwargs or {})
+        rule = rule_of(function, bool(in_place) and function.name().partition(".")[0] + "_" == in_place[-1])
+        if rule is None:
+            return results
+        if isinstance(results, (tuple, list)):
+            return tuple(relaid(result, rule, args, kwargs or {}) for result in results)
+        return relaid(results, rule, args, kwargs or {})
+
+    def make_functional_with_strides(
+        mode: FunctionalTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        in_place.append(function.name().partition(".")[0])
+        try:
+            return make_functional(mode, function, types, args, kwargs)
+        finally:
+            in_place.pop()
+
+    FakeTensorMode.dispatch = dispatch_with_strides  # type: ignore[method-assign]
+    FunctionalTensorMode.__torch_dispatch__ = make_functional_with_strides  # type: ignore[method-assign]
+    try:
+        yield
+    finally:
+        FakeTensorMode.dispatch = dispatch  # type: ignore[method-assign]
+        FunctionalTensorMode.__torch_dispatch__ = make_functional  # type: ignore[method-assign]
+
+
+def are_known(sizes: Iterable[Any]) -> bool:
+    """False if one of the sizes is a number that only data decide."""
+    return all(not isinstance(size, torch.SymInt) or size.node.has_hint() for size in sizes)

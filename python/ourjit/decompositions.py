@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from ourjit import foreach, indexing_decompositions, interpolation, random_decompositions
+from ourjit import eager_strides, foreach, indexing_decompositions, interpolation, random_decompositions
 from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
@@ -59,4 +59,4 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     for name, function in rules.items():
         if (overload := find_overload(name)) is not None:
             table[overload] = function
-    return table
+    return {overload: eager_strides.laid_out(overload, function) for overload, function in table.items()}

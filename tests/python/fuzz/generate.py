@@ -118,8 +118,11 @@ class Builder:
         return self.rng.randrange(-rank, rank) if rank else 0
 
     def add(self, code: str, *operands: str, kind: str = "same") -> bool:
-        """Appends a step if eager runs it. kind: same, rounds (the result is never exact), jumps (exact operands)."""
-        if kind == "jumps" and not all(map(self.exact, operands)):
+        """Appends a step if eager runs it.
+
+        kind: same, rounds (the result is never exact), jumps (exact operands), "jumps and rounds".
+        """
+        if "jumps" in kind and not all(map(self.exact, operands)):
             return False
         step = Step(f"v{len(self.steps)}", code, operands)
         if step.in_place and overlaps(self.values[operands[0]]):
@@ -130,7 +133,7 @@ class Builder:
             return False
         if result.numel() > LARGEST or result.dtype not in KNOWN:
             return False
-        rounds = kind == "rounds" and (is_float(result) or any(is_float(self.values[n]) for n in operands))
+        rounds = "rounds" in kind and (is_float(result) or any(is_float(self.values[n]) for n in operands))
         if not step.in_place and self.explodes(result, operands):
             return False
         if rounds or (not all(map(self.exact, operands)) and is_float(result)):

@@ -29,6 +29,16 @@ LAYOUTS: dict[str, Callable[[list[int]], tuple[list[int], int, int, int]]] = {
 }
 
 
+def placed(sizes: tuple[int, ...], layout: str) -> tuple[list[int], int, int]:
+    """The strides of a tensor in a layout, its storage offset, and how many elements of the storage it takes."""
+    order, step, more, offset = LAYOUTS[layout](list(range(len(sizes))))
+    strides = [0] * len(sizes)
+    for dim in reversed(order):
+        strides[dim] = step
+        step *= max(sizes[dim], 1) + more
+    return strides, offset, offset + step
+
+
 @dataclass(frozen=True)
 class Input:
     """A tensor that is drawn from the name; fill: normal, special, ones, permutation along the last dim, or below N."""
@@ -42,17 +52,13 @@ class Input:
 
     def make(self, wide: bool = False) -> Tensor:
         """The tensor; `wide`: in float64 where it is a float."""
-        sizes = dict(enumerate(self.shape))
-        order, step, more, offset = LAYOUTS[self.layout](list(sizes))
-        strides = [0] * len(sizes)
-        for dim in reversed(order):
-            strides[dim] = step
-            step *= max(sizes[dim], 1) + more
+        strides, offset, elements = placed(self.shape, self.layout)
         dtype = getattr(torch, self.dtype)
-        storage = torch.full((offset + step + MARGIN,), 1, dtype=dtype)
+        storage = torch.full((elements + MARGIN,), 1, dtype=dtype)
         x = storage.as_strided(self.shape, strides, offset)
-        for dim in set(sizes) - set(order):
-            x = x.narrow(dim, 0, min(sizes[dim], 1))
+        for dim, stride in enumerate(strides):
+            if stride == 0:
+                x = x.narrow(dim, 0, min(self.shape[dim], 1))
         x.copy_(self.values(tuple(x.shape)))
         if wide and dtype.is_floating_point:
             storage = storage.double()

@@ -23,11 +23,12 @@ SMOOTH = """
 """.split()
 JUMPS = """
     torch.floor({0}) torch.ceil({0}) torch.round({0}) torch.trunc({0}) torch.sign({0}) torch.isnan({0}) torch.isinf({0})
-    torch.isfinite({0}) torch.frac({0}) torch.sgn({0}) {0}.remainder(2.5)
+    torch.isfinite({0}) torch.frac({0}) torch.sgn({0})
     {0}.fmod(1.5) {0}.nan_to_num(0.5) {0}>0 {0}<=0.5
     {0}==1 {0}!=0 torch.div({0},0.5,rounding_mode="floor") torch.div({0},0.5,rounding_mode="trunc") F.hardshrink({0})
     torch.logical_not({0}) {0}.clamp(min=-0.5) {0}.clamp(-1,1) F.relu6({0}) F.threshold({0},0.1,0.2) {0}//2.0
 """.split()
+JUMPS_AND_ROUNDS = ["{0}.remainder(2.5)", "torch.remainder({0},{1}.abs().clamp(min=1))"]
 INTEGER_UNARY = """
     {0}+3 {0}*3 {0}-1 {0}//3 {0}%5 -{0} ~{0} {0}<<2 {0}>>1 {0}.square() {0}/4 {0}*0.5 {0}.pow(2) {0}&6 {0}|1 {0}^3
     {0}.clamp(-2,2) {0}.clamp(1,5) {0}>2 {0}==1 torch.sin({0}) torch.sigmoid({0}) {0}.abs() {0}.sign() {0}-7.0 5-{0}
@@ -45,7 +46,7 @@ SMOOTH_BINARY = """
 EXACT_BINARY = "torch.minimum({0},{1}) torch.maximum({0},{1}) torch.fmin({0},{1}) torch.fmax({0},{1})".split()
 JUMP_BINARY = """
     {0}<{1} {0}>={1} {0}=={1} {0}!={1} torch.copysign({0},{1}) torch.logical_and({0},{1}) torch.logical_or({0},{1})
-    torch.logical_xor({0},{1}) torch.remainder({0},{1}.abs().clamp(min=1)) torch.fmod({0},{1}.abs().clamp(min=1))
+    torch.logical_xor({0},{1}) torch.fmod({0},{1}.abs().clamp(min=1))
     torch.heaviside({0},{1})
 """.split()
 INTEGER_BINARY = """
@@ -64,8 +65,8 @@ def templates(table: list[str], test: Callable[..., bool], kind: str, arity: int
     """A rule that draws a line of a table for values that pass."""
 
     def rule(b: Builder) -> None:
-        operands = [b.pick(test, exact=kind == "jumps")]
-        operands += [b.beside(operands[0], test, exact=kind == "jumps") for _ in range(arity - 1)]
+        operands = [b.pick(test, exact="jumps" in kind)]
+        operands += [b.beside(operands[0], test, exact="jumps" in kind) for _ in range(arity - 1)]
         b.add(b.rng.choice(table), *operands, kind=kind)
 
     return rule
@@ -390,6 +391,7 @@ RULES: list[tuple[Rule, float]] = [
     (templates(SMOOTH, is_float, "rounds"), 5),
     (templates(EXACT_UNARY, anything, "same"), 2),
     (templates(JUMPS, is_float, "jumps"), 3),
+    (templates(JUMPS_AND_ROUNDS, is_number, "jumps and rounds", 2), 0.3),
     (templates(INTEGER_UNARY, is_integer, "rounds"), 2),
     (templates(BOOL_UNARY, is_bool, "rounds"), 1),
     (templates(SMOOTH_BINARY, is_number, "rounds", 2), 5),

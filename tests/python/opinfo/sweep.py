@@ -45,6 +45,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--limit", type=int, default=2, help="samples of an entry and dtype; 0: all")
     parser.add_argument("--only", default="", help="entries, with commas")
     parser.add_argument("--dtypes", default="", help="such as float32,bool")
+    parser.add_argument("--layout", choices=samples.LAYOUTS, default="contiguous", help="of the tensors in memory")
     parser.add_argument("--dynamic", action="store_true", help="compile for any sizes")
     parser.add_argument("--target", choices=("cpu", "emulate"), default="cpu", help="emulate: on the emulated GPU")
     parser.add_argument("--together", action="store_true", help="compile the samples of an entry as one function first")
@@ -59,12 +60,12 @@ def arguments() -> argparse.Namespace:
     return given
 
 
-def check(op: OpInfo, dtypes: tuple[str, ...], limit: int | None, dynamic: bool | None) -> Found:
+def check(op: OpInfo, dtypes: tuple[str, ...], limit: int | None, dynamic: bool | None, layout: str) -> Found:
     found: Found = []
     drawn: dict[str, list[SampleInput]] = {}
     for dtype in dtypes:
         try:
-            drawn[dtype] = list(samples.samples(op, getattr(torch, dtype), limit))
+            drawn[dtype] = list(samples.samples(op, getattr(torch, dtype), limit, layout))
         except Exception as error:
             found.append((dtype, [Outcome("no samples", f"{type(error).__name__}: {error}"[:300])]))
     if len(dtypes) > 1 and samples.all_same(op, [s for some in drawn.values() for s in some], dynamic):
@@ -72,14 +73,14 @@ def check(op: OpInfo, dtypes: tuple[str, ...], limit: int | None, dynamic: bool 
     return found + [(dtype, [samples.check(op, s, dynamic) for s in some]) for dtype, some in drawn.items()]
 
 
-def work(tasks: Any, results: Any, limit: int | None, dynamic: bool | None) -> None:
+def work(tasks: Any, results: Any, *how: Any) -> None:
     """Takes tasks for ever; reports the begin and the end of each."""
     database, me = samples.database(), os.getpid()
     while True:
         task = tasks.get()
         results.put((me, task, None))
         with samples.quiet():
-            found = check(database[task.entry], task.dtypes, limit, dynamic)
+            found = check(database[task.entry], task.dtypes, *how)
         results.put((me, task, found))
 
 
@@ -90,7 +91,8 @@ class Pool:
         self.todo, self.results, self.timeout = SPAWN.Queue(), SPAWN.Queue(), options.timeout
         self.pending = 0
         self.add(tasks)
-        self.arguments = (self.todo, self.results, options.limit or None, True if options.dynamic else None)
+        how = (options.limit or None, True if options.dynamic else None, options.layout)
+        self.arguments = (self.todo, self.results, *how)
         self.workers: dict[int, Any] = {}
         self.running: dict[int, tuple[Task, float]] = {}
         for _ in range(options.workers):
