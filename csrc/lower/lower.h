@@ -27,7 +27,7 @@ struct LowerOptions {
   // to row: all of them where caches serve.
   int64_t kept_row = std::numeric_limits<int64_t>::max();
   int64_t sum_columns = std::numeric_limits<int64_t>::max();
-  bool epilogues = false;            // of kernels (loop/loop_ir.h)
+  bool epilogues = false;  // of kernels (loop/loop_ir.h)
 };
 
 /// The kernel of one group. Values in memory are addressed by the strides of their types.

@@ -155,20 +155,21 @@ TEST(Emulator, AnyByteButZeroIsTrue) {
 }
 
 TEST(Emulator, SinesAreWithinTwoUlpAndTangentsThree) {
-  EXPECT_EQ(run("for (unsigned bits = threadIdx.x; bits < 0x7f800000u; bits += 32 * 997) {\n"
-                "  const float x = oj_from_bits(bits);\n"
-                "  const double sine = sin((double)x), cosine = cos((double)x);\n"
-                "  const double tangent = sine / cosine;\n"
-                "  const bool good = fabs(oj_sin(-x) + sine) <= 0x1p-22 * fabs(sine) &&\n"
-                "                    fabs(oj_cos(x) - cosine) <= 0x1p-22 * fabs(cosine) &&\n"
-                "                    fabs(oj_tan(x) - tangent) <= 0x3p-23 * fabs(tangent);\n"
-                "  if (!good) oj_load((const float*)b0, -1);\n"
-                "}\n"
-                "if (oj_bits(oj_sin(-0.0f)) != 0x80000000u) oj_load((const float*)b0, -1);\n"
-                "const float none = oj_sin(oj_infinity<float>()), other = oj_tan(oj_nan<float>());\n"
-                "if (none == none || other == other) oj_load((const float*)b0, -1);\n",
-                1, 32),
-            "");
+  EXPECT_EQ(
+      run("for (unsigned bits = threadIdx.x; bits < 0x7f800000u; bits += 32 * 997) {\n"
+          "  const float x = oj_from_bits(bits);\n"
+          "  const double sine = sin((double)x), cosine = cos((double)x);\n"
+          "  const double tangent = sine / cosine;\n"
+          "  const bool good = fabs(oj_sin(-x) + sine) <= 0x1p-22 * fabs(sine) &&\n"
+          "                    fabs(oj_cos(x) - cosine) <= 0x1p-22 * fabs(cosine) &&\n"
+          "                    fabs(oj_tan(x) - tangent) <= 0x3p-23 * fabs(tangent);\n"
+          "  if (!good) oj_load((const float*)b0, -1);\n"
+          "}\n"
+          "if (oj_bits(oj_sin(-0.0f)) != 0x80000000u) oj_load((const float*)b0, -1);\n"
+          "const float none = oj_sin(oj_infinity<float>()), other = oj_tan(oj_nan<float>());\n"
+          "if (none == none || other == other) oj_load((const float*)b0, -1);\n",
+          1, 32),
+      "");
 }
 
 TEST(Emulator, QuotientsOfAllKindsOfNumbers) {
