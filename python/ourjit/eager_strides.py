@@ -219,10 +219,12 @@ _RULES = {name: rule for rule, names in _OTHERS.items() for name in names.split(
 @functools.cache
 def rule_of(overload: Any, in_place: bool = False) -> Rule | None:
     """None: the strides of tracing are those of eager. What was written in place lies where it was."""
-    if in_place:
-        return _as_first
     if not isinstance(overload, torch._ops.OpOverload) or overload.namespace != "aten":
         return None
+    if any(result.alias_info is not None for result in overload._schema.returns):
+        return None  # a view, of which `transpose_` and its kind are made too
+    if in_place:
+        return _as_first
     name = str(overload).removeprefix("aten.")
     elementwise = torch.Tag.pointwise in overload.tags and not overload._schema.is_mutable
     return _RULES.get(name) or (_in_order if elementwise and name not in _NOT_ELEMENTWISE else None)

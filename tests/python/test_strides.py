@@ -167,6 +167,19 @@ def test_what_is_written_in_place_stays_where_it_is(device: str) -> None:
     check_function(write, numbers(3, 4), rows(3, 4), index)
 
 
+def test_views_that_are_made_in_place(device: str) -> None:
+    def turn(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
+        a, b, c, d = x.clone(), x + 1, x * 2, y.neg()
+        view = c.view(4, 4)
+        a.t_()
+        b.swapaxes_(0, 1).mul_(y)
+        view.transpose_(0, 1).add_(y)
+        d.as_strided_((4, 4), (1, 4))
+        return a, b, c, view, d, a + y
+
+    check_function(turn, numbers(4, 4), numbers(4, 4))
+
+
 def test_any_sizes(device: str) -> None:
     a, b = numbers(3, 4, 5), numbers(4, 1)
     check_function(lambda a, b: (torch.copysign(a, b), F.logsigmoid(a), a[:, b.abs().long()[:, 0]]), a, b, dynamic=True)
