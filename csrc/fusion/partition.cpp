@@ -470,7 +470,7 @@ bool Partitioner::split_long_rows() {
     for (const NodeId n : parts->second.members)
       unit_of_[static_cast<size_t>(n)] = static_cast<int>(units_.size());
     units_[u].group = std::move(parts->first);
-    units_.push_back({std::move(parts->second)});
+    units_.emplace_back().group = std::move(parts->second);
   }
   return units_.size() > count;
 }

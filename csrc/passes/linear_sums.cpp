@@ -22,9 +22,9 @@ class LinearForm {
   LinearForm(Rewriter& r, ValueId whole) : r_(r), whole_(r.old.type(whole)) {}
 
   std::optional<Linear> of(ValueId v) {
-    if (!waits(v)) return Linear{.free = expr(v)};
+    if (!waits(v)) return Linear{expr(v), {}, {}};
     const TensorType& t = r_.old.type(v);
-    if (t.rank() == whole_.rank() && t.sizes.back().is_const(1)) return Linear{.row = expr(v)};
+    if (t.rank() == whole_.rank() && t.sizes.back().is_const(1)) return Linear{{}, {}, expr(v)};
     const Node& n = *r_.old.def(v);
     switch (n.op) {
       case Op::neg: {
