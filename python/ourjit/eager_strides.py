@@ -76,6 +76,11 @@ def _expanded(own: Sequence[Any], strides: Strides, sizes: Sequence[Any]) -> lis
     return [*(0,) * missing, *(0 if n == 1 and size != 1 else stride for n, size, stride in dims)]
 
 
+def _has_sizes(x: Tensor, sizes: Sequence[Any]) -> bool:
+    """Of tensors of other ranks no two sizes are compared: that would be a guard on a symbolic one."""
+    return x.dim() == len(sizes) and x.shape == sizes
+
+
 def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
     """As TensorIterator lays out.
 
@@ -85,7 +90,7 @@ def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
     if len(sizes) < 2 or not operands:
         return None
     first: Strides = operands[0].stride()
-    if all(x.shape == sizes for x in operands):
+    if all(_has_sizes(x, sizes) for x in operands):
         if all(x.is_contiguous() for x in operands):
             return contiguous(sizes)
         if len(sizes) == 4 and all(x.is_contiguous(memory_format=torch.channels_last) for x in operands):
@@ -151,7 +156,7 @@ def _contiguous(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]
 def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
     """As an empty tensor like the first operand, in the memory format that is asked for."""
     x = args[0]
-    if not isinstance(x, Tensor) or x.shape != result.shape:
+    if not isinstance(x, Tensor) or not _has_sizes(x, result.shape):
         return None
     memory_format = keywords.get("memory_format") or torch.preserve_format
     strides: Strides = torch.empty_like(x, memory_format=memory_format).stride()

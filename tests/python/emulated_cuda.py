@@ -80,6 +80,11 @@ def _exchange_device(index: int) -> int:
     return before
 
 
+def _maybe_exchange_device(index: int) -> int:
+    """A function of its own, as Dynamo has a rule for each of the two."""
+    return _exchange_device(index)
+
+
 _functions = {
     "_lazy_init": lambda: None,
     "is_available": lambda: True,
@@ -90,7 +95,7 @@ _functions = {
     "current_device": torch.accelerator.current_device_index,
     "set_device": lambda device: torch.accelerator.set_device_index(_index(device)),
     "_exchange_device": _exchange_device,
-    "_maybe_exchange_device": _exchange_device,
+    "_maybe_exchange_device": _maybe_exchange_device,
     "current_stream": _current_stream,
     "synchronize": lambda device=None: torch.accelerator.synchronize(_index(device)),
     "stream": lambda stream: stream,

@@ -43,7 +43,7 @@ def test_as_in_eager(info: ModuleInfo, training: bool, device: str) -> None:
     options: dict[str, Any] = {**STRICT, "fallback_random": True}
     for sample in _samples(info, training):
         made = sample.constructor_input
-        module = info.module_cls(*made.args, **made.kwargs).train(training)
+        module = info.module_cls(*made.args, **made.kwargs).to(torch.float32).train(training)
         twin = copy.deepcopy(module)
         expected = _run(module, module, sample)
         torch.compiler.reset()

@@ -91,7 +91,7 @@ case(
 
 
 def _write_windows(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    block, apart, all_of_it = x * 2, x * 3, x * 4
+    block, apart, all_of_it = x * 2, x * 8, x * 4
     block.as_strided((3, 2), (2, 1), 5).mul_(3)
     apart.as_strided((3, 2), (7, 2), 1).mul_(3)
     all_of_it.as_strided((4, 6), (6, 1)).mul_(3)
