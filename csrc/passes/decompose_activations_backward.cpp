@@ -103,8 +103,9 @@ void hardswish_backward(AtenCall& c) {
 }
 
 void hardsigmoid_backward(AtenCall& c) {
+  constexpr double kSixth = 1.0F / 6;  // ATen's factor, for f64 too
   const Expr x = c.wide(1);
-  c.done(where(both(x > -3, x < 3), c.wide(0) / 6, 0));
+  c.done(where(both(x > -3, x < 3), c.wide(0) * kSixth, 0));
 }
 
 /// grad, self, lambda: of hardshrink and softshrink

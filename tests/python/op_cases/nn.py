@@ -40,10 +40,8 @@ _ACTIVATIONS: dict[str, Callable[[Tensor], Any]] = {
     "sigmoid_fn": torch.sigmoid,
 }
 for _name, _function in _ACTIVATIONS.items():
-    # ATen's derivative of hardsigmoid multiplies by 1/6 rounded to float, in f64 too.
-    _wide = (torch.float32,) if _name == "hardsigmoid" else WIDE
-    case(_name, _function, one(-3, 3), dtypes=(*_wide, torch.bfloat16))
-    case(f"{_name}_far", _function, one(-60, 60), dtypes=_wide)
+    case(_name, _function, one(-3, 3), dtypes=(*WIDE, torch.bfloat16))
+    case(f"{_name}_far", _function, one(-60, 60), dtypes=WIDE)
 case("prelu", F.prelu, of(((3, 5, 4), (5,)), ((3, 5), (1,))), dtypes=WIDE)
 case("glu", lambda x: (F.glu(x, -1), F.glu(x, 0)), of(((4, 6),)))
 
