@@ -78,7 +78,7 @@ def _expanded(own: Sequence[Any], strides: Strides, sizes: Sequence[Any]) -> lis
 
 def _has_sizes(x: Tensor, sizes: Sequence[Any]) -> bool:
     """Of tensors of other ranks no two sizes are compared: that would be a guard on a symbolic one."""
-    return x.dim() == len(sizes) and x.shape == sizes
+    return x.dim() == len(sizes) and bool(x.shape == sizes)
 
 
 def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
