@@ -392,14 +392,16 @@ bool Partitioner::worth_folding(NodeId n) const {
   const ValueId v = node.results[0];
   const auto r = readers(v);
   if (!r || r->units.empty() || r->units == std::set<int>{u}) return false;
-  if (r->units.count(u) && !is_arithmetic(node.op)) return false;
+  const bool cheap = is_arithmetic(node.op);
+  if (r->units.count(u) && !cheap) return false;
   int reads = 0;
   int64_t bytes = 0;
   bool small = true, in_memory = true;
   const std::function<void(const Node&)> weigh = [&](const Node& of) {
     for (const ValueId x : of.operands) {
       const NodeId d = def(x);
-      if (d >= 0 && ((is_folded(d) && is_pointwise(this->node(d).op)) || is_step(d, u))) {
+      if (d >= 0 &&
+          ((is_folded(d) && is_pointwise(this->node(d).op)) || (cheap && is_step(d, u)))) {
         weigh(this->node(d));
         continue;
       }
