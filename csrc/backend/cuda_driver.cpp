@@ -187,13 +187,13 @@ void CudaKernel::launch(const LaunchTable& table, int32_t* status, void* stream)
 }
 
 void CudaKernel::launch_row(const LaunchTable& table, int32_t* status, void* stream) const {
-  std::vector<void*> parameters;
-  parameters.reserve(static_cast<size_t>(table.row_pointers + table.row_sizes + 2));
+  thread_local std::vector<void*> parameters;
+  parameters.clear();
   for (int64_t i = 0; i < table.row_pointers; ++i)
     parameters.push_back(const_cast<void**>(table.pointers + i));
   for (int64_t i = 0; i < table.row_sizes; ++i)
     parameters.push_back(const_cast<int64_t*>(table.sizes + i));
-  enqueue(table.starts[1], std::move(parameters), status, stream);
+  enqueue(table.starts[1], parameters, status, stream);
 }
 
 /// The driver copies the parameters before it returns, so one buffer for each thread serves all.
@@ -221,7 +221,9 @@ void CudaKernel::launch_rows(const LaunchTable& table, int64_t begin, int64_t en
       std::memcpy(row + pointers * sizeof(void*), table.sizes + r * table.row_sizes,
                   sizes * sizeof(int64_t));
   }
-  enqueue(blocks, {bytes.data()}, status, stream);
+  thread_local std::vector<void*> parameters;
+  parameters.assign({bytes.data()});
+  enqueue(blocks, parameters, status, stream);
 }
 
 void CudaKernel::check_grid(int64_t grid) const {
@@ -231,7 +233,7 @@ void CudaKernel::check_grid(int64_t grid) const {
                                   "tensors";
 }
 
-void CudaKernel::enqueue(int64_t grid, std::vector<void*> parameters, int32_t* status,
+void CudaKernel::enqueue(int64_t grid, std::vector<void*>& parameters, int32_t* status,
                          void* stream) const {
   check_grid(grid);
   const CudaDriver& driver = library_->device().driver();

@@ -109,7 +109,7 @@ class CudaKernel final : public DeviceKernel {
                    void* stream) const;
   void check_grid(int64_t grid) const;
   /// Adds the ticket, if the kernel takes one, and the status to the parameters.
-  void enqueue(int64_t grid, std::vector<void*> parameters, int32_t* status, void* stream) const;
+  void enqueue(int64_t grid, std::vector<void*>& parameters, int32_t* status, void* stream) const;
 
   const std::shared_ptr<const CudaLibrary> library_;
   const std::string name_;

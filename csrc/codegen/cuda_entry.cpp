@@ -1,6 +1,5 @@
 // Where a kernel as CUDA C++ begins and ends: parameters, memory, epilogue.
 #include <algorithm>
-#include <set>
 
 #include "codegen/cuda_index.h"
 #include "codegen/cuda_kernel.h"
@@ -27,16 +26,6 @@ std::vector<Parameter> list_parameters(const loop::Kernel& k) {
          b.name});
   for (const std::string& s : k.sizes) list.push_back({"oj_i64", s});
   return list;
-}
-
-/// The buffers that `body` reads or writes.
-std::set<std::string> touched(const std::vector<loop::Node>& body) {
-  std::set<std::string> names;
-  for (const loop::Node& n : body) {
-    if (const auto* l = std::get_if<loop::Load>(&n.v)) names.insert(l->buffer);
-    if (const auto* s = std::get_if<loop::Store>(&n.v)) names.insert(s->buffer);
-  }
-  return names;
 }
 
 }  // namespace
@@ -102,13 +91,15 @@ void KernelEmitter::epilogue() {
               "; oj_end < oj_rows.rows; oj_end += " + std::to_string(k_.threads_x * k_.threads_y) +
               ") {");
     out_.indent();
-    std::set<std::string> names = touched(k_.epilogue);
-    names.insert(k_.sizes.begin(), k_.sizes.end());
+    const loop::Touched touched(k_.epilogue);
+    const auto is_size = [&](const std::string& name) {
+      return std::find(k_.sizes.begin(), k_.sizes.end(), name) != k_.sizes.end();
+    };
     for (const auto& [type, name] : list_parameters(k_))
-      if (names.contains(name))
+      if (touched.has(name) || is_size(name))
         out_.line(type + " const " + name + " = oj_rows.row[oj_end]." + name + ";");
     for (const loop::Buffer& b : k_.buffers)
-      if (names.contains(b.name)) out_.line("OJ_BUFFER(" + b.name + ", " + index(b.size) + ");");
+      if (touched.has(b.name)) out_.line("OJ_BUFFER(" + b.name + ", " + index(b.size) + ");");
   } else {
     out_.line("if (" + thread + " == 0) {");
     out_.indent();

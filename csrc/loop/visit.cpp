@@ -102,6 +102,13 @@ std::vector<ValueId> results(const Node& n) {
                     n.v);
 }
 
+Touched::Touched(const std::vector<Node>& body) {
+  for_each_node(body, [&](const Node& n) {
+    if (const auto* l = std::get_if<Load>(&n.v)) read.insert(l->buffer);
+    if (const auto* s = std::get_if<Store>(&n.v)) written.insert(s->buffer);
+  });
+}
+
 bool is_pure(const Node& n) {
   return !std::holds_alternative<Store>(n.v) && !std::holds_alternative<Barrier>(n.v) &&
          !std::holds_alternative<For>(n.v);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <functional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,6 +22,14 @@ void map_operands(Node& n, const std::function<ValueId(ValueId)>& f);
 void map_results(Node& n, const std::function<ValueId(ValueId)>& f);
 /// The values that the node defines, in order.
 std::vector<ValueId> results(const Node& n);
+
+/// The names of the memory that the nodes read and write.
+struct Touched {
+  std::set<std::string> read, written;
+
+  explicit Touched(const std::vector<Node>& body);
+  bool has(const std::string& name) const { return read.contains(name) || written.contains(name); }
+};
 
 /// True if the node only defines values and symbols: it is no store, barrier or loop.
 bool is_pure(const Node& n);

@@ -60,19 +60,6 @@ bool any_stored(const std::vector<Result>& results) {
   return std::any_of(results.begin(), results.end(), [](const Result& r) { return r.stored; });
 }
 
-/// The names of the memory that `body` reads and writes.
-struct Touched {
-  std::set<std::string> read, written;
-
-  explicit Touched(const std::vector<loop::Node>& body) {
-    loop::for_each_node(body, [&](const loop::Node& n) {
-      if (const auto* l = std::get_if<loop::Load>(&n.v)) read.insert(l->buffer);
-      if (const auto* s = std::get_if<loop::Store>(&n.v)) written.insert(s->buffer);
-    });
-  }
-  bool has(const std::string& name) const { return read.contains(name) || written.contains(name); }
-};
-
 /// Adds the work of a tiny kernel to a host.
 class Absorption {
  public:
@@ -161,7 +148,7 @@ class Absorption {
   }
 
   void drop_unused_buffers() {
-    const Touched body(k_.body), epilogue(k_.epilogue);
+    const loop::Touched body(k_.body), epilogue(k_.epilogue);
     for (size_t b = k_.buffers.size(); b-- > 0;) {
       const std::string& name = k_.buffers[b].name;
       if (body.has(name) || epilogue.has(name)) continue;
@@ -264,7 +251,7 @@ class Search {
         k.extent.value() <= 0)
       return false;
     const std::set<ValueId> reads = memory(step, true), writes = memory(step, false);
-    const Touched body(k.kernel.body), epilogue(k.kernel.epilogue);
+    const loop::Touched body(k.kernel.body), epilogue(k.kernel.epilogue);
     for (size_t b = 0; b < k.buffers.size(); ++b) {
       const std::string& name = k.kernel.buffers[b].name;
       const ValueId m = root_(k.buffers[b]);
@@ -331,7 +318,7 @@ class Search {
       if (const auto it = writing_.find(h); it != writing_.end() && it->second != hosts)
         return false;
       const LoweredKernel& k = kernels_[h];
-      const Touched epilogue(k.kernel.epilogue);
+      const loop::Touched epilogue(k.kernel.epilogue);
       for (size_t b = 0; b < k.buffers.size(); ++b)
         if (epilogue.written.contains(k.kernel.buffers[b].name) &&
             reads.contains(root_(k.buffers[b])))

@@ -149,16 +149,17 @@ struct Attempt {
   }
 };
 
-Attempt attempt(const Graph& g, const Fusion& f, const InPlace& in_place, Hosts hosts,
-                const std::vector<LoweredKernel>& kernels) {
-  const MemoryRoots root(g, f, in_place);
-  const StepOrder before = find_order(g, f, root, kernels);
+/// Nothing where the hosts that are wanted find nothing to do.
+std::optional<Attempt> attempt(const Graph& g, const Fusion& f, const MemoryRoots& root,
+                               const StepOrder& before, const InPlace& in_place, Hosts hosts,
+                               const std::vector<LoweredKernel>& kernels) {
   std::set<size_t> refused;
   for (;;) {
     Attempt a{kernels, {}};
     StepOrder order = before;
     const std::vector<Absorbed> absorbed =
         absorb(g, f, root, in_place, hosts, refused, a.kernels, order);
+    if (hosts != Hosts::None && absorbed.empty()) return std::nullopt;
     a.batches = Batching(g, f, root, std::move(order), a.kernels).run();
     const size_t before_this = refused.size();
     for (const Absorbed& x : absorbed)
@@ -173,12 +174,14 @@ Attempt attempt(const Graph& g, const Fusion& f, const InPlace& in_place, Hosts 
 
 std::vector<Batch> batch_steps(const Graph& g, const Fusion& f, const InPlace& in_place,
                                const LowerOptions& options, std::vector<LoweredKernel>& kernels) {
-  Attempt best = attempt(g, f, in_place, Hosts::None, kernels);
+  const MemoryRoots root(g, f, in_place);
+  const StepOrder before = find_order(g, f, root, kernels);
+  Attempt best = *attempt(g, f, root, before, in_place, Hosts::None, kernels);
   if (options.epilogues)
     for (const Hosts hosts : {Hosts::Related, Hosts::Any}) {
-      Attempt a = attempt(g, f, in_place, hosts, kernels);
+      std::optional<Attempt> a = attempt(g, f, root, before, in_place, hosts, kernels);
       const auto rank = [](const Attempt& x) { return std::pair(x.cost(), x.batches.size()); };
-      if (rank(a) < rank(best)) best = std::move(a);
+      if (a && rank(*a) < rank(best)) best = std::move(*a);
     }
   kernels = std::move(best.kernels);
   return std::move(best.batches);

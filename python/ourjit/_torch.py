@@ -285,6 +285,13 @@ def traced_by(rules: dict[Any, dict[str, Callable[..., Any] | None]]) -> Iterato
             overload._dispatch_cache.clear()
 
 
+def each_result(results: Any, change: Callable[[Any], Any]) -> Any:
+    """What `change` makes of the result of an operator, or of each of several."""
+    if isinstance(results, (tuple, list)):
+        return tuple(map(change, results))
+    return change(results)
+
+
 @contextlib.contextmanager
 def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
     """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
@@ -314,9 +321,7 @@ def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[An
         rule = rule_of(function, bool(in_place) and function.name().partition(".")[0] + "_" == in_place[-1])
         if rule is None:
             return results
-        if isinstance(results, (tuple, list)):
-            return tuple(relaid(result, rule, args, kwargs or {}) for result in results)
-        return relaid(results, rule, args, kwargs or {})
+        return each_result(results, lambda result: relaid(result, rule, args, kwargs or {}))
 
     def make_functional_with_strides(
         mode: FunctionalTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None

@@ -258,9 +258,7 @@ def laid_out(overload: Any, decomposition: Callable[..., Any]) -> Callable[..., 
     @functools.wraps(decomposition)
     def decompose(*args: Any, **keywords: Any) -> Any:
         results = decomposition(*args, **keywords)
-        if isinstance(results, (tuple, list)):
-            return tuple(relaid(result, args, keywords) for result in results)
-        return relaid(results, args, keywords)
+        return _torch.each_result(results, lambda result: relaid(result, args, keywords))
 
     return decompose
 

@@ -36,40 +36,25 @@ EXPORT nvrtcResult nvrtcCompileProgram(nvrtcProgram program, int, const char* co
   p->binary = compile_unit(p->text, p->log);
   return p->binary.empty() ? NVRTC_ERROR_COMPILATION : NVRTC_SUCCESS;
 }
-EXPORT nvrtcResult nvrtcGetCUBINSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->binary.size();
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetCUBIN(nvrtcProgram program, char* cubin) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& b = reinterpret_cast<Program*>(program)->binary;
-  std::memcpy(cubin, b.data(), b.size());
-  return NVRTC_SUCCESS;
-}
-/// The text itself stands for PTX.
-EXPORT nvrtcResult nvrtcGetPTXSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->text.size() + 1;
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetPTX(nvrtcProgram program, char* ptx) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& t = reinterpret_cast<Program*>(program)->text;
-  std::memcpy(ptx, t.c_str(), t.size() + 1);
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetProgramLogSize(nvrtcProgram program, size_t* bytes) {
-  FAIL_IF_ASKED(nvrtcResult);
-  *bytes = reinterpret_cast<Program*>(program)->log.size() + 1;
-  return NVRTC_SUCCESS;
-}
-EXPORT nvrtcResult nvrtcGetProgramLog(nvrtcProgram program, char* log) {
-  FAIL_IF_ASKED(nvrtcResult);
-  const std::string& l = reinterpret_cast<Program*>(program)->log;
-  std::memcpy(log, l.c_str(), l.size() + 1);
-  return NVRTC_SUCCESS;
-}
+// What a program hands out is asked for its size first; texts end with a zero. The text itself
+// stands for PTX.
+#define HAND_OUT(name, member, zeros)                                            \
+  EXPORT nvrtcResult nvrtcGet##name##Size(nvrtcProgram program, size_t* bytes) { \
+    FAIL_IF_ASKED(nvrtcResult);                                                  \
+    *bytes = reinterpret_cast<Program*>(program)->member.size() + (zeros);       \
+    return NVRTC_SUCCESS;                                                        \
+  }                                                                              \
+  EXPORT nvrtcResult nvrtcGet##name(nvrtcProgram program, char* to) {            \
+    FAIL_IF_ASKED(nvrtcResult);                                                  \
+    const std::string& from = reinterpret_cast<Program*>(program)->member;       \
+    std::memcpy(to, from.c_str(), from.size() + (zeros));                        \
+    return NVRTC_SUCCESS;                                                        \
+  }
+HAND_OUT(CUBIN, binary, 0)
+HAND_OUT(PTX, text, 1)
+HAND_OUT(ProgramLog, log, 1)
+#undef HAND_OUT
+
 EXPORT nvrtcResult nvrtcDestroyProgram(nvrtcProgram* program) {
   FAIL_IF_ASKED(nvrtcResult);
   delete reinterpret_cast<Program*>(*program);

@@ -16,6 +16,9 @@ from torch._dynamo.utils import same
 from torch.utils._pytree import tree_leaves, tree_map
 
 needs_nvrtc = pytest.mark.skipif(not _gpu.find_nvrtc(), reason="NVRTC is not installed (nvidia-cuda-nvrtc)")
+needs_cuobjdump = pytest.mark.skipif(
+    not (_gpu.tool("cuobjdump") and _gpu.tool("nvdisasm")), reason="cuobjdump and nvdisasm are not installed"
+)
 needs_emulator = pytest.mark.skipif(not _gpu.find_emulator(), reason="the emulator is not built")
 needs_gpu = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU: tests on cuda are left out")
 
@@ -61,7 +64,8 @@ def assert_same(expected: Any, got: Any, reference: Any = None, tol: float = 1e-
             assert torch.equal(a, b), f"{what} {i} differs"
 
 
-def _leaf(x: Any, dtype: torch.dtype | None = None) -> Any:
+def leaf(x: Any, dtype: torch.dtype | None = None) -> Any:
+    """A tensor's copy that lies as it does, its floats in `dtype`; what is no tensor as it is."""
     if not isinstance(x, Tensor):
         return x
     y = x.detach().clone(memory_format=torch.preserve_format)
@@ -86,8 +90,8 @@ def run_function(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, li
 
 def check_function(fn: Callable[..., Any], *args: Any, tol: float = 1e-4, **keywords: Any) -> None:
     """Outputs, gradients and inputs after the call equal eager's, with no fallback."""
-    eager_args, jit_args = tree_map(_leaf, args), tree_map(_leaf, args)
-    exact_args = tree_map(lambda x: _leaf(x, torch.float64), args)
+    eager_args, jit_args = tree_map(leaf, args), tree_map(leaf, args)
+    exact_args = tree_map(lambda x: leaf(x, torch.float64), args)
     expected = run_function(fn, eager_args)
     got = run_function(compiled(fn, **keywords), jit_args)
     try:

@@ -3,41 +3,28 @@
 from __future__ import annotations
 
 import copy
-import ctypes
-import json
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import ourjit
 import pytest
 import torch
-from check import assert_no_fallbacks, assert_same, needs_emulator, needs_nvrtc
-from ourjit import _gpu
+from check import assert_no_fallbacks, assert_same, needs_cuobjdump, needs_emulator, needs_nvrtc
+from emulator import calls_of, driver
 from torch import Tensor, nn
 
 pytestmark = needs_emulator
-needs_cuobjdump = pytest.mark.skipif(
-    not (_gpu.tool("cuobjdump") and _gpu.tool("nvdisasm")), reason="cuobjdump and nvdisasm are not installed"
-)
 OPTIONS = {"target": "emulate", "strict": True}
 
 
 class Emulator:
-    """The driver of the emulated device: what it was asked, and the order in which it runs blocks."""
-
-    def __init__(self) -> None:
-        self.library = ctypes.CDLL(_gpu.find_emulator())
-        self.library.ourjit_emulator_log.restype = ctypes.c_char_p
-        self.library.ourjit_emulator_shuffle.argtypes = [ctypes.c_uint64]
+    """The emulated device: what it launches, and the order in which it runs blocks."""
 
     def shuffle(self, seed: int) -> None:
-        self.library.ourjit_emulator_shuffle(seed)
+        driver().ourjit_emulator_shuffle(seed)
 
     def launches(self, step: Callable[[], Any]) -> list[dict[str, Any]]:
-        self.library.ourjit_emulator_clear()
-        step()
-        calls = [json.loads(line) for line in self.library.ourjit_emulator_log().decode().splitlines()]
-        return [call for call in calls if call["function"] == "cuLaunchKernel"]
+        return [call for call in calls_of(step) if call["function"] == "cuLaunchKernel"]
 
 
 @pytest.fixture

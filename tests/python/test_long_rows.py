@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from check import needs_emulator
-from ourjit import _gpu
+from emulator import driver
 from torch import Tensor
 
 INF, NAN = float("inf"), float("nan")
@@ -153,17 +152,16 @@ CACHE = 16 * 1024
 @pytest.fixture
 def moved() -> Iterator[Callable[[], tuple[float, float]]]:
     """Bytes that were loaded past a cache too small for a row, and stored, since the call before."""
-    driver = ctypes.CDLL(_gpu.find_emulator())
-    driver.ourjit_emulator_counters.restype = ctypes.c_char_p
-    driver.ourjit_emulator_cache(ctypes.c_int64(CACHE))
+    library = driver()
+    library.ourjit_emulator_cache(CACHE)
 
     def bytes_moved() -> tuple[float, float]:
-        counters = json.loads(driver.ourjit_emulator_counters().decode()).values()
-        driver.ourjit_emulator_clear()
+        counters = json.loads(library.ourjit_emulator_counters().decode()).values()
+        library.ourjit_emulator_clear()
         return sum(kernel["fetched"] for kernel in counters), sum(kernel["stored"] for kernel in counters)
 
     yield bytes_moved
-    driver.ourjit_emulator_cache(ctypes.c_int64(0))
+    library.ourjit_emulator_cache(0)
 
 
 @needs_emulator

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from check import STRICT, assert_no_fallbacks, assert_same, run_function
+from check import STRICT, assert_no_fallbacks, assert_same, leaf, run_function
 from torch import nn
 from torch.testing._internal.common_modules import ModuleInfo, ModuleInput, module_db
 from torch.utils._pytree import tree_leaves, tree_map
@@ -24,13 +24,9 @@ def _samples(info: ModuleInfo, training: bool) -> list[ModuleInput]:
     return list(itertools.islice((s for s in drawn if s.forward_input is not None), SAMPLES))
 
 
-def _leaf(x: Any) -> Any:
-    return x.detach().clone().requires_grad_(x.requires_grad) if isinstance(x, torch.Tensor) else x
-
-
 def _run(module: nn.Module, call: Any, sample: ModuleInput) -> tuple[Any, Any, list[torch.Tensor]]:
     """Outputs, gradients of inputs and parameters, and buffers after one call."""
-    args, keywords = tree_map(_leaf, (sample.forward_input.args, sample.forward_input.kwargs))
+    args, keywords = tree_map(leaf, (sample.forward_input.args, sample.forward_input.kwargs))
     leaves = [t for t in tree_leaves((args, keywords)) if isinstance(t, torch.Tensor) and t.requires_grad]
     torch.manual_seed(1)
     outputs, gradients = run_function(lambda *_: call(*args, **keywords), (*leaves, *module.parameters()))
