@@ -111,8 +111,8 @@ struct Compiler::State {
   std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
-  void schedule(const Graph& g, const Fusion& f, PlannedKernels& planned, StageLog& log,
-                CompiledGraph& out, std::vector<Unique>& unique);
+  void schedule(const Graph& g, const Fusion& f, PlannedKernels& planned, size_t table_rows,
+                StageLog& log, CompiledGraph& out, std::vector<Unique>& unique);
   void find_loaded(std::vector<Unique>& unique);
   void compile_missing(std::vector<Unique>& unique);
 };
@@ -149,13 +149,15 @@ void Compiler::reset() {
 
 /// Schedules the kernels; equal ones share an entry of `unique`.
 void Compiler::State::schedule(const Graph& g, const Fusion& f, PlannedKernels& planned,
-                               StageLog& log, CompiledGraph& out, std::vector<Unique>& unique) {
+                               size_t table_rows, StageLog& log, CompiledGraph& out,
+                               std::vector<Unique>& unique) {
   std::unordered_map<std::string, int> number;
   for (PlannedStep& step : planned.steps) {
     const FusedStep& s = f.steps[step.steps.front()];
     loop::Kernel& lowered = planned.lowered[step.steps.front()].kernel;
     if (lowered.body.empty()) continue;
-    if (step.steps.size() > 1) lowered.table_rows = target->table_rows(lowered, step.steps.size());
+    if (const size_t rows = step.steps.size() * table_rows; rows > 1)
+      lowered.table_rows = target->table_rows(lowered, rows);
     if (options.verify) loop::verify(lowered);
     const std::string text = loop::canonical_text(lowered);
     auto [at, is_new] = number.emplace(text, static_cast<int>(unique.size()));
@@ -207,7 +209,7 @@ void Compiler::State::compile_missing(std::vector<Unique>& unique) {
   stats.kernels_compiled += static_cast<int64_t>(todo.size());
 }
 
-std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
+std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t table_rows) {
   State& s = *state_;
   const double start = now();
   int64_t number = 0;
@@ -253,7 +255,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured) {
   const double fused = now();
   std::vector<Unique> unique;
   PlannedKernels planned = plan_kernels(g, fusion, s.target->lowering());
-  s.schedule(g, fusion, planned, log, *out, unique);
+  s.schedule(g, fusion, planned, table_rows, log, *out, unique);
   const double lowered = now();
   s.find_loaded(unique);
   s.compile_missing(unique);

@@ -68,7 +68,8 @@ class Compiler {
   Compiler(Options options, const CallInfo& calls);
   ~Compiler();
   /// Thread-safe. Raises Unsupported if the options are strict and something would fall back.
-  std::shared_ptr<const CompiledGraph> compile(Graph g);
+  /// `table_rows`: how many sets of inputs its plan will run over (runtime/plan_table.h).
+  std::shared_ptr<const CompiledGraph> compile(Graph g, size_t table_rows = 1);
   const Options& options() const;
   const CodeTarget& target() const;
   Stats stats() const;

@@ -5,6 +5,7 @@
 #include "adapter/call_frame.h"
 #include "adapter/dtypes.h"
 #include "base/error.h"
+#include "runtime/plan_table.h"
 
 namespace ourjit {
 
@@ -188,6 +189,19 @@ void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallV
                " on " + device_.str() + symbols;
   OURJIT_RAISE(UserError) << graph_->plan.name << ": input " << i << " (" << input.name
                           << ") must be " << expected << ", but got " << type_of(got);
+}
+
+std::unique_ptr<Executable> Executable::over_table(
+    const std::vector<std::vector<at::Tensor>>& rows) const {
+  if (!constants_.empty()) OURJIT_RAISE(Unsupported) << graph_->plan.name << " has constants";
+  std::vector<std::vector<TensorLayout>> layouts;
+  for (const std::vector<at::Tensor>& row : rows) {
+    std::vector<TensorLayout>& l = layouts.emplace_back();
+    for (const at::Tensor& t : row) l.push_back({t.sizes().vec(), t.strides().vec()});
+  }
+  auto graph = std::make_shared<CompiledGraph>(*graph_);
+  graph->plan = plan_over_table(graph_->plan, layouts);
+  return std::make_unique<Executable>(session_, std::move(graph), std::vector<at::Tensor>());
 }
 
 std::vector<std::string> Executable::guards() const {

@@ -56,6 +56,10 @@ class Executable {
   /// replays of a captured call do not.
   void raise_reported();
 
+  /// What runs this graph over a table: see runtime/plan_table.h. Takes the tensors of all rows,
+  /// row by row. Raises Unsupported for a graph with constants.
+  std::unique_ptr<Executable> over_table(const std::vector<std::vector<at::Tensor>>& rows) const;
+
   /// What is checked at each call, one line for each input.
   std::vector<std::string> guards() const;
   /// The memory of the graph in text; for symbolic sizes of the call made last.

@@ -136,14 +136,14 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
 }
 
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
-                   const py::object& data, const py::sequence& constants) {
+                   const py::object& data, const py::sequence& constants, size_t table_rows) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
   Graph graph = import_graph(data.ptr(), session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
-    executable = std::make_unique<Executable>(session, session->compiler.compile(std::move(graph)),
-                                              std::move(tensors));
+    executable = std::make_unique<Executable>(
+        session, session->compiler.compile(std::move(graph), table_rows), std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
 }
@@ -214,10 +214,10 @@ PYBIND11_MODULE(_C, m) {
       .def(
           "compile",
           [executable_type](const std::shared_ptr<Session>& s, const py::object& graph,
-                            const py::sequence& constants) {
-            return compile(s, executable_type, graph, constants);
+                            const py::sequence& constants, size_t table_rows) {
+            return compile(s, executable_type, graph, constants, table_rows);
           },
-          py::arg("graph"), py::arg("constants") = py::tuple())
+          py::arg("graph"), py::arg("constants") = py::tuple(), py::arg("table_rows") = 1)
       .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
       .def("reset", [](Session& s) { s.compiler.reset(); });
   m.def("layout_and_addresses", layout_and_addresses, py::arg("inputs"));

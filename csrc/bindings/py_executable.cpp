@@ -199,6 +199,26 @@ PyObject* raise_reported(PyObject* self, PyObject*) {
   });
 }
 
+PyObject* over_table(PyObject* self, PyObject* table) {
+  return guarded([&] {
+    std::vector<std::vector<at::Tensor>> rows;
+    const Ref outer(PySequence_Fast(table, "a table is a sequence of rows of tensors"));
+    for (Py_ssize_t r = 0; r < PySequence_Fast_GET_SIZE(outer.get()); ++r) {
+      const Ref inner(PySequence_Fast(PySequence_Fast_GET_ITEM(outer.get(), r),
+                                      "a row of a table is a sequence of tensors"));
+      std::vector<at::Tensor>& row = rows.emplace_back();
+      for (Py_ssize_t i = 0; i < PySequence_Fast_GET_SIZE(inner.get()); ++i) {
+        PyObject* o = PySequence_Fast_GET_ITEM(inner.get(), i);
+        if (!THPVariable_Check(o))
+          OURJIT_RAISE(UserError) << "row " << r << " of the table: tensor " << i << " is a "
+                                  << Py_TYPE(o)->tp_name;
+        row.push_back(THPVariable_Unpack(o));
+      }
+    }
+    return new_executable(reinterpret_cast<PyObject*>(Py_TYPE(self)), of(self).over_table(rows));
+  });
+}
+
 PyObject* report(PyObject* self, PyObject*) {
   return guarded([&] {
     const CompiledGraph& g = of(self).graph();
@@ -294,6 +314,9 @@ PyMethodDef methods[] = {
     {"assembly", assembly, METH_O, "Assembly of a kernel: of the host, or PTX."},
     {"binary", binary, METH_O, "The object file or cubin of a kernel."},
     {"report", report, METH_NOARGS, "What became of the graph, stage by stage."},
+    {"over_table", over_table, METH_O,
+     "An Executable that does for each row, a sequence of tensors, what this one does for its "
+     "inputs; it takes the tensors of all rows in one list. Rows must not depend on each other."},
     {"raise_reported", raise_reported, METH_NOARGS,
      "Raises what kernels of a device have reported since, for callers that replay a call."},
     {nullptr, nullptr, 0, nullptr},

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import torch  # noqa: F401  loads the libraries that the extension binds to
+import torch  # loads the libraries that the extension binds to
 
 from ourjit._C import BackendError, InternalError, Unsupported, UserError
 
@@ -20,6 +20,7 @@ __all__ = [
     "InternalError",
     "Unsupported",
     "UserError",
+    "accelerate",
     "emit",
     "explain",
     "reset",
@@ -72,6 +73,13 @@ def reset() -> None:
 
     for session in backend.sessions():
         session.reset()
+
+
+def accelerate(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None = None, **keywords: Any) -> None:
+    """Compiles forward, backward and the optimizer's step in place: see ourjit.optimizer_step.accelerate."""
+    from ourjit.optimizer_step import accelerate as accelerate_in_place
+
+    accelerate_in_place(model, optimizer, **keywords)
 
 
 def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -344,3 +344,72 @@ def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[An
 def are_known(sizes: Iterable[Any]) -> bool:
     """False if one of the sizes is a number that only data decide."""
     return all(not isinstance(size, torch.SymInt) or size.node.has_hint() for size in sizes)
+
+
+class FakeInputs:
+    """Tensors without data, and traces of functions of them."""
+
+    def __init__(self) -> None:
+        from torch._subclasses.fake_tensor import FakeTensorMode
+        from torch.fx.experimental.symbolic_shapes import ShapeEnv
+
+        self.shapes = ShapeEnv(allow_scalar_outputs=True, allow_dynamic_output_shape_ops=True)
+        self.mode = FakeTensorMode(shape_env=self.shapes)
+
+    def empty(
+        self, sizes: Sequence[int], strides: Sequence[int], dtype: torch.dtype, device: torch.device, *, free: bool
+    ) -> torch.Tensor:
+        """A tensor of these sizes or, where they are `free`, of any; equal free sizes stay equal."""
+        from torch._subclasses.fake_tensor import FakeTensor
+
+        meta = torch.empty_strided(sizes, strides, dtype=dtype, device="meta")
+        fake = self.mode.from_tensor(meta, static_shapes=not free)
+        return FakeTensor(self.mode, fake.to("meta"), device)
+
+    def trace(
+        self,
+        function: Callable[..., Any],
+        inputs: Sequence[torch.Tensor],
+        decompositions: dict[Any, Callable[..., Any]] | None = None,
+    ) -> torch.fx.GraphModule:
+        """The ATen operators that `function(*inputs)` calls."""
+        from torch._dispatch.python import enable_python_dispatcher
+        from torch.fx.experimental.proxy_tensor import make_fx
+
+        with self.mode, enable_python_dispatcher():
+            return make_fx(function, decomposition_table=decompositions)(*inputs)
+
+    def has_guards(self) -> bool:
+        """True if a trace holds for some sizes only."""
+        return len(self.shapes.guards) > 0
+
+
+def without_mutation(function: Callable[..., Any]) -> Callable[..., Any]:
+    """`function` as one that writes to no tensor; called while it is traced. It may return what it would write to."""
+    from torch._subclasses.functional_tensor import dispatch_functionalize
+
+    made: Callable[..., Any] = dispatch_functionalize(function)
+    return made
+
+
+@contextlib.contextmanager
+def compiling() -> Iterator[None]:
+    """While it lasts, torch.compiler.is_compiling() is true in this process."""
+    flag = "_is_compiling_flag"
+    before = getattr(torch.compiler, flag, None)
+    if before is not None:
+        setattr(torch.compiler, flag, True)
+    try:
+        yield
+    finally:
+        if before is not None:
+            setattr(torch.compiler, flag, before)
+
+
+def depends_on_sizes(number: torch.SymInt) -> bool:
+    """True for a number that is computed from sizes, not from the data of tensors alone."""
+    return (
+        bool(number.node.expr.free_symbols - number.node.shape_env.unbacked_var_to_val.keys())
+        if hasattr(number.node.shape_env, "unbacked_var_to_val")
+        else True
+    )

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -43,6 +44,15 @@ class Session:
         self.seconds = 0.0
         self.fallbacks: dict[str, dict[str, Any]] = {}
         self.graphs.clear()
+
+    @contextlib.contextmanager
+    def timed(self) -> Iterator[None]:
+        """What happens meanwhile is work of the backend."""
+        start = time.perf_counter()
+        try:
+            yield
+        finally:
+            self.seconds += time.perf_counter() - start
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""

@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import torch
+
 from ourjit import eager_strides, foreach, indexing_decompositions, interpolation, random_decompositions
 from ourjit._torch import decompositions_by_name, find_overload
 
@@ -47,6 +49,24 @@ def _unless_integers(decomposition: Callable[..., Any]) -> Callable[..., Any]:
     return linspace
 
 
+def _with_symbolic_factor(take_apart: Callable[..., Any]) -> Callable[..., Any]:
+    """`take_apart` where the factor of an operator is a symbolic float, for which only products have a place."""
+
+    def decompose(*args: Any, alpha: Any = 1, value: Any = 1) -> Any:
+        factor = alpha if isinstance(alpha, torch.SymFloat) else value
+        return take_apart(factor, *args) if isinstance(factor, torch.SymFloat) else NotImplemented
+
+    return decompose
+
+
+_SYMBOLIC_FACTORS: dict[str, Callable[..., Any]] = {
+    "aten.add.Tensor": lambda factor, x, y: x + y * factor,
+    "aten.sub.Tensor": lambda factor, x, y: x - y * factor,
+    "aten.addcmul.default": lambda factor, x, y, z: x + y * factor * z,
+    "aten.addcdiv.default": lambda factor, x, y, z: x + y * factor / z,
+}
+
+
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
     table = foreach.decompositions() | decompositions_by_name(_LONG_TAIL) | interpolation.decompositions()
@@ -54,6 +74,7 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
         if overload.name().startswith("aten::linspace"):
             table[overload] = _unless_integers(table[overload])
     rules = dict(indexing_decompositions.TABLE)
+    rules |= {name: _with_symbolic_factor(function) for name, function in _SYMBOLIC_FACTORS.items()}
     if not fallback_random:
         rules |= random_decompositions.rules()
     for name, function in rules.items():

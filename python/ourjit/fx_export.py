@@ -129,6 +129,7 @@ class Exporter:
         self.inputs: list[tuple[str, Any]] = []
         self.nodes: list[tuple[Any, ...]] = []
         self.constants: list[torch.Tensor] = []
+        self.data_numbers: dict[Any, tuple[str, int]] = {}  # 0-d f64 tensors by the symbols of their values
         self.others: dict[torch.fx.Node, Any] = {}  # subgraphs and what else higher-order operators refer to
         self.calls: list[higher_order.Call] = []
         self.host_inputs: list[int] = []
@@ -217,6 +218,8 @@ class Exporter:
             return
         if isinstance(value, (torch.SymInt, torch.SymFloat, torch.SymBool, int, float)):
             if self.reads_tensor_data(node):
+                if isinstance(value, torch.SymFloat):
+                    return self.add_data_number(node, symbolic_expression(value))
                 raise Unsupported(f"{target} computes a number from a tensor's elements")
             self.values[node] = None
             return
@@ -251,6 +254,16 @@ class Exporter:
             raise Unsupported(f"{target} at {loc or 'an unknown line'}: {error}") from None
         self.count += len(names)
         self.nodes.append((operator_name(target), args, names, types, loc))
+
+    def add_data_number(self, node: torch.fx.Node, symbol: Any) -> None:
+        """A float that is read from a tensor: what uses it takes the tensor."""
+        tensor = node.args[0]
+        encoded = self.encode(tensor)
+        if tensor.meta["val"].dtype != torch.float64:  # type: ignore[union-attr]
+            to_f64 = (encoded, ("dtype", "f64"), None, None, None, False, None)
+            encoded = self.emit_number("aten._to_copy.default", to_f64)
+        self.data_numbers[symbol] = encoded
+        self.values[node] = None
 
     def add_effect(self, node: torch.fx.Node) -> None:
         """with_effects(token, operator, its arguments) -> (token, its results): a call that keeps its place.
@@ -389,7 +402,7 @@ class Exporter:
                 return bool(number) if isinstance(value, torch.SymBool) else float(number)
             if isinstance(value, torch.SymBool):
                 raise Unsupported(f"symbolic condition {number}")
-            return float_value(number, self.emit_number)
+            return float_value(number, self.emit_number, self.data_numbers)
         if isinstance(value, torch.dtype):
             return ("dtype", _dtype(value))
         if isinstance(value, torch.device):
@@ -407,6 +420,8 @@ class Exporter:
             raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
+        if is_symbolic_float(value):
+            raise Unsupported("an output is a float that is computed in the graph")
         encoded = self.encode(value)
         if isinstance(encoded, (list, float, str)):
             raise Unsupported(f"an output is a {type(encoded).__name__}")

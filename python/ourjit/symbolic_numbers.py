@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fractions import Fraction
 from functools import reduce
 from typing import Any
@@ -112,9 +112,10 @@ _UNARY = {
 }
 
 
-def float_value(e: Any, emit: Emit) -> tuple[str, int]:
+def float_value(e: Any, emit: Emit, known: Mapping[Any, tuple[str, int]]) -> tuple[str, int]:
     """A symbolic float as operators on 0-d f64 tensors, in which Python's floats are computed.
 
+    `known` are such tensors with the values of symbols that are read from data.
     Raises Unsupported for functions that have no such operator.
     """
 
@@ -125,16 +126,18 @@ def float_value(e: Any, emit: Emit) -> tuple[str, int]:
         return emit(target, (x, y, 1) if target == "aten.add.Tensor" else (x, y))
 
     kind = type(e).__name__
+    if e in known:
+        return known[e]
     if e.is_number:
         return number(float(e))
-    if e.is_integer:
+    if e.is_integer and known.keys().isdisjoint(e.free_symbols):
         return number(("sym", _print(e)))
     if kind == "ToFloat":
-        return float_value(e.args[0], emit)
+        return float_value(e.args[0], emit, known)
     if kind in _UNARY:
-        return emit(_UNARY[kind], (float_value(e.args[0], emit),))
+        return emit(_UNARY[kind], (float_value(e.args[0], emit, known),))
     if kind in _BINARY:
-        values = [float_value(argument, emit) for argument in e.args]
+        values = [float_value(argument, emit, known) for argument in e.args]
         return reduce(lambda x, y: binary(_BINARY[kind], x, y), values)
     raise Unsupported(f"symbolic number {e} uses {kind}")
 
@@ -148,7 +151,7 @@ def is_symbolic_float(argument: Any) -> bool:
 
 # Overloads that take a number, and those that take a 0-d tensor in its place.
 _TENSOR_OVERLOADS = {"Scalar": "Tensor", "Tensor_Scalar": "Tensor_Tensor", "Tensor": "Tensor"}
-_TAKE_BOTH = {"aten.full.default", "aten.scalar_tensor.default"}
+_TAKE_BOTH = {"aten.full.default", "aten.full_like.default", "aten.scalar_tensor.default"}
 
 
 def with_tensors(target: torch._ops.OpOverload) -> torch._ops.OpOverload:

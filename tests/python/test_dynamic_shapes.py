@@ -100,6 +100,42 @@ def test_sizes_as_numbers() -> None:
         assert got[0].item() == 3 and got[1] == 2 * n and got[2].shape == (n + 1,)
 
 
+FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
+    "add": lambda x, a: torch.add(x, x.sin(), alpha=a) - torch.sub(x, x.cos(), alpha=a * 2),
+    "lerp": lambda x, a: torch.lerp(x, x.sin(), a),
+    "addcmul": lambda x, a: torch.addcmul(x, x.sin(), x.cos(), value=a),
+    "addcdiv": lambda x, a: torch.addcdiv(x, x.sin(), x.exp(), value=-a),
+}
+
+
+@pytest.mark.parametrize("name", FACTORS)
+def test_factors_that_are_arguments(name: str) -> None:
+    fn = FACTORS[name]
+    f = compiled(fn, dynamic=True)
+    for a in (0.25, 0.3, -1.5):
+        x = torch.randn(5, 7, requires_grad=True)
+        y = x.detach().clone().requires_grad_()
+        expected, got = fn(x, a), f(y, a)
+        expected.sin().sum().backward()
+        got.sin().sum().backward()
+        assert_same(expected, got, what="output")
+        assert_same(x.grad, y.grad, what="gradient")
+    assert_no_fallbacks()
+
+
+def test_floats_that_are_read_from_tensors() -> None:
+    def f(x: Tensor, scale: Tensor) -> Tensor:
+        a = (scale + 1).item()
+        return x * (1 - 0.9**a) + torch.full_like(x, a)
+
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        g = compiled(f)
+        for value in (0.5, 2.0):
+            x = torch.randn(5)
+            assert_same(f(x, torch.tensor(value)), g(x, torch.tensor(value)))
+    assert_no_fallbacks()
+
+
 def test_reshaped_views_of_strided_inputs() -> None:
     numbers = torch.tensor([1, 4, 1, 5, 1, 5, 1])
     x = numbers.as_strided((1, 1, 3, 1), (6, 6, 2, 2), 1)

@@ -1,0 +1,441 @@
+"""Steps of optimizers without Dynamo: the update of one parameter is traced and compiled, and runs over all of them.
+
+Parameters that an optimizer updates alike share a graph; where it works element by element, those of all shapes do.
+A step gathers parameters, gradients, state and the numbers of parameter groups anew, so that schedulers, added groups
+and loaded states need no word to it.
+"""
+
+from __future__ import annotations
+
+import logging
+import operator
+import types
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.utils.weak import WeakTensorKeyDictionary
+
+from ourjit import _C, _gpu, backend
+from ourjit.decompositions import decomposition_table
+from ourjit.fx_export import export_graph
+from ourjit.optimizer_trace import (
+    Counts,
+    Kind,
+    Path,
+    Refused,
+    Update,
+    functional,
+    kind_of,
+    scalars_of,
+    settings_of,
+    text_of,
+    trace_updates,
+)
+
+log = logging.getLogger("ourjit")
+
+# A step that would be traced again and again runs as it is.
+_MOST_TRACES = 32
+
+
+Numbers = Mapping[tuple[int, Path], Tensor]
+"""By group and path, what is an input."""
+
+
+@dataclass
+class _Row:
+    """A parameter, its state, and what of that its update takes."""
+
+    group: int
+    parameter: Tensor
+    state: dict[str, Any]
+    items: Callable[[dict[str, Any]], Sequence[Any]]
+    constants: tuple[tuple[str, Any], ...]
+    counters: tuple[str, ...]  # the last of the items: Python numbers that the step changes
+
+
+@dataclass
+class _Table:
+    """Rows that one executable updates."""
+
+    executable: _C.Executable
+    rows: list[_Row]
+    numbers: list[Path]
+    counts: Tensor  # the values of all counters, row by row
+    count_views: list[Tensor]
+    key: bytes = b""  # how its inputs are laid out
+    written: Sequence[int] = ()
+
+    def inputs(self, values: Numbers, state: Mapping[Tensor, Any]) -> list[Any] | None:
+        """Its inputs as they are now; None if state is missing, or numbers in it are others."""
+        inputs: list[Any] = []
+        counts: list[float] = []
+        for row in self.rows:
+            own = state.get(row.parameter, _NO_STATE)
+            if own is not row.state and (own or row.state):
+                return None
+            inputs.append(row.parameter)
+            inputs.append(row.parameter.grad)
+            try:
+                inputs += row.items(own)
+            except KeyError:
+                return None
+            if row.constants and any(own.get(name) != value for name, value in row.constants):
+                return None
+            if row.counters:
+                first, last = len(counts), len(counts) + len(row.counters)
+                counts += inputs[-len(row.counters) :]
+                inputs[-len(row.counters) :] = self.count_views[first:last]
+            for name in self.numbers:
+                inputs.append(values[row.group, name])
+        if counts:
+            self.counts.copy_(torch.tensor(counts, dtype=torch.float64))
+        return inputs
+
+    def count(self, state: Mapping[Tensor, Any]) -> None:
+        """Gives state the new values of its counters."""
+        if not self.count_views:
+            return
+        values = iter(self.counts.tolist())
+        for row in self.rows:
+            own = state[row.parameter]
+            for name in row.counters:
+                own[name] = type(own[name])(next(values))
+
+
+@dataclass
+class _Template:
+    """The compiled update of one parameter."""
+
+    executable: _C.Executable
+    numbers: list[Path]
+
+
+Call = tuple[_Table, list[Tensor]]
+
+
+class CompiledStep:
+    """The step of an optimizer, compiled when it is first taken, and anew when what it takes has changed."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None) -> None:
+        self.options = options
+        self.step = _without_hooks(type(optimizer).step)
+        self.refused: str | None = None
+        self.updates: dict[Any, list[Update | None]] = {}
+        self.templates: dict[Any, _Template] = {}
+        self.forget()
+        # Which floats of the parameter groups are inputs: the rate, and what has changed since the first step.
+        self.inputs: set[Path] = {("lr",)}
+        self.counters: set[str] = set()  # numbers of the state that the step changes
+        self.stepped = WeakTensorKeyDictionary()
+
+    def forget(self) -> None:
+        self.tables: list[_Table] | None = None
+        self.parameters: list[Tensor] = []
+        self.settings: list[dict[Path, Any]] = []
+        self.values: dict[tuple[int, Path], Tensor] = {}
+
+    def __call__(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None = None) -> Any:
+        """What `optimizer.step(closure)` does, without its hooks."""
+        why = self.refused or _why_eager(optimizer, closure)
+        if why is not None:
+            return self.run_eager(optimizer, closure, why)
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        try:
+            calls = self.prepare(optimizer)
+        except (Refused, _C.Unsupported, _C.UserError, _C.InternalError) as error:
+            known = isinstance(error, (Refused, _C.Unsupported))
+            self.refused = str(error) if known else f"the compiler failed: {error}"
+            self.run_eager(optimizer, None, self.refused)
+            return loss
+        if calls is None:
+            self.step(optimizer)
+            return loss
+        with torch.no_grad():
+            for table, inputs in calls:
+                torch.autograd.graph.increment_version([inputs[i] for i in table.written])
+                table.executable(inputs)
+                table.count(optimizer.state)
+        return loss
+
+    def run_eager(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None, why: str) -> Any:
+        """The step as it is, counted with the reason. Raises Unsupported in strict mode."""
+        name = type(optimizer).__name__
+        session = backend.session(_gpu.with_target(self.options, ()))
+        if session.options["strict"]:
+            raise _C.Unsupported(f"{name}.step cannot be compiled: {why}")
+        counted = session.fallbacks.setdefault(f"{name}.step", {"count": 0, "reason": why})
+        if counted["count"] == 0:
+            log.warning("ourjit runs %s.step uncompiled: %s", name, why)
+        counted["count"] += 1
+        return self.step(optimizer) if closure is None else self.step(optimizer, closure)
+
+    def prepare(self, optimizer: torch.optim.Optimizer) -> list[Call] | None:
+        """The tables and their inputs; None if a first step, which makes the state of parameters, is to come."""
+        groups = optimizer.param_groups
+        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
+        calls = self.gather(optimizer, parameters)
+        if calls is None:
+            if not all(p in self.stepped or optimizer.state.get(p) for p in parameters):
+                self.stepped.update(dict.fromkeys(parameters, True))
+                self.forget()
+                return None
+            try:
+                self.plan(optimizer, parameters)
+            except Counts as counts:
+                self.counters.add(counts.name)
+                return self.prepare(optimizer)
+            calls = self.gather(optimizer, parameters)
+            assert calls is not None
+            _check_apart(calls)
+        return calls
+
+    def gather(self, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> list[Call] | None:
+        """The inputs of each table; None if something is not as it was when they were made."""
+        state = optimizer.state
+        if (
+            self.tables is None
+            or len(parameters) != len(self.parameters)
+            or not all(map(operator.is_, parameters, self.parameters))
+            or not self.settings_hold(optimizer)
+        ):
+            return None
+        calls = []
+        for table in self.tables:
+            inputs = table.inputs(self.values, state)
+            if inputs is None or _C.layout_and_addresses(inputs)[0] != table.key:
+                return None
+            calls.append((table, inputs))
+        return calls
+
+    def settings_hold(self, optimizer: torch.optim.Optimizer) -> bool:
+        """True if parameter groups are as before, but for numbers that are inputs: these are taken over."""
+        groups = optimizer.param_groups
+        if len(groups) != len(self.settings):
+            return False
+        holds = True
+        for g, (group, before) in enumerate(zip(groups, self.settings, strict=True)):
+            after = settings_of(group)
+            if len(after) != len(before):
+                return False
+            for name, value in before.items():
+                now = after.get(name)
+                if now is value:
+                    continue
+                known = self.values.get((g, name))
+                if type(now) is not type(value):
+                    return False
+                if known is None:
+                    if isinstance(now, Tensor) or now != value:
+                        if type(now) is float:
+                            self.inputs.add(name)
+                        holds = False
+                elif isinstance(now, Tensor):
+                    holds = False
+                else:
+                    known.fill_(now)
+                    before[name] = now
+        return holds
+
+    def plan(self, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> None:
+        """Makes the tables for these parameters as they are."""
+        self.forget()
+        _make_capturable(optimizer, parameters)
+        for g, group in enumerate(optimizer.param_groups):
+            for name, value in settings_of(group).items():
+                if isinstance(value, Tensor):
+                    if value.dim() > 0:
+                        raise Refused(f"its setting '{name[0]}' is a tensor of {value.dim()} dims")
+                    self.values[g, name] = value
+                elif type(value) is float and name in self.inputs:
+                    self.values[g, name] = torch.tensor(value, dtype=torch.float64, device="cpu")
+        state = {p: optimizer.state.get(p, _NO_STATE) for p in parameters}
+        scalars = scalars_of(state)
+        rows: dict[Kind, list[Tensor]] = {}
+        for g, group in enumerate(optimizer.param_groups):
+            for p in group["params"]:
+                if p.grad is not None:
+                    rows.setdefault(kind_of(g, p, state[p], scalars, self.counters), []).append(p)
+        tables: dict[int, tuple[_Template, list[_Row]]] = {}
+        for kind, template in self.compiled(optimizer, rows).items():
+            items = _getter([slot.name for slot in kind.slots[2:]])
+            counters = tuple(slot.name for slot in kind.slots if slot.is_counter)
+            members = tables.setdefault(id(template), (template, []))[1]
+            for p in rows[kind]:
+                members.append(_Row(kind.group, p, state[p], items, kind.constants, counters))
+        self.tables = [self.table(optimizer, *entry) for entry in tables.values()]
+        self.parameters = parameters
+        self.settings = [settings_of(group) for group in optimizer.param_groups]
+
+    def table(self, optimizer: torch.optim.Optimizer, template: _Template, rows: list[_Row]) -> _Table:
+        counts = torch.zeros(sum(len(row.counters) for row in rows), dtype=torch.float64, device="cpu")
+        table = _Table(template.executable, rows, template.numbers, counts, list(counts.unbind()))
+        inputs = table.inputs(self.values, optimizer.state)
+        assert inputs is not None
+        width = len(inputs) // len(rows)
+        table.executable = template.executable.over_table([inputs[i : i + width] for i in range(0, len(inputs), width)])
+        table.written = [i for i, is_written in enumerate(table.executable.written_inputs) if is_written]
+        table.key = _C.layout_and_addresses(inputs)[0]
+        return table
+
+    def compiled(self, optimizer: torch.optim.Optimizer, rows: dict[Kind, list[Tensor]]) -> dict[Kind, _Template]:
+        """The template of each kind; kinds whose update depends on the shape are replaced by ones of one shape."""
+        updates = self.trace(optimizer, list(rows))
+        shaped: dict[Kind, list[Tensor]] = {}
+        for kind in [kind for kind, update in updates.items() if update is None]:
+            del updates[kind]
+            for p in rows.pop(kind):
+                own = optimizer.state.get(p, _NO_STATE)
+                one = kind_of(kind.group, p, own, counters=self.counters, shaped=True)
+                shaped.setdefault(one, []).append(p)
+        if shaped:
+            rows |= shaped
+            updates |= self.trace(optimizer, list(shaped))
+        return {kind: self.template(update, kind, len(rows[kind])) for kind, update in updates.items() if update}
+
+    def trace(self, optimizer: torch.optim.Optimizer, kinds: list[Kind]) -> dict[Kind, Update | None]:
+        numbers: dict[int, dict[Path, torch.dtype]] = {g: {} for g in range(len(optimizer.param_groups))}
+        for (g, name), tensor in self.values.items():
+            numbers[g][name] = tensor.dtype
+        settings = [
+            {name: value for name, value in settings_of(group).items() if (g, name) not in self.values}
+            for g, group in enumerate(optimizer.param_groups)
+        ]
+        key = (tuple(kinds), repr(numbers), repr(settings))
+        if key not in self.updates:
+            if len(self.updates) == _MOST_TRACES:
+                raise Refused(f"it was traced {_MOST_TRACES} times, as parameters or settings keep changing")
+            self.updates[key] = self.new_trace(optimizer, kinds, numbers)
+        return dict(zip(kinds, self.updates[key], strict=True))
+
+    def new_trace(
+        self, optimizer: torch.optim.Optimizer, kinds: list[Kind], numbers: Mapping[int, Mapping[Path, torch.dtype]]
+    ) -> list[Update | None]:
+        try:
+            return trace_updates(optimizer, self.step, kinds, numbers)
+        except Counts:
+            raise
+        except Refused:
+            # Many optimizers have a second form of their step, for CUDA graphs, that decides nothing by data.
+            if not all("capturable" in group for group in optimizer.param_groups):
+                raise
+            return trace_updates(optimizer, self.step, kinds, numbers, {"capturable": True})
+
+    def template(self, update: Update, kind: Kind, rows: int) -> _Template:
+        slots = [(slot.dtype, slot.device, slot.shape, slot.is_number) for slot in kind.slots]
+        shape = None if update.elementwise else kind.dims
+        key = (text_of(update.module.graph), tuple(slots), tuple(update.numbers), shape)
+        found = self.templates.get(key)
+        if found is None:
+            device = kind.slots[0].device
+            session = backend.session(_gpu.with_target(self.options, (torch.empty(0, device=device),)))
+            with session.timed():
+                module = functional(update, kind, decomposition_table(session.options["fallback_random"]))
+                target = _gpu.device_of(session.options["target"])
+                graph, constants = export_graph(module, f"update_{next(session.numbers)}", device=target)
+                executable = session.compiler.compile(graph, constants=constants, table_rows=rows)
+            found = self.templates[key] = _Template(executable, list(update.numbers))
+        return found
+
+
+_NO_STATE: dict[str, Any] = {}
+
+
+def _getter(names: list[str]) -> Callable[[dict[str, Any]], Sequence[Tensor]]:
+    if len(names) > 1:
+        return operator.itemgetter(*names)
+    if names:
+        return lambda state: (state[names[0]],)
+    return lambda state: ()
+
+
+def _without_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The step of a class before torch.optim wrapped it into hooks."""
+    return step.__wrapped__ if getattr(step, "hooked", False) else step  # type: ignore[attr-defined, no-any-return]
+
+
+def _why_eager(optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None) -> str | None:
+    """Why a step must run as it is; None if it need not."""
+    if closure is not None and not type(optimizer).__module__.startswith("torch.optim."):
+        return "only steps of torch.optim are known to call their closure before anything else"
+    if getattr(optimizer, "grad_scale", None) is not None or getattr(optimizer, "found_inf", None) is not None:
+        return "GradScaler leaves the scale of gradients to fused optimizers; construct it without fused=True"
+    if any(group.get("differentiable") for group in optimizer.param_groups):
+        return "it is differentiable"
+    return None
+
+
+def _check_apart(calls: Sequence[Call]) -> None:
+    """Raises Refused if a tensor that is written to shares memory with another: rows would not be independent."""
+    ranges = []
+    for table, inputs in calls:
+        written = set(table.written)
+        for i, x in enumerate(inputs):
+            if x.numel() > 0:
+                last = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
+                ranges.append((x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size(), i in written))
+    ranges.sort()
+    reached, written_to = 0, 0
+    for first, last, is_written in ranges:
+        if first < (reached if is_written else written_to):
+            raise Refused("tensors that it writes to share memory")
+        reached = max(reached, last)
+        written_to = max(written_to, last if is_written else 0)
+
+
+def _make_capturable(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> None:
+    """On GPUs counts of steps are kept on the device, as torch.compile does it, so that no step waits for it."""
+    if not any(p.device.type == "cuda" for p in parameters):
+        return
+    for group in optimizer.param_groups:
+        if "capturable" in group:
+            group["capturable"] = True
+    for p in parameters:
+        for name, value in optimizer.state.get(p, {}).items():
+            if isinstance(value, Tensor) and value.dim() == 0 and value.device != p.device:
+                optimizer.state[p][name] = value.to(p.device)
+
+
+def accelerate(
+    model: torch.nn.Module,
+    optimizer: torch.optim.Optimizer | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> None:
+    """Compiles a model's forward and backward, and an optimizer's step, in place; nothing else changes.
+
+    The model is compiled at its next call, as by `model.compile(backend="ourjit", options=options)`. The optimizer
+    needs no Dynamo: the first step of a parameter, which makes its state, is eager; at the next, the update of one
+    parameter of each dtype is compiled, and runs over all of them. Hooks, closures, schedulers, GradScaler,
+    `state_dict`, `load_state_dict` and `add_param_group` work as in eager; a rate that changes compiles nothing anew.
+
+    A step that cannot be compiled runs as it is, is counted in `ourjit.stats()["fallbacks"]` with its reason, and is an
+    error under option strict. Raises UserError for objects of other types and for a step that was replaced.
+    """
+    backend.session(_gpu.with_target(options, ()))  # bad options are errors now
+    if not isinstance(model, torch.nn.Module):
+        raise _C.UserError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
+    if optimizer is not None:
+        if not isinstance(optimizer, torch.optim.Optimizer):
+            raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
+        replaced = vars(optimizer).get("step")
+        if replaced is not None and not hasattr(replaced, "_wrapped_by_lr_sched"):
+            raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
+        _replace_step(optimizer, CompiledStep(optimizer, options))
+    model.compile(backend="ourjit", options=dict(options or {}))
+
+
+def _replace_step(optimizer: torch.optim.Optimizer, compiled: CompiledStep) -> None:
+    def step(self: torch.optim.Optimizer, closure: Callable[[], Any] | None = None) -> Any:
+        self._opt_called = True  # type: ignore[attr-defined]  # schedulers warn where it is missing
+        return compiled(self, closure)
+
+    hooked = torch.compiler.disable(torch.optim.Optimizer.profile_hook_step(step), reason="a compiled optimizer step")
+    hooked._wrapped_by_lr_sched = True
+    optimizer.step = types.MethodType(hooked, optimizer)  # type: ignore[method-assign]
