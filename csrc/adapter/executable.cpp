@@ -191,6 +191,21 @@ void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallV
                           << ") must be " << expected << ", but got " << type_of(got);
 }
 
+bool Executable::accepts(const std::vector<CallValue>& inputs) {
+  if (inputs.size() != this->inputs() || !graph_->plan.symbols.empty()) return false;
+  const std::shared_ptr<Sized> s = sized({});
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const InstanceInput& expected = s->instance->inputs[i];
+    const at::Tensor& t = inputs[i].tensor;
+    if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
+        t.layout() != c10::kStrided || !is_plain(t) ||
+        t.sizes() != c10::IntArrayRef(expected.sizes) ||
+        !same_strides(expected.sizes, t.strides(), expected.strides))
+      return false;
+  }
+  return true;
+}
+
 std::unique_ptr<Executable> Executable::over_table(
     const std::vector<std::vector<at::Tensor>>& rows) const {
   if (!constants_.empty()) OURJIT_RAISE(Unsupported) << graph_->plan.name << " has constants";

@@ -56,6 +56,10 @@ class Executable {
   /// replays of a captured call do not.
   void raise_reported();
 
+  /// True if `inputs` are tensors of the types that the graph was compiled for, in memory of the
+  /// same layout: nothing would be copied, and nothing refused.
+  bool accepts(const std::vector<CallValue>& inputs);
+
   /// What runs this graph over a table: see runtime/plan_table.h. Takes the tensors of all rows,
   /// row by row. Raises Unsupported for a graph with constants.
   std::unique_ptr<Executable> over_table(const std::vector<std::vector<at::Tensor>>& rows) const;

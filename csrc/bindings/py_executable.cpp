@@ -199,6 +199,13 @@ PyObject* raise_reported(PyObject* self, PyObject*) {
   });
 }
 
+PyObject* accepts(PyObject* self, PyObject* inputs) {
+  return guarded([&] {
+    if (!PyList_Check(inputs)) OURJIT_RAISE(UserError) << "inputs are given as a list";
+    return Py_NewRef(of(self).accepts(take_inputs(inputs)) ? Py_True : Py_False);
+  });
+}
+
 PyObject* over_table(PyObject* self, PyObject* table) {
   return guarded([&] {
     std::vector<std::vector<at::Tensor>> rows;
@@ -314,6 +321,8 @@ PyMethodDef methods[] = {
     {"assembly", assembly, METH_O, "Assembly of a kernel: of the host, or PTX."},
     {"binary", binary, METH_O, "The object file or cubin of a kernel."},
     {"report", report, METH_NOARGS, "What became of the graph, stage by stage."},
+    {"accepts", accepts, METH_O,
+     "True if the tensors in a list are laid out in memory as the graph expects them."},
     {"over_table", over_table, METH_O,
      "An Executable that does for each row, a sequence of tensors, what this one does for its "
      "inputs; it takes the tensors of all rows in one list. Rows must not depend on each other."},

@@ -36,6 +36,8 @@ class Executable:
     def binary(self, index: int) -> bytes: ...
     label: str
     written_inputs: Sequence[bool]
+    def accepts(self, inputs: list[Any], /) -> bool:
+        """True if the tensors are laid out in memory as a graph without symbolic sizes expects them."""
     def over_table(self, rows: Sequence[Sequence[torch.Tensor]], /) -> Executable:
         """Does for each row what this one does for its inputs; takes the tensors of all rows in one list.
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import operator
 import types
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,69 +41,49 @@ log = logging.getLogger("ourjit")
 _MOST_TRACES = 32
 
 
-Numbers = Mapping[tuple[int, Path], Tensor]
-"""By group and path, what is an input."""
-
-
-@dataclass
-class _Row:
-    """A parameter, its state, and what of that its update takes."""
-
-    group: int
-    parameter: Tensor
-    state: dict[str, Any]
-    items: Callable[[dict[str, Any]], Sequence[Any]]
-    constants: tuple[tuple[str, Any], ...]
-    counters: tuple[str, ...]  # the last of the items: Python numbers that the step changes
-
-
 @dataclass
 class _Table:
-    """Rows that one executable updates."""
+    """Parameters that one executable updates, a row each; `inputs` are those of the first row, then the second, ...
+
+    Columns of a row: the parameter, its gradient, items of its state, of which the last are counters, and numbers.
+    """
 
     executable: _C.Executable
-    rows: list[_Row]
-    numbers: list[Path]
+    positions: list[int]  # of its parameters among all that have gradients
+    items: tuple[str, ...]
+    counters: int  # how many of the items are Python numbers that the step changes
+    constants: list[tuple[int, str, Any]]  # (row, name, value) of numbers that were compiled in
+    inputs: list[Any]
     counts: Tensor  # the values of all counters, row by row
-    count_views: list[Tensor]
-    key: bytes = b""  # how its inputs are laid out
     written: Sequence[int] = ()
 
-    def inputs(self, values: Numbers, state: Mapping[Tensor, Any]) -> list[Any] | None:
-        """Its inputs as they are now; None if state is missing, or numbers in it are others."""
-        inputs: list[Any] = []
-        counts: list[float] = []
-        for row in self.rows:
-            own = state.get(row.parameter, _NO_STATE)
-            if own is not row.state and (own or row.state):
+    def gather(self, gradients: list[Tensor], states: list[dict[str, Any]]) -> list[Tensor] | None:
+        """The inputs as they are now; None if they do not fit any more."""
+        states = [states[i] for i in self.positions]
+        inputs = self.inputs.copy()
+        width = len(inputs) // len(states)
+        inputs[1::width] = [gradients[i] for i in self.positions]
+        tensors = len(self.items) - self.counters
+        try:
+            for column, name in enumerate(self.items[:tensors], 2):
+                inputs[column::width] = [state[name] for state in states]
+            if self.counters:
+                counts = [[state[name] for name in self.items[tensors:]] for state in states]
+                self.counts.copy_(torch.tensor(counts, dtype=torch.float64))
+        except KeyError:
+            return None
+        for row, name, value in self.constants:
+            now = states[row].get(name)
+            if now is not value and now != value:
                 return None
-            inputs.append(row.parameter)
-            inputs.append(row.parameter.grad)
-            try:
-                inputs += row.items(own)
-            except KeyError:
-                return None
-            if row.constants and any(own.get(name) != value for name, value in row.constants):
-                return None
-            if row.counters:
-                first, last = len(counts), len(counts) + len(row.counters)
-                counts += inputs[-len(row.counters) :]
-                inputs[-len(row.counters) :] = self.count_views[first:last]
-            for name in self.numbers:
-                inputs.append(values[row.group, name])
-        if counts:
-            self.counts.copy_(torch.tensor(counts, dtype=torch.float64))
-        return inputs
+        return inputs if self.executable.accepts(inputs) else None
 
-    def count(self, state: Mapping[Tensor, Any]) -> None:
+    def count(self, states: list[dict[str, Any]]) -> None:
         """Gives state the new values of its counters."""
-        if not self.count_views:
-            return
-        values = iter(self.counts.tolist())
-        for row in self.rows:
-            own = state[row.parameter]
-            for name in row.counters:
-                own[name] = type(own[name])(next(values))
+        if self.counters:
+            for i, values in zip(self.positions, self.counts.tolist(), strict=True):
+                for name, value in zip(self.items[-self.counters :], values, strict=True):
+                    states[i][name] = type(states[i][name])(value)
 
 
 @dataclass
@@ -135,6 +115,9 @@ class CompiledStep:
     def forget(self) -> None:
         self.tables: list[_Table] | None = None
         self.parameters: list[Tensor] = []
+        self.states: list[dict[str, Any]] = []  # of the parameters
+        self.owners: list[Tensor] = []  # the keys and values of the optimizer's state
+        self.owned: list[dict[str, Any]] = []
         self.settings: list[dict[Path, Any]] = []
         self.values: dict[tuple[int, Path], Tensor] = {}
 
@@ -161,7 +144,7 @@ class CompiledStep:
             for table, inputs in calls:
                 torch.autograd.graph.increment_version([inputs[i] for i in table.written])
                 table.executable(inputs)
-                table.count(optimizer.state)
+                table.count(self.states)
         return loss
 
     def run_eager(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None, why: str) -> Any:
@@ -178,9 +161,11 @@ class CompiledStep:
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> list[Call] | None:
         """The tables and their inputs; None if a first step, which makes the state of parameters, is to come."""
-        groups = optimizer.param_groups
-        parameters = [p for group in groups for p in group["params"] if p.grad is not None]
-        calls = self.gather(optimizer, parameters)
+        everything = [p for group in optimizer.param_groups for p in group["params"]]
+        gradients = [p.grad for p in everything]
+        parameters = [p for p, gradient in zip(everything, gradients, strict=True) if gradient is not None]
+        gradients = [gradient for gradient in gradients if gradient is not None]
+        calls = self.gather(optimizer, parameters, gradients)
         if calls is None:
             if not all(p in self.stepped or optimizer.state.get(p) for p in parameters):
                 self.stepped.update(dict.fromkeys(parameters, True))
@@ -191,25 +176,29 @@ class CompiledStep:
             except Counts as counts:
                 self.counters.add(counts.name)
                 return self.prepare(optimizer)
-            calls = self.gather(optimizer, parameters)
-            assert calls is not None
+            calls = self.gather(optimizer, parameters, gradients)
+            if calls is None:
+                raise Refused("its tensors change while they are looked at")
             _check_apart(calls)
         return calls
 
-    def gather(self, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> list[Call] | None:
+    def gather(
+        self, optimizer: torch.optim.Optimizer, parameters: list[Tensor], gradients: list[Tensor]
+    ) -> list[Call] | None:
         """The inputs of each table; None if something is not as it was when they were made."""
         state = optimizer.state
         if (
             self.tables is None
-            or len(parameters) != len(self.parameters)
-            or not all(map(operator.is_, parameters, self.parameters))
+            or not _are_same(parameters, self.parameters)
+            or not _are_same(state, self.owners)
+            or not _are_same(state.values(), self.owned)
             or not self.settings_hold(optimizer)
         ):
             return None
         calls = []
         for table in self.tables:
-            inputs = table.inputs(self.values, state)
-            if inputs is None or _C.layout_and_addresses(inputs)[0] != table.key:
+            inputs = table.gather(gradients, self.states)
+            if inputs is None:
                 return None
             calls.append((table, inputs))
         return calls
@@ -255,45 +244,52 @@ class CompiledStep:
                     self.values[g, name] = value
                 elif type(value) is float and name in self.inputs:
                     self.values[g, name] = torch.tensor(value, dtype=torch.float64, device="cpu")
-        state = {p: optimizer.state.get(p, _NO_STATE) for p in parameters}
-        scalars = scalars_of(state)
-        rows: dict[Kind, list[Tensor]] = {}
-        for g, group in enumerate(optimizer.param_groups):
-            for p in group["params"]:
-                if p.grad is not None:
-                    rows.setdefault(kind_of(g, p, state[p], scalars, self.counters), []).append(p)
-        tables: dict[int, tuple[_Template, list[_Row]]] = {}
-        for kind, template in self.compiled(optimizer, rows).items():
-            items = _getter([slot.name for slot in kind.slots[2:]])
-            counters = tuple(slot.name for slot in kind.slots if slot.is_counter)
-            members = tables.setdefault(id(template), (template, []))[1]
-            for p in rows[kind]:
-                members.append(_Row(kind.group, p, state[p], items, kind.constants, counters))
-        self.tables = [self.table(optimizer, *entry) for entry in tables.values()]
         self.parameters = parameters
+        self.states = [optimizer.state.get(p, {}) for p in parameters]
+        self.owners, self.owned = list(optimizer.state), list(optimizer.state.values())
+        group_of = [g for g, group in enumerate(optimizer.param_groups) for p in group["params"] if p.grad is not None]
+        scalars = scalars_of(zip(parameters, self.states, strict=True))
+        rows: dict[Kind, list[int]] = {}
+        for i, (g, p, own) in enumerate(zip(group_of, parameters, self.states, strict=True)):
+            rows.setdefault(kind_of(g, p, own, scalars, self.counters), []).append(i)
+        tables: dict[Any, tuple[_Template, list[tuple[Kind, int]]]] = {}
+        for kind, template in self.compiled(optimizer, rows).items():
+            key = (id(template), tuple(slot.name for slot in kind.slots))
+            tables.setdefault(key, (template, []))[1].extend((kind, i) for i in rows[kind])
+        self.tables = [self.table(*entry) for entry in tables.values()]
         self.settings = [settings_of(group) for group in optimizer.param_groups]
 
-    def table(self, optimizer: torch.optim.Optimizer, template: _Template, rows: list[_Row]) -> _Table:
-        counts = torch.zeros(sum(len(row.counters) for row in rows), dtype=torch.float64, device="cpu")
-        table = _Table(template.executable, rows, template.numbers, counts, list(counts.unbind()))
-        inputs = table.inputs(self.values, optimizer.state)
-        assert inputs is not None
-        width = len(inputs) // len(rows)
-        table.executable = template.executable.over_table([inputs[i : i + width] for i in range(0, len(inputs), width)])
-        table.written = [i for i, is_written in enumerate(table.executable.written_inputs) if is_written]
-        table.key = _C.layout_and_addresses(inputs)[0]
-        return table
+    def table(self, template: _Template, rows: list[tuple[Kind, int]]) -> _Table:
+        slots = rows[0][0].slots
+        counters = sum(slot.is_counter for slot in slots)
+        counts = torch.zeros((len(rows), counters), dtype=torch.float64, device="cpu")
+        inputs: list[list[Tensor]] = []
+        for (kind, i), row in zip(rows, counts, strict=True):
+            p, own = self.parameters[i], self.states[i]
+            tensors = [own[slot.name] for slot in slots[2:] if not slot.is_counter]
+            numbers = [self.values[kind.group, path] for path in template.numbers]
+            inputs.append([p, p.grad, *tensors, *row.unbind(), *numbers])  # type: ignore[list-item]
+        executable = template.executable.over_table(inputs)
+        return _Table(
+            executable,
+            [i for _, i in rows],
+            tuple(slot.name for slot in slots[2:]),
+            counters,
+            [(row, name, value) for row, (kind, _) in enumerate(rows) for name, value in kind.constants],
+            [x for row in inputs for x in row],
+            counts,
+            [i for i, is_written in enumerate(executable.written_inputs) if is_written],
+        )
 
     def compiled(self, optimizer: torch.optim.Optimizer, rows: dict[Kind, list[Tensor]]) -> dict[Kind, _Template]:
         """The template of each kind; kinds whose update depends on the shape are replaced by ones of one shape."""
         updates = self.trace(optimizer, list(rows))
-        shaped: dict[Kind, list[Tensor]] = {}
+        shaped: dict[Kind, list[int]] = {}
         for kind in [kind for kind, update in updates.items() if update is None]:
             del updates[kind]
-            for p in rows.pop(kind):
-                own = optimizer.state.get(p, _NO_STATE)
-                one = kind_of(kind.group, p, own, counters=self.counters, shaped=True)
-                shaped.setdefault(one, []).append(p)
+            for i in rows.pop(kind):
+                one = kind_of(kind.group, self.parameters[i], self.states[i], (), self.counters, shaped=True)
+                shaped.setdefault(one, []).append(i)
         if shaped:
             rows |= shaped
             updates |= self.trace(optimizer, list(shaped))
@@ -344,15 +340,9 @@ class CompiledStep:
         return found
 
 
-_NO_STATE: dict[str, Any] = {}
-
-
-def _getter(names: list[str]) -> Callable[[dict[str, Any]], Sequence[Tensor]]:
-    if len(names) > 1:
-        return operator.itemgetter(*names)
-    if names:
-        return lambda state: (state[names[0]],)
-    return lambda state: ()
+def _are_same(now: Collection[Any], before: Collection[Any]) -> bool:
+    """True if these are the same objects in the same order."""
+    return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
 def _without_hooks(step: Callable[..., Any]) -> Callable[..., Any]:

@@ -107,11 +107,11 @@ class Update:
     elementwise: bool
 
 
-def scalars_of(states: Mapping[Tensor, Mapping[str, Any]]) -> set[str]:
+def scalars_of(states: Iterable[tuple[Tensor, Mapping[str, Any]]]) -> set[str]:
     """Names of state that is one number for a parameter of any shape."""
     return {
         name
-        for parameter, state in states.items()
+        for parameter, state in states
         for name, value in state.items()
         if parameter.dim() > 0 and isinstance(value, Tensor) and value.dim() == 0
     }
