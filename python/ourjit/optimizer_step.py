@@ -119,7 +119,8 @@ class CompiledStep:
         self.owners: list[Tensor] = []  # the keys and values of the optimizer's state
         self.owned: list[dict[str, Any]] = []
         self.settings: list[dict[Path, Any]] = []
-        self.values: dict[tuple[int, Path], Tensor] = {}
+        self.values: dict[tuple[int, Path], Tensor] = {}  # numbers that are inputs, by group
+        self.copies: dict[tuple[int, Path, torch.device], Tensor] = {}  # of them, on devices of parameters
 
     def __call__(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None = None) -> Any:
         """What `optimizer.step(closure)` does, without its hooks."""
@@ -195,6 +196,8 @@ class CompiledStep:
             or not self.settings_hold(optimizer)
         ):
             return None
+        for (g, path, _), number in self.copies.items():
+            number.copy_(self.values[g, path], non_blocking=True)
         calls = []
         for table in self.tables:
             inputs = table.gather(gradients, self.states)
@@ -262,12 +265,12 @@ class CompiledStep:
     def table(self, template: _Template, rows: list[tuple[Kind, int]]) -> _Table:
         slots = rows[0][0].slots
         counters = sum(slot.is_counter for slot in slots)
-        counts = torch.zeros((len(rows), counters), dtype=torch.float64, device="cpu")
+        counts = torch.zeros((len(rows), counters), dtype=torch.float64, device=slots[0].device)
         inputs: list[list[Tensor]] = []
         for (kind, i), row in zip(rows, counts, strict=True):
             p, own = self.parameters[i], self.states[i]
             tensors = [own[slot.name] for slot in slots[2:] if not slot.is_counter]
-            numbers = [self.values[kind.group, path] for path in template.numbers]
+            numbers = [self.number(kind.group, path, p.device) for path in template.numbers]
             inputs.append([p, p.grad, *tensors, *row.unbind(), *numbers])  # type: ignore[list-item]
         executable = template.executable.over_table(inputs)
         return _Table(
@@ -280,6 +283,13 @@ class CompiledStep:
             counts,
             [i for i, is_written in enumerate(executable.written_inputs) if is_written],
         )
+
+    def number(self, group: int, path: Path, device: torch.device) -> Tensor:
+        """The input that a number is on a device, where it is copied at each step if it is elsewhere."""
+        value = self.values[group, path]
+        if value.device == device:
+            return value
+        return self.copies.setdefault((group, path, device), value.to(device))
 
     def compiled(self, optimizer: torch.optim.Optimizer, rows: dict[Kind, list[Tensor]]) -> dict[Kind, _Template]:
         """The template of each kind; kinds whose update depends on the shape are replaced by ones of one shape."""

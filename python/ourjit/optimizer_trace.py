@@ -137,7 +137,7 @@ def kind_of(
         if isinstance(value, Tensor):
             slots.append(_slot(name, value, parameter, name in scalars))
         elif name in counters:
-            slots.append(Slot(name, torch.float64, torch.device("cpu"), "scalar", is_counter=True))
+            slots.append(Slot(name, torch.float64, parameter.device, "scalar", is_counter=True))
         elif isinstance(value, _PLAIN):
             constants.append((name, value))
         else:
@@ -365,15 +365,15 @@ def settings_of(group: Mapping[str, Any]) -> dict[Path, Any]:
 def functional(update: Update, kind: Kind, decompositions: dict[Any, Callable[..., Any]]) -> torch.fx.GraphModule:
     """The update as a graph that writes to its inputs at its end alone, taken apart into operators that we compile.
 
-    Tensors of an elementwise update have one dim. Numbers are computed with in f64.
+    Tensors of an elementwise update have one dim. Numbers are computed with in f64; all are on the parameter's device.
     """
     fakes = _torch.FakeInputs()
     inputs = []
     for slot in kind.slots:
         sizes, strides = slot.layout(kind.dims if isinstance(kind.dims, tuple) else ((_SIZES[0],), (1,)))
         inputs.append(fakes.empty(sizes, strides, slot.dtype, slot.device, free=update.elementwise))
-    cpu = torch.device("cpu")
-    inputs += [fakes.empty((), (), dtype, cpu, free=False) for dtype in update.numbers.values()]
+    device = kind.slots[0].device
+    inputs += [fakes.empty((), (), dtype, device, free=False) for dtype in update.numbers.values()]
     written = _written_inputs(update.module.graph)
 
     def values(*tensors: Tensor) -> list[Tensor]:
