@@ -303,7 +303,7 @@ class CompiledStep:
         if shaped:
             rows |= shaped
             updates |= self.trace(optimizer, list(shaped))
-        return {kind: self.template(update, kind, len(rows[kind])) for kind, update in updates.items() if update}
+        return {kind: self.template(update, kind) for kind, update in updates.items() if update}
 
     def trace(self, optimizer: torch.optim.Optimizer, kinds: list[Kind]) -> dict[Kind, Update | None]:
         numbers: dict[int, dict[Path, torch.dtype]] = {g: {} for g in range(len(optimizer.param_groups))}
@@ -333,7 +333,7 @@ class CompiledStep:
                 raise
             return trace_updates(optimizer, self.step, kinds, numbers, {"capturable": True})
 
-    def template(self, update: Update, kind: Kind, rows: int) -> _Template:
+    def template(self, update: Update, kind: Kind) -> _Template:
         slots = [(slot.dtype, slot.device, slot.shape, slot.is_number) for slot in kind.slots]
         shape = None if update.elementwise else kind.dims
         key = (text_of(update.module.graph), tuple(slots), tuple(update.numbers), shape)
@@ -345,7 +345,7 @@ class CompiledStep:
                 module = functional(update, kind, decomposition_table(session.options["fallback_random"]))
                 target = _gpu.device_of(session.options["target"])
                 graph, constants = export_graph(module, f"update_{next(session.numbers)}", device=target)
-                executable = session.compiler.compile(graph, constants=constants, table_rows=rows)
+                executable = session.compiler.compile(graph, constants=constants, table_rows=len(self.parameters))
             found = self.templates[key] = _Template(executable, list(update.numbers))
         return found
 

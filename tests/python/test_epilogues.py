@@ -154,6 +154,21 @@ def test_counters_of_different_values(emulator: Emulator) -> None:
     assert [state["step"].item() for state in jit.state.values()] == [4 + 3 * i for i in range(len(SHAPES))]
 
 
+def test_accelerated_steps_are_two_launches(emulator: Emulator) -> None:
+    expected = parameters(SHAPES)
+    got = copy.deepcopy(expected)
+    eager, jit = (torch.optim.AdamW(ps, lr=1e-2) for ps in (expected, got))
+    ourjit.accelerate(nn.Module(), jit, options=OPTIONS)
+    for i in range(4):
+        set_gradients(expected, i)
+        set_gradients(got, i)
+        eager.step()
+        emulator.shuffle(i + 7)
+        assert len(emulator.launches(jit.step)) == (2 if i > 0 else 0)  # the first step is eager
+    assert_same(expected, got, what="parameter")
+    assert [state["step"].item() for state in jit.state.values()] == [4] * len(SHAPES)
+
+
 def decay(tensors: list[Tensor], count: Tensor) -> None:
     count.add_(1)
     for t in tensors:
