@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import operator
-import types
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor
 from torch.utils.weak import WeakTensorKeyDictionary
 
-from ourjit import _C, _gpu, backend
+from ourjit import _C, _gpu, _torch, backend
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
 from ourjit.optimizer_trace import (
@@ -102,7 +101,7 @@ class CompiledStep:
 
     def __init__(self, optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None) -> None:
         self.options = options
-        self.step = _without_hooks(type(optimizer).step)
+        self.step = _torch.step_without_hooks(type(optimizer))
         self.refused: str | None = None
         self.updates: dict[Any, list[Update | None]] = {}
         self.templates: dict[Any, _Template] = {}
@@ -355,11 +354,6 @@ def _are_same(now: Collection[Any], before: Collection[Any]) -> bool:
     return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
-def _without_hooks(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The step of a class before torch.optim wrapped it into hooks."""
-    return step.__wrapped__ if getattr(step, "hooked", False) else step  # type: ignore[attr-defined, no-any-return]
-
-
 def _why_eager(optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None) -> str | None:
     """Why a step must run as it is; None if it need not."""
     if closure is not None and not type(optimizer).__module__.startswith("torch.optim."):
@@ -424,18 +418,7 @@ def accelerate(
     if optimizer is not None:
         if not isinstance(optimizer, torch.optim.Optimizer):
             raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
-        replaced = vars(optimizer).get("step")
-        if replaced is not None and not hasattr(replaced, "_wrapped_by_lr_sched"):
+        if _torch.is_step_replaced(optimizer):
             raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
-        _replace_step(optimizer, CompiledStep(optimizer, options))
+        _torch.replace_step(optimizer, CompiledStep(optimizer, options))
     model.compile(backend="ourjit", options=dict(options or {}))
-
-
-def _replace_step(optimizer: torch.optim.Optimizer, compiled: CompiledStep) -> None:
-    def step(self: torch.optim.Optimizer, closure: Callable[[], Any] | None = None) -> Any:
-        self._opt_called = True  # type: ignore[attr-defined]  # schedulers warn where it is missing
-        return compiled(self, closure)
-
-    hooked = torch.compiler.disable(torch.optim.Optimizer.profile_hook_step(step), reason="a compiled optimizer step")
-    hooked._wrapped_by_lr_sched = True
-    optimizer.step = types.MethodType(hooked, optimizer)  # type: ignore[method-assign]

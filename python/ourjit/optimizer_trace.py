@@ -33,7 +33,7 @@ _ELEMENTWISE = {
 } | {"aten.fill_.Scalar", "aten.fill_.Tensor", "aten._local_scalar_dense.default"}
 
 # What a copy of an optimizer has of its own.
-_OWN_ATTRIBUTES = {"state", "param_groups", "step", "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks"}
+_OWN_ATTRIBUTES = {"state", "param_groups", "step", *_torch.STEP_HOOKS}
 
 Path = tuple[Any, ...]
 """Where a parameter group has a number: (name,), or (name, index) in a list or tuple."""
@@ -245,7 +245,7 @@ class _Trace:
         vars(shadow).update({n: copy.deepcopy(v) if _is_plain(v) else v for n, v in attributes.items()})
         shadow.state = defaultdict(dict)
         shadow.param_groups = []
-        shadow._optimizer_step_pre_hooks = shadow._optimizer_step_post_hooks = OrderedDict()
+        vars(shadow).update({name: OrderedDict() for name in _torch.STEP_HOOKS})
         members: dict[int, list[Tensor]] = {g: [] for g in self.groups}
         given: list[tuple[Tensor, Tensor, dict[str, Any]]] = []
         numbers = [inputs[i] for i in self.number_at.values()]
