@@ -9,26 +9,17 @@ from typing import Any
 
 import ourjit
 import pytest
+import test_optimizers
 import torch
 from check import assert_no_fallbacks, assert_same
 from test_optimizers import SHAPES, set_gradients, states
 from torch import Tensor, nn
 
 OPTIMIZERS: list[tuple[str, dict[str, Any]]] = [
-    ("SGD", {}),
-    ("SGD", {"momentum": 0.9, "nesterov": True, "weight_decay": 0.1}),
-    ("Adam", {"amsgrad": True}),
-    ("AdamW", {}),
+    *test_optimizers.OPTIMIZERS,
     ("AdamW", {"maximize": True, "weight_decay": 0.0}),
     ("AdamW", {"lr": torch.tensor(1e-2, device="cpu")}),
-    ("RMSprop", {"centered": True, "momentum": 0.5}),
     ("Adagrad", {"lr_decay": 0.1}),
-    ("NAdam", {}),
-    ("RAdam", {}),
-    ("Adamax", {}),
-    ("Adadelta", {}),
-    ("Rprop", {}),
-    ("ASGD", {}),
 ]
 
 Make = Callable[[list[nn.Parameter]], torch.optim.Optimizer]
