@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -147,6 +148,26 @@ def with_host_outputs(compiled: Callable[[list[Any]], Any], positions: Sequence[
         return outputs
 
     return takes_one_list(torch.compiler.disable(run, reason="copies outputs to the CPU"))
+
+
+def with_input_views(
+    compiled: Callable[[list[Any]], Any], views: Sequence[tuple[int, int, int]]
+) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who expects views of inputs (position, input, rank) where it only gives their numbers."""
+    if not views:
+        return compiled
+    count = sum(2 * rank + 1 for _, _, rank in views)
+
+    def run(inputs: list[Any]) -> Any:
+        bases = [inputs[number] for _, number, _ in views]
+        results = compiled(inputs)
+        outputs, numbers = list(results[:-count]), iter(results[-count:])
+        for (position, _, rank), base in zip(views, bases, strict=True):
+            sizes, strides = (list(itertools.islice(numbers, rank)) for _ in range(2))
+            outputs[position] = base.as_strided(sizes, strides, base.storage_offset() + next(numbers))
+        return outputs
+
+    return takes_one_list(torch.compiler.disable(run, reason="makes views of inputs"))
 
 
 def is_nested_int(value: Any) -> bool:

@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, input_views}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -13,6 +13,8 @@ The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outp
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
 * `host_inputs`, `host_outputs`: positions of those that are on the CPU in a graph for another device.
+* `input_views`: (position, input, rank) of each output that is a view of an input as only guards know. It is None among
+  the outputs; its sizes, strides and distance from the start of the input are outputs behind all others, in this order.
 
 Constants that the graph holds become additional inputs behind the others.
 
@@ -34,12 +36,12 @@ from torch.utils._pytree import tree_leaves
 from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
-from ourjit.operator_schemas import arguments_of, operator_name
+from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
 from ourjit.symbolic_numbers import (
     float_value,
     from_the_front,
     is_symbolic_float,
-    reshapes_a_strided_input,
+    reshaped_input,
     size_text,
     symbol_text,
     with_tensors,
@@ -96,7 +98,7 @@ def export_graph(
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
     exporter = Exporter(module, name, example_inputs, device)
-    graph, constants = exporter.run()
+    graph, constants = exporter.run(free)
     free_strides(graph, free)
     kept = range(*free.indices(len(graph["outputs"])))
     graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
@@ -133,11 +135,13 @@ class Exporter:
         self.calls: list[higher_order.Call] = []
         self.host_inputs: list[int] = []
         self.host_outputs: list[int] = []
+        self.input_views: list[tuple[int, Any, int]] = []
+        self.view_numbers: list[Any] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
 
-    def run(self) -> tuple[Graph, list[torch.Tensor]]:
+    def run(self, free: slice = slice(0, 0)) -> tuple[Graph, list[torch.Tensor]]:
         outputs: list[Any] = []
         placeholders = []
         constants = []
@@ -162,12 +166,19 @@ class Exporter:
             self.add_constant(node)
         for node in operators:
             self.add_operator(node)
-        for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
+        results = (results if isinstance(results, (tuple, list)) else (results,))[tokens:]
+        saved = range(*free.indices(len(results)))
+        for result in results:
             if self.is_host_scalar(result) and result.op != "placeholder":
                 self.host_outputs.append(len(outputs))
-            outputs.append(self.encode_output(result))
+            position = len(outputs)
+            base = None if position in saved else reshaped_input(result)
+            if base is not None:
+                self.add_input_view(result, base, position)
+            outputs.append(None if base is not None else self.encode_output(result))
+        outputs.extend(self.view_numbers)
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
-        graph |= {"calls": self.calls, "host_inputs": self.host_inputs}
+        graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "input_views": self.input_views}
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
@@ -228,7 +239,7 @@ class Exporter:
             raise Unsupported(f"{target} is no operator")
         if operator_name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
-        if target._schema.is_mutable and self.is_host_scalar(next(iter(node.args), None)):
+        if is_mutable(target) and self.is_host_scalar(next(iter(node.args), None)):
             raise Unsupported(f"{target} writes to a tensor on the CPU, in a graph for {self.device}")
         loc = self.loc = self.location(node)
         try:
@@ -403,14 +414,18 @@ class Exporter:
         raise Unsupported(f"an argument is a {type(value).__name__}")
 
     def encode_output(self, value: Any) -> Any:
-        if isinstance(value, torch.fx.Node) and reshapes_a_strided_input(value):
-            raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
         encoded = self.encode(value)
         if isinstance(encoded, (list, float, str)):
             raise Unsupported(f"an output is a {type(encoded).__name__}")
         return encoded
+
+    def add_input_view(self, node: torch.fx.Node, base: torch.fx.Node, position: int) -> None:
+        view, number = node.meta["val"], self.values[base]
+        self.input_views.append((position, number, view.dim()))
+        distance = view.storage_offset() - base.meta["val"].storage_offset()
+        self.view_numbers.extend(map(self.encode, (*view.shape, *view.stride(), distance)))
 
     def tensor_type(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         if tensor.layout is not torch.strided:

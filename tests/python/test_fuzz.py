@@ -20,7 +20,6 @@ from fuzz.shrink import report
 KNOWN = (
     "output strides",  # of what is written through a view whose inverse lays out anew: unfold
     "Unsupported: option 'strict' is set and these operators would run through ATen: aten.copy.default",  # any sizes
-    "Unsupported: aten.view.default of an input whose symbolic strides",  # runs uncompiled: rightly
 )
 
 PROGRAMS = int(os.environ.get("OURJIT_FUZZ_PROGRAMS", "1000"))
