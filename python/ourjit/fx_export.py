@@ -36,12 +36,12 @@ from torch.utils._pytree import tree_leaves
 from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
+from ourjit.input_views import InputView, input_view, written_values
 from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
 from ourjit.symbolic_numbers import (
     float_value,
     from_the_front,
     is_symbolic_float,
-    reshaped_input,
     size_text,
     symbol_text,
     with_tensors,
@@ -167,15 +167,14 @@ class Exporter:
         for node in operators:
             self.add_operator(node)
         results = (results if isinstance(results, (tuple, list)) else (results,))[tokens:]
-        saved = range(*free.indices(len(results)))
+        saved, written = range(*free.indices(len(results))), written_values(self.module.graph)
         for result in results:
             if self.is_host_scalar(result) and result.op != "placeholder":
                 self.host_outputs.append(len(outputs))
-            position = len(outputs)
-            base = None if position in saved else reshaped_input(result)
-            if base is not None:
-                self.add_input_view(result, base, position)
-            outputs.append(None if base is not None else self.encode_output(result))
+            view = None if len(outputs) in saved else input_view(result, written)
+            if view is not None:
+                self.add_input_view(view, len(outputs))
+            outputs.append(self.encode_output(result) if view is None else None)
         outputs.extend(self.view_numbers)
         graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
         graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "input_views": self.input_views}
@@ -421,11 +420,11 @@ class Exporter:
             raise Unsupported(f"an output is a {type(encoded).__name__}")
         return encoded
 
-    def add_input_view(self, node: torch.fx.Node, base: torch.fx.Node, position: int) -> None:
-        view, number = node.meta["val"], self.values[base]
-        self.input_views.append((position, number, view.dim()))
-        distance = view.storage_offset() - base.meta["val"].storage_offset()
-        self.view_numbers.extend(map(self.encode, (*view.shape, *view.stride(), distance)))
+    def add_input_view(self, view: InputView, position: int) -> None:
+        tensor = view.tensor
+        self.input_views.append((position, self.values[view.base], tensor.dim()))
+        distance = tensor.storage_offset() - view.base.meta["val"].storage_offset()
+        self.view_numbers.extend(map(self.encode, (*tensor.shape, *tensor.stride(), distance)))
 
     def tensor_type(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         if tensor.layout is not torch.strided:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import operator
 from collections.abc import Callable, Sequence
 from fractions import Fraction
 from functools import reduce
@@ -13,7 +12,6 @@ import torch
 
 from ourjit._C import Unsupported
 from ourjit._torch import is_negative, is_one_by_guards, symbolic_expression
-from ourjit.operator_schemas import is_mutable
 
 Emit = Callable[[str, Sequence[Any]], tuple[str, int]]
 """Appends a call (target, encoded arguments) with a 0-d f64 result; its encoded value."""
@@ -186,26 +184,3 @@ def from_the_front(target: torch._ops.OpOverload, args: Sequence[Any]) -> Sequen
 
 def _traced(argument: Any) -> Any:
     return argument.meta.get("val") if isinstance(argument, torch.fx.Node) else argument
-
-
-def reshaped_input(node: Any) -> torch.fx.Node | None:
-    """The input of which the trace makes a view, in sizes that are symbolic and not those of its dims.
-
-    That it is a view is known to guards, and not always to who sees sizes and strides as polynomials. None for an input
-    that the graph writes to: its views of before are copies.
-    """
-    base, reshaped = node, False
-    if not isinstance(node, torch.fx.Node):
-        return None
-    while base.op == "call_function":
-        if base.target is not operator.getitem and not getattr(base.target, "is_view", False):
-            return None
-        if base.target is torch.ops.aten.as_strided.default and len(base.args) > 3:
-            return None  # an offset into a storage, wherever the input lies in it
-        reshaped |= base.target in (torch.ops.aten.view.default, torch.ops.aten.as_strided.default)
-        base = base.args[0]
-    if not reshaped or base.op != "placeholder" or any(is_mutable(user.target) for user in base.users):
-        return None
-    view, whole = node.meta["val"], base.meta["val"]
-    known = all(isinstance(n, int) for t in (view, whole) for n in (*t.shape, *t.stride()))
-    return None if known or view.dtype != whole.dtype else base

@@ -142,6 +142,28 @@ def test_an_input_reshaped_and_then_written() -> None:
     check_function(lambda x: (x.view(-1, 2, 5), x.mul_(2))[0], torch.randn(8, 10)[:, ::2], dynamic=True)
 
 
+WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
+    "flattened": lambda x: x.flatten().mul_(2),
+    "half": lambda x: x[x.shape[0] // 2 :].mul_(2),
+    "half of what was written": lambda x: x.mul_(2)[x.shape[0] // 2 :],
+}
+
+
+@pytest.mark.parametrize("name", WRITTEN)
+def test_views_of_inputs_that_are_written(name: str) -> None:
+    """The caller sees the input, wherever it lies in its memory."""
+    fn = WRITTEN[name]
+    f = compiled(fn, dynamic=True)
+    for n in (4, 6):
+        x = torch.arange(40.0).as_strided((1, n, 1), (4, 2, 2), 3)
+        y = torch.arange(40.0).as_strided((1, n, 1), (4, 2, 2), 3)
+        if "half" in name:
+            x, y = x[0], y[0]
+        expected, got = fn(x), f(y)
+        assert torch.equal(expected, got) and torch.equal(x, y)
+        assert expected.storage_offset() == got.storage_offset() and got._is_view()
+
+
 def test_a_reshaped_view_of_one_row() -> None:
     numbers = torch.tensor([1, 4, 1, 5, 1, 5, 1])
     x = numbers.as_strided((1, 1, 3, 1), (6, 6, 2, 2), 1)
