@@ -274,11 +274,18 @@ def symbolic_expression(value: Any) -> Any:
     return value if node is None else node.expr
 
 
+def python_rules(overload: Any) -> dict[str, Callable[..., Any]]:
+    """What torch has registered in Python for `overload`, by dispatch key."""
+    rules = {}
+    for key, rule in getattr(overload, "py_kernels", {}).items():
+        if isinstance(key, torch._C.DispatchKey):
+            rules[key.name] = rule
+    return rules
+
+
 def composite_rule(overload: Any) -> Callable[..., Any] | None:
     """How tracing takes `overload` apart, if torch has registered that."""
-    rules = getattr(overload, "py_kernels", {})
-    rule: Callable[..., Any] | None = rules.get(torch._C.DispatchKey.CompositeImplicitAutograd)
-    return rule
+    return python_rules(overload).get("CompositeImplicitAutograd")
 
 
 @contextlib.contextmanager
@@ -314,12 +321,16 @@ def each_result(results: Any, change: Callable[[Any], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
+def traced_with_strides(
+    rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None],
+    views_instead_of: Callable[[Any, Sequence[Any]], Sequence[tuple[Any, Sequence[Any]]]],
+) -> Iterator[None]:
     """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
 
     `rule_of` is also told whether the operator stands for the one that writes in place. A rule takes a result, the
     arguments and the keyword arguments; None: it has nothing against the strides. What torch remembers of its traces
-    stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
+    stays as it is. `views_instead_of` tells the views, one of another, that stand for a call: each with its arguments
+    behind the operand; none: the call itself. Compiling holds Dynamo's lock, so that no other trace sees this.
     """
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
     from torch._subclasses.functional_tensor import FunctionalTensorMode
@@ -349,6 +360,11 @@ def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[An
     ) -> Any:
         in_place.append(function.name().partition(".")[0])
         try:
+            if views := views_instead_of(function, args):
+                result = args[0]
+                for view, arguments in views:
+                    result = make_functional(mode, view, types, (result, *arguments), {})
+                return result
             return make_functional(mode, function, types, args, kwargs)
         finally:
             in_place.pop()

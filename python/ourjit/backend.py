@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, eager_strides, higher_order, interpolation
+from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -62,7 +62,7 @@ class Session:
             partition_fn=_torch.min_cut_partition(prepare),
             keep_inference_input_mutations=True,
         )
-        with interpolation.kept_whole(), eager_strides.kept():
+        with _torch.traced_by(interpolation.rules() | composites.rules()), eager_strides.kept():
             return aot(module, inputs)
 
     def compile(

@@ -114,6 +114,12 @@ for _reduction in ("mean", "sum", "none"):
         of((Operand((2, 5, 3, 4)), index((2, 3, 4), 5))),
         dtypes=WIDE,
     )
+    case(
+        f"multilabel_margin_{_reduction}",
+        lambda x, t, r=_r: F.multilabel_margin_loss(x, torch.where(t == 3, -1, t), **r),
+        of((Operand((6, 5)), index((6, 5), 5)), (Operand((5,)), index((5,), 5))),
+        dtypes=WIDE,
+    )
 
 # Matrix products with addends, and leftovers.
 case(
