@@ -10,7 +10,7 @@ import contextlib
 import functools
 import itertools
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy  # type: ignore[import-untyped]
 import torch
@@ -208,14 +208,29 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if original is None else original
 
 
-def saved_outputs() -> slice:
-    """Which outputs of the forward graph being compiled are tensors that only its backward will see."""
+class Outputs(NamedTuple):
+    """What becomes of the outputs of a graph."""
+
+    saved: slice = slice(0, 0)
+    """Tensors that only the backward graph will see."""
+    written: Sequence[int] = ()
+    """The inputs to which the first outputs will be written."""
+    views: Sequence[tuple[int, int]] = ()
+    """(output, input): who gets the output will be given a view of the input."""
+
+
+def outputs_of_forward() -> Outputs:
+    """Of the graph that AOTAutograd compiles, which is no backward."""
     from torch._guards import TracingContext
 
     context = TracingContext.try_get() if hasattr(TracingContext, "try_get") else None
     metadata = getattr(context, "fw_metadata", None)
-    saved = getattr(metadata, "tensors_saved_for_backwards_slice", None)
-    return saved if isinstance(saved, slice) else slice(0, 0)
+    saves = getattr(metadata, "num_symints_saved_for_bw", None) is not None
+    saved = getattr(metadata, "tensors_saved_for_backwards_slice", None) if saves else None
+    written = getattr(metadata, "mutated_inp_runtime_indices", None) or ()
+    returned = enumerate(getattr(metadata, "output_info", ()), len(written))
+    views = [(i, info.base_idx) for i, info in returned if info.output_type.name == "alias_of_input"]
+    return Outputs(saved if isinstance(saved, slice) else slice(0, 0), written, views)
 
 
 def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:

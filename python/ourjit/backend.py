@@ -71,9 +71,9 @@ class Session:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
         start = time.perf_counter()
         try:
-            saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
+            outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
             device = _gpu.device_of(self.options["target"])
-            graph, constants = export_graph(module, name, saved, example_inputs, device)
+            graph, constants = export_graph(module, name, outputs, example_inputs, device)
             executable = self.compiler.compile(graph, constants=constants)
             higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:

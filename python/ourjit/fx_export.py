@@ -35,7 +35,7 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
+from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, symbolic_expression
 from ourjit.input_views import InputView, input_view, written_values
 from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
 from ourjit.symbolic_numbers import (
@@ -81,12 +81,13 @@ _MEMORY_FORMATS = {
 }
 
 Graph = dict[str, Any]
+_ANY_OUTPUTS = Outputs()
 
 
 def export_graph(
     module: torch.fx.GraphModule,
     name: str,
-    free: slice = slice(0, 0),
+    outputs: Outputs = _ANY_OUTPUTS,
     example_inputs: Sequence[Any] = (),
     device: str = "cpu",
 ) -> tuple[Graph, list[torch.Tensor]]:
@@ -94,13 +95,13 @@ def export_graph(
 
     The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
     graph really returned, while the nodes of the backward graph still tell those of its trace.
-    The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
+    The strides of outputs that are saved may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
     exporter = Exporter(module, name, example_inputs, device)
-    graph, constants = exporter.run(free)
-    free_strides(graph, free)
-    kept = range(*free.indices(len(graph["outputs"])))
+    graph, constants = exporter.run(outputs)
+    free_strides(graph, outputs.saved)
+    kept = range(*outputs.saved.indices(len(graph["outputs"])))
     graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
     return graph, constants
 
@@ -141,7 +142,7 @@ class Exporter:
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
 
-    def run(self, free: slice = slice(0, 0)) -> tuple[Graph, list[torch.Tensor]]:
+    def run(self, roles: Outputs) -> tuple[Graph, list[torch.Tensor]]:
         outputs: list[Any] = []
         placeholders = []
         constants = []
@@ -167,11 +168,12 @@ class Exporter:
         for node in operators:
             self.add_operator(node)
         results = (results if isinstance(results, (tuple, list)) else (results,))[tokens:]
-        saved, written = range(*free.indices(len(results))), written_values(self.module.graph)
+        saved = range(*roles.saved.indices(len(results)))
+        written = written_values(placeholders[tokens:], results, roles)
         for result in results:
             if self.is_host_scalar(result) and result.op != "placeholder":
                 self.host_outputs.append(len(outputs))
-            view = None if len(outputs) in saved else input_view(result, written)
+            view = None if len(outputs) in saved else input_view(result, written.get(len(outputs), {}))
             if view is not None:
                 self.add_input_view(view, len(outputs))
             outputs.append(self.encode_output(result) if view is None else None)

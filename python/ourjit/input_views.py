@@ -7,11 +7,12 @@ to be the view itself: a copy lies elsewhere.
 from __future__ import annotations
 
 import operator
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
 
+from ourjit._torch import Outputs
 from ourjit.operator_schemas import is_mutable
 
 
@@ -22,13 +23,25 @@ class InputView(NamedTuple):
     """The view, in the trace."""
 
 
-def written_values(graph: torch.fx.Graph) -> dict[torch.fx.Node, torch.fx.Node]:
-    """The inputs that the graph writes to, by their values from then on."""
-    copies = graph.find_nodes(op="call_function", target=torch.ops.aten.copy_.default)
-    return {copy.args[1]: copy.args[0] for copy in copies if copy.args[0].op == "placeholder"}
+Values = Mapping[torch.fx.Node, torch.fx.Node]
+"""An input, by each value that will be written to it."""
 
 
-def input_view(node: Any, written: Mapping[torch.fx.Node, torch.fx.Node]) -> InputView | None:
+def written_values(inputs: Sequence[torch.fx.Node], results: Sequence[Any], roles: Outputs) -> dict[int, Values]:
+    """For each output that the caller knows as a view of an input: that input, by its values from a write on."""
+    found: dict[int, Values] = {}
+    for position, number in roles.views:
+        if number >= len(inputs):
+            continue
+        base = inputs[number]
+        copies = [user.args for user in base.users if user.target is torch.ops.aten.copy_.default]
+        values = [value for into, value, *_ in copies if into is base]
+        values += [results[i] for i, into in enumerate(roles.written) if into == number]
+        found[position] = {value: base for value in values if isinstance(value, torch.fx.Node)}
+    return found
+
+
+def input_view(node: Any, written: Values) -> InputView | None:
     """What an output is if it is a view of an input, of symbolic sizes or strides, that the plan may have to copy."""
     views: list[torch.fx.Node] = []
     value = node
@@ -42,6 +55,8 @@ def input_view(node: Any, written: Mapping[torch.fx.Node, torch.fx.Node]) -> Inp
     if not views or not isinstance(value, torch.fx.Node):
         return None
     base = written.get(value, value)
+    if base.meta["val"].shape != value.meta["val"].shape:
+        return None
     if value is base and not _is_reshaped(views):
         return None
     if base.op != "placeholder" or (value is base and any(is_mutable(user.target) for user in base.users)):

@@ -149,19 +149,31 @@ WRITTEN: dict[str, Callable[[Tensor], Tensor]] = {
 }
 
 
+@pytest.mark.parametrize("grad", [False, True])
 @pytest.mark.parametrize("name", WRITTEN)
-def test_views_of_inputs_that_are_written(name: str) -> None:
+def test_views_of_inputs_that_are_written(name: str, grad: bool) -> None:
     """The caller sees the input, wherever it lies in its memory."""
     fn = WRITTEN[name]
     f = compiled(fn, dynamic=True)
     for n in (4, 6):
-        x = torch.arange(40.0).as_strided((1, n, 1), (4, 2, 2), 3)
-        y = torch.arange(40.0).as_strided((1, n, 1), (4, 2, 2), 3)
+        memory = torch.arange(40.0, requires_grad=grad)
+        x, y = ((memory * 1).as_strided((1, n, 1), (4, 2, 2), 3) for _ in range(2))
         if "half" in name:
             x, y = x[0], y[0]
         expected, got = fn(x), f(y)
         assert torch.equal(expected, got) and torch.equal(x, y)
-        assert expected.storage_offset() == got.storage_offset() and got._is_view()
+        assert expected.storage_offset() == got.storage_offset() and expected.stride() == got.stride()
+        assert got.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
+
+
+def test_a_view_of_a_value_that_is_also_written_to_an_input_is_its_own() -> None:
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        z = y * 2
+        x.copy_(z)
+        return z[y.shape[0] // 2 :]
+
+    x, y = torch.zeros(6), torch.arange(6.0)
+    assert compiled(f, dynamic=True)(x, y).untyped_storage().data_ptr() != x.untyped_storage().data_ptr()
 
 
 def test_a_reshaped_view_of_one_row() -> None:
