@@ -150,24 +150,25 @@ def with_host_outputs(compiled: Callable[[list[Any]], Any], positions: Sequence[
     return takes_one_list(torch.compiler.disable(run, reason="copies outputs to the CPU"))
 
 
-def with_input_views(
-    compiled: Callable[[list[Any]], Any], views: Sequence[tuple[int, int, int]]
+def with_views(
+    compiled: Callable[[list[Any]], Any], views: Sequence[tuple[int, bool, int, int]], count: int
 ) -> Callable[[list[Any]], Any]:
-    """`compiled` for a caller who expects views of inputs (position, input, rank) where it only gives their numbers."""
+    """`compiled` for a caller with `count` outputs, views among them: it gives their numbers behind (`fx_export`)."""
     if not views:
         return compiled
-    count = sum(2 * rank + 1 for _, _, rank in views)
+    tail = sum(2 * rank + 1 for _, _, _, rank in views)
 
     def run(inputs: list[Any]) -> Any:
-        bases = [inputs[number] for _, number, _ in views]
+        kept = {number: inputs[number] for _, of_output, number, _ in views if not of_output}
         results = compiled(inputs)
-        outputs, numbers = list(results[:-count]), iter(results[-count:])
-        for (position, _, rank), base in zip(views, bases, strict=True):
+        outputs, numbers = list(results[:count]), iter(results[-tail:])
+        for position, of_output, number, rank in views:
+            base = results[number] if of_output else kept[number]
             sizes, strides = (list(itertools.islice(numbers, rank)) for _ in range(2))
             outputs[position] = base.as_strided(sizes, strides, base.storage_offset() + next(numbers))
         return outputs
 
-    return takes_one_list(torch.compiler.disable(run, reason="makes views of inputs"))
+    return takes_one_list(torch.compiler.disable(run, reason="makes views of inputs and outputs"))
 
 
 def is_nested_int(value: Any) -> bool:

@@ -89,13 +89,12 @@ class Session:
         if _gpu.only_emits(self.options["target"]):
             return _torch.boxed(module)
         if name.startswith("forward"):
-            numbers = sum(2 * rank + 1 for _, _, rank in graph["input_views"])
-            strides = executable.output_strides
-            _torch.report_output_strides([_static(s) for s in strides[: len(strides) - numbers]])
+            strides = executable.output_strides[: graph["returned"]]
+            _torch.report_output_strides([_static(s) for s in strides])
         if self.options["cuda_graphs"]:
             executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
         run = _torch.with_host_outputs(executable, graph["host_outputs"])
-        run = _torch.with_input_views(run, graph["input_views"])
+        run = _torch.with_views(run, graph["views"], graph["returned"])
         run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
 

@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, input_views}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, views, returned}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -13,8 +13,9 @@ The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outp
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
 * `host_inputs`, `host_outputs`: positions of those that are on the CPU in a graph for another device.
-* `input_views`: (position, input, rank) of each output that is a view of an input as only guards know. It is None among
-  the outputs; its sizes, strides and distance from the start of the input are outputs behind all others, in this order.
+* `views`: (position, of an output, number, rank) of each output that is a view of an input, or of an output, as only
+  guards know. It is None among the outputs; its sizes, strides and distance from the start of what it is a view of are
+  outputs behind all others, in this order. The first `returned` outputs are those of the FX graph.
 
 Constants that the graph holds become additional inputs behind the others.
 
@@ -36,8 +37,8 @@ from torch.utils._pytree import tree_leaves
 from ourjit import higher_order
 from ourjit._C import Unsupported
 from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, symbolic_expression
-from ourjit.input_views import InputView, input_view, written_values
 from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
+from ourjit.output_views import View, output_views
 from ourjit.symbolic_numbers import (
     float_value,
     from_the_front,
@@ -100,8 +101,8 @@ def export_graph(
     """
     exporter = Exporter(module, name, example_inputs, device)
     graph, constants = exporter.run(outputs)
-    free_strides(graph, outputs.saved)
-    kept = range(*outputs.saved.indices(len(graph["outputs"])))
+    kept = range(*outputs.saved.indices(graph["returned"]))
+    free_strides(graph, slice(kept.start, kept.stop))
     graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
     return graph, constants
 
@@ -136,8 +137,7 @@ class Exporter:
         self.calls: list[higher_order.Call] = []
         self.host_inputs: list[int] = []
         self.host_outputs: list[int] = []
-        self.input_views: list[tuple[int, Any, int]] = []
-        self.view_numbers: list[Any] = []
+        self.views: list[tuple[int, bool, Any, int]] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
@@ -168,18 +168,15 @@ class Exporter:
         for node in operators:
             self.add_operator(node)
         results = (results if isinstance(results, (tuple, list)) else (results,))[tokens:]
-        saved = range(*roles.saved.indices(len(results)))
-        written = written_values(placeholders[tokens:], results, roles)
+        views = output_views(placeholders[tokens:], results, roles)
         for result in results:
             if self.is_host_scalar(result) and result.op != "placeholder":
                 self.host_outputs.append(len(outputs))
-            view = None if len(outputs) in saved else input_view(result, written.get(len(outputs), {}))
-            if view is not None:
-                self.add_input_view(view, len(outputs))
-            outputs.append(self.encode_output(result) if view is None else None)
-        outputs.extend(self.view_numbers)
-        graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
-        graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "input_views": self.input_views}
+            outputs.append(self.encode_output(result) if len(outputs) not in views else None)
+        self.add_views(views, outputs, roles)
+        graph: Graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
+        graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "views": self.views}
+        graph["returned"] = len(results)
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
@@ -422,11 +419,22 @@ class Exporter:
             raise Unsupported(f"an output is a {type(encoded).__name__}")
         return encoded
 
-    def add_input_view(self, view: InputView, position: int) -> None:
-        tensor = view.tensor
-        self.input_views.append((position, self.values[view.base], tensor.dim()))
-        distance = tensor.storage_offset() - view.base.meta["val"].storage_offset()
-        self.view_numbers.extend(map(self.encode, (*tensor.shape, *tensor.stride(), distance)))
+    def add_views(self, views: Mapping[int, View], outputs: list[Any], roles: Outputs) -> None:
+        """Appends to the outputs what tells how views lie, and the values that they are views of."""
+        saved = range(*roles.saved.indices(len(outputs)))  # their strides may be chosen
+        numbers: list[Any] = []
+        for position, (base, tensor) in views.items():
+            value: Any = self.values[base]
+            of_output = base.op != "placeholder"
+            if of_output:
+                places = [i for i, output in enumerate(outputs) if output == ("v", value) and i not in saved]
+                if not places:
+                    outputs.append(("v", value))
+                value = places[0] if places else len(outputs) - 1
+            self.views.append((position, of_output, value, tensor.dim()))
+            distance = tensor.storage_offset() - base.meta["val"].storage_offset()
+            numbers.extend(map(self.encode, (*tensor.shape, *tensor.stride(), distance)))
+        outputs.extend(numbers)
 
     def tensor_type(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         if tensor.layout is not torch.strided:

@@ -166,6 +166,24 @@ def test_views_of_inputs_that_are_written(name: str, grad: bool) -> None:
         assert got.untyped_storage().data_ptr() == y.untyped_storage().data_ptr()
 
 
+@pytest.mark.parametrize("grad", [False, True])
+def test_views_of_what_is_computed(grad: bool) -> None:
+    """They share memory with each other, returned or not what they are views of."""
+
+    def f(x: Tensor) -> tuple[Tensor, ...]:
+        y, z = x * 2, x * 3
+        return y, y[:, 1].view(-1, 2, x.shape[2]), z[1:].flatten(1), z.view(-1, 2, *x.shape[1:])[:, 1]
+
+    g = compiled(f, dynamic=True)
+    for n in (4, 8):
+        x = torch.randn(n, 5, 6, requires_grad=grad)
+        expected, got = f(x), g(x)
+        for a, b in zip(expected, got, strict=True):
+            assert torch.equal(a, b) and a.stride() == b.stride() and a.storage_offset() == b.storage_offset()
+        roots = [t.untyped_storage().data_ptr() for t in got]
+        assert roots[0] == roots[1] != roots[2] == roots[3]
+
+
 def test_a_view_of_a_value_that_is_also_written_to_an_input_is_its_own() -> None:
     def f(x: Tensor, y: Tensor) -> Tensor:
         z = y * 2
