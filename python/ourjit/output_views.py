@@ -1,4 +1,4 @@
-"""Outputs that are views as only guards know: who sees sizes and strides as polynomials cannot tell.
+"""Outputs that are views where plans copy: overlapping windows, and what only guards know to be a view.
 
 AOTAutograd gives the caller a view of an input, or of another output, with the sizes, strides and offset of what the
 graph returns. That has to be the view itself: a copy lies elsewhere.
@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from ourjit._torch import Outputs
+from ourjit._torch import Outputs, is_nested_int
 from ourjit.operator_schemas import is_mutable
 
 aten = torch.ops.aten
@@ -31,7 +31,7 @@ Values = Mapping[torch.fx.Node, torch.fx.Node]
 
 
 def output_views(inputs: Sequence[torch.fx.Node], results: Sequence[Any], roles: Outputs) -> dict[int, View]:
-    """By position those of symbolic sizes or strides that the plan may have to copy, and that share their memory."""
+    """By position those that the plan may have to copy, and that share their memory."""
     saved, written = range(*roles.saved.indices(len(results))), _written_values(inputs, results, roles)
     views = {}
     for position, node in enumerate(results):
@@ -58,23 +58,29 @@ def _written_values(inputs: Sequence[torch.fx.Node], results: Sequence[Any], rol
 
 
 def _view(node: Any, written: Values) -> View | None:
-    """What an output is if it is a view of an input, or reshaped from another value."""
+    """What an output is if it is a view that the plan may have to copy."""
     views: list[torch.fx.Node] = []
     value = node
     while isinstance(value, torch.fx.Node) and value not in written and _is_view(value):
-        if value.target is aten.as_strided.default and len(value.args) > 3:
-            return None  # an offset into a storage, wherever the operand lies in it
         views.append(value)
         value = value.args[0]
     if not views or not isinstance(value, torch.fx.Node):
         return None
     base = written.get(value, value)
-    view, whole = views[0].meta["val"], base.meta["val"]
-    if base is value and (not _is_reshaped(views) or any(is_mutable(user.target) for user in base.users)):
+    if base.op == "get_attr":
         return None
+    view, whole = views[0].meta["val"], base.meta["val"]
     if whole.shape != value.meta["val"].shape or whole.dtype != view.dtype:
         return None
-    if all(isinstance(n, int) for t in (view, whole) for n in (*t.shape, *t.stride())):
+    targets = {view.target for view in views}
+    sizes = [n for t in (view, whole) for n in (*t.shape, *t.stride())]
+    symbolic = not all(isinstance(n, int) for n in sizes) and not any(map(is_nested_int, sizes))
+    copied = bool(targets & _COPIED) or (symbolic and aten.view.default in targets)
+    if not (copied if base is value else symbolic):
+        return None
+    if base.op == "placeholder" and any(map(_counts_from_the_storage, views)):
+        return None
+    if base is value and any(is_mutable(user.target) for user in base.users):
         return None
     return View(base, view if value is base else _made_again(views, whole))
 
@@ -84,9 +90,13 @@ def _is_view(node: torch.fx.Node) -> bool:
     return isinstance(made_by, torch.fx.Node) and bool(getattr(made_by.target, "is_view", False))
 
 
-def _is_reshaped(views: list[torch.fx.Node]) -> bool:
-    """False for views whose strides are those of the operand, or products of them with a step."""
-    return any(view.target in (aten.view.default, aten.as_strided.default) for view in views)
+# Views that plans copy, of any value and of sizes that are known too.
+_COPIED = {aten.as_strided.default, aten.unfold.default}
+
+
+def _counts_from_the_storage(view: torch.fx.Node) -> bool:
+    """True for an offset into a storage, wherever the operand lies in it."""
+    return view.target is aten.as_strided.default and len(view.args) > 3
 
 
 def _made_again(views: list[torch.fx.Node], base: torch.Tensor) -> torch.Tensor:

@@ -247,6 +247,8 @@ SHORT: dict[str, tuple[Program, Make]] = {
     "dropout that drops nothing": (lambda x: (F.dropout(x, 0.5, False), F.dropout(x, 0.0)), lambda: [leaf(4)]),
     "dropout that drops nothing of none": (lambda x: (F.dropout(x), x + 1), lambda: [torch.randn(0, 3)]),
     "dropout in place that drops nothing": (lambda x: F.dropout(x, 0.5, False, True) * 2, lambda: [torch.randn(4)]),
+    "windows of an output": (lambda x: ((y := x * 2), y.unfold(0, 3, 1)), lambda: [torch.randn(6)]),
+    "as_strided of an output": (lambda x: ((y := x * 2), y.as_strided((2, 2), (1, 2), 1)), lambda: [torch.randn(8)]),
     "where both are one": (lambda x, y: torch.where(x > 0, x, y).mul_(2) + x, twice),
 }  # fmt: skip
 
