@@ -18,7 +18,6 @@ from fuzz.shrink import report
 
 # Not mended yet: which failures are let pass, by how their kind begins.
 KNOWN = (
-    "output strides",  # of what is written through a view whose inverse lays out anew: unfold
     "Unsupported: option 'strict' is set and these operators would run through ATen: aten.copy.default",  # any sizes
 )
 
