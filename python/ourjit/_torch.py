@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import sympy  # type: ignore[import-untyped]
 import torch
@@ -150,6 +151,27 @@ def with_host_outputs(compiled: Callable[[list[Any]], Any], positions: Sequence[
     return takes_one_list(torch.compiler.disable(run, reason="copies outputs to the CPU"))
 
 
+def with_views(
+    compiled: Callable[[list[Any]], Any], views: Sequence[tuple[int, bool, int, int]], count: int
+) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller with `count` outputs, views among them: it gives their numbers behind (`fx_export`)."""
+    if not views:
+        return compiled
+    tail = sum(2 * rank + 1 for _, _, _, rank in views)
+
+    def run(inputs: list[Any]) -> Any:
+        kept = {number: inputs[number] for _, of_output, number, _ in views if not of_output}
+        results = compiled(inputs)
+        outputs, numbers = list(results[:count]), iter(results[-tail:])
+        for position, of_output, number, rank in views:
+            base = results[number] if of_output else kept[number]
+            sizes, strides = (list(itertools.islice(numbers, rank)) for _ in range(2))
+            outputs[position] = base.as_strided(sizes, strides, base.storage_offset() + next(numbers))
+        return outputs
+
+    return takes_one_list(torch.compiler.disable(run, reason="makes views of inputs and outputs"))
+
+
 def is_nested_int(value: Any) -> bool:
     """True for the size of a ragged dim: it stands for the lengths of many tensors and is no number."""
     node = getattr(value, "node", None)
@@ -188,14 +210,29 @@ def uncompiled(function: Callable[..., Any]) -> Callable[..., Any]:
     return function if original is None else original
 
 
-def saved_outputs() -> slice:
-    """Which outputs of the forward graph being compiled are tensors that only its backward will see."""
+class Outputs(NamedTuple):
+    """What becomes of the outputs of a graph."""
+
+    saved: slice = slice(0, 0)
+    """Tensors that only the backward graph will see."""
+    written: Sequence[int] = ()
+    """The inputs to which the first outputs will be written."""
+    views: Sequence[tuple[int, int]] = ()
+    """(output, input): who gets the output will be given a view of the input."""
+
+
+def outputs_of_forward() -> Outputs:
+    """Of the graph that AOTAutograd compiles, which is no backward."""
     from torch._guards import TracingContext
 
     context = TracingContext.try_get() if hasattr(TracingContext, "try_get") else None
     metadata = getattr(context, "fw_metadata", None)
-    saved = getattr(metadata, "tensors_saved_for_backwards_slice", None)
-    return saved if isinstance(saved, slice) else slice(0, 0)
+    saves = getattr(metadata, "num_symints_saved_for_bw", None) is not None
+    saved = getattr(metadata, "tensors_saved_for_backwards_slice", None) if saves else None
+    written = getattr(metadata, "mutated_inp_runtime_indices", None) or ()
+    returned = enumerate(getattr(metadata, "output_info", ()), len(written))
+    views = [(i, info.base_idx) for i, info in returned if info.output_type.name == "alias_of_input"]
+    return Outputs(saved if isinstance(saved, slice) else slice(0, 0), written, views)
 
 
 def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
@@ -254,11 +291,18 @@ def symbolic_expression(value: Any) -> Any:
     return value if node is None else node.expr
 
 
+def python_rules(overload: Any) -> dict[str, Callable[..., Any]]:
+    """What torch has registered in Python for `overload`, by dispatch key."""
+    rules = {}
+    for key, rule in getattr(overload, "py_kernels", {}).items():
+        if isinstance(key, torch._C.DispatchKey):
+            rules[key.name] = rule
+    return rules
+
+
 def composite_rule(overload: Any) -> Callable[..., Any] | None:
     """How tracing takes `overload` apart, if torch has registered that."""
-    rules = getattr(overload, "py_kernels", {})
-    rule: Callable[..., Any] | None = rules.get(torch._C.DispatchKey.CompositeImplicitAutograd)
-    return rule
+    return python_rules(overload).get("CompositeImplicitAutograd")
 
 
 @contextlib.contextmanager
@@ -294,12 +338,16 @@ def each_result(results: Any, change: Callable[[Any], Any]) -> Any:
 
 
 @contextlib.contextmanager
-def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None]) -> Iterator[None]:
+def traced_with_strides(
+    rule_of: Callable[[Any, bool], Callable[..., Sequence[Any] | None] | None],
+    views_instead_of: Callable[[Any, Sequence[Any]], Sequence[tuple[Any, Sequence[Any]]]],
+) -> Iterator[None]:
     """While it lasts, the results of an operator have the strides in tracing that its rule tells, if it has a rule.
 
     `rule_of` is also told whether the operator stands for the one that writes in place. A rule takes a result, the
     arguments and the keyword arguments; None: it has nothing against the strides. What torch remembers of its traces
-    stays as it is. Compiling holds Dynamo's lock, so that no other trace sees this.
+    stays as it is. `views_instead_of` tells the views, one of another, that stand for a call: each with its arguments
+    behind the operand; none: the call itself. Compiling holds Dynamo's lock, so that no other trace sees this.
     """
     from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
     from torch._subclasses.functional_tensor import FunctionalTensorMode
@@ -329,6 +377,11 @@ def traced_with_strides(rule_of: Callable[[Any, bool], Callable[..., Sequence[An
     ) -> Any:
         in_place.append(function.name().partition(".")[0])
         try:
+            if views := views_instead_of(function, args):
+                result = args[0]
+                for view, arguments in views:
+                    result = make_functional(mode, view, types, (result, *arguments), {})
+                return result
             return make_functional(mode, function, types, args, kwargs)
         finally:
             in_place.pop()

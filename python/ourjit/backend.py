@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, eager_strides, higher_order, interpolation
+from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -72,7 +72,7 @@ class Session:
             partition_fn=_torch.min_cut_partition(prepare),
             keep_inference_input_mutations=True,
         )
-        with interpolation.kept_whole(), eager_strides.kept():
+        with _torch.traced_by(interpolation.rules() | composites.rules()), eager_strides.kept():
             return aot(module, inputs)
 
     def compile(
@@ -81,9 +81,9 @@ class Session:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
         start = time.perf_counter()
         try:
-            saved = _torch.saved_outputs() if name.startswith("forward") else slice(0, 0)
+            outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
             device = _gpu.device_of(self.options["target"])
-            graph, constants = export_graph(module, name, saved, example_inputs, device)
+            graph, constants = export_graph(module, name, outputs, example_inputs, device)
             executable = self.compiler.compile(graph, constants=constants)
             higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
@@ -99,10 +99,12 @@ class Session:
         if _gpu.only_emits(self.options["target"]):
             return _torch.boxed(module)
         if name.startswith("forward"):
-            _torch.report_output_strides([_static(strides) for strides in executable.output_strides])
+            strides = executable.output_strides[: graph["returned"]]
+            _torch.report_output_strides([_static(s) for s in strides])
         if self.options["cuda_graphs"]:
             executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
         run = _torch.with_host_outputs(executable, graph["host_outputs"])
+        run = _torch.with_views(run, graph["views"], graph["returned"])
         run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ourjit import eager_strides, foreach, indexing_decompositions, interpolation, random_decompositions
+from ourjit import composites, eager_strides, foreach, indexing_decompositions, interpolation, random_decompositions
 from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
@@ -70,6 +70,7 @@ _SYMBOLIC_FACTORS: dict[str, Callable[..., Any]] = {
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
     table = foreach.decompositions() | decompositions_by_name(_LONG_TAIL) | interpolation.decompositions()
+    table |= composites.mended(table)
     for overload in table:
         if overload.name().startswith("aten::linspace"):
             table[overload] = _unless_integers(table[overload])

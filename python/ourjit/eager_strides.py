@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ourjit import _torch
+from ourjit import _torch, written_views
 
 Strides = Sequence[Any]
 Rule = Callable[[Any, Sequence[Any], Mapping[str, Any]], Strides | None]  # takes a result and the arguments
@@ -265,4 +265,4 @@ def laid_out(overload: Any, decomposition: Callable[..., Any]) -> Callable[..., 
 
 def kept() -> contextlib.AbstractContextManager[None]:
     """While it lasts, tracing gives results the strides that they have in eager."""
-    return _torch.traced_with_strides(rule_of)
+    return _torch.traced_with_strides(rule_of, written_views.instead_of)

@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, views, returned}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -13,6 +13,9 @@ The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outp
   None.
 * `calls`: what runs the nodes of higher-order operators; who runs the graph holds it (`higher_order.hold_with`).
 * `host_inputs`, `host_outputs`: positions of those that are on the CPU in a graph for another device.
+* `views`: (position, of an output, number, rank) of each output that is a view of an input, or of an output, as only
+  guards know. It is None among the outputs; its sizes, strides and distance from the start of what it is a view of are
+  outputs behind all others, in this order. The first `returned` outputs are those of the FX graph.
 
 Constants that the graph holds become additional inputs behind the others.
 
@@ -33,13 +36,13 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, is_nested_int, is_with_effects, moved, symbolic_expression
-from ourjit.operator_schemas import arguments_of, operator_name
+from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, symbolic_expression
+from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
+from ourjit.output_views import View, output_views
 from ourjit.symbolic_numbers import (
     float_value,
     from_the_front,
     is_symbolic_float,
-    reshapes_a_strided_input,
     size_text,
     symbol_text,
     with_tensors,
@@ -79,12 +82,13 @@ _MEMORY_FORMATS = {
 }
 
 Graph = dict[str, Any]
+_ANY_OUTPUTS = Outputs()
 
 
 def export_graph(
     module: torch.fx.GraphModule,
     name: str,
-    free: slice = slice(0, 0),
+    outputs: Outputs = _ANY_OUTPUTS,
     example_inputs: Sequence[Any] = (),
     device: str = "cpu",
 ) -> tuple[Graph, list[torch.Tensor]]:
@@ -92,13 +96,13 @@ def export_graph(
 
     The types of inputs are those of `example_inputs` where given: AOTAutograd puts the strides there that the forward
     graph really returned, while the nodes of the backward graph still tell those of its trace.
-    The strides of the outputs `free` may be chosen: nobody but a backward graph, which is told them, sees these.
+    The strides of outputs that are saved may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
     exporter = Exporter(module, name, example_inputs, device)
-    graph, constants = exporter.run()
-    free_strides(graph, free)
-    kept = range(*free.indices(len(graph["outputs"])))
+    graph, constants = exporter.run(outputs)
+    kept = range(*outputs.saved.indices(graph["returned"]))
+    free_strides(graph, slice(kept.start, kept.stop))
     graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]
     return graph, constants
 
@@ -134,11 +138,12 @@ class Exporter:
         self.calls: list[higher_order.Call] = []
         self.host_inputs: list[int] = []
         self.host_outputs: list[int] = []
+        self.views: list[tuple[int, bool, Any, int]] = []
         self.locations: dict[str | None, str] = {None: ""}
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
 
-    def run(self) -> tuple[Graph, list[torch.Tensor]]:
+    def run(self, roles: Outputs) -> tuple[Graph, list[torch.Tensor]]:
         outputs: list[Any] = []
         placeholders = []
         constants = []
@@ -163,12 +168,16 @@ class Exporter:
             self.add_constant(node)
         for node in operators:
             self.add_operator(node)
-        for result in (results if isinstance(results, (tuple, list)) else (results,))[tokens:]:
+        results = (results if isinstance(results, (tuple, list)) else (results,))[tokens:]
+        views = output_views(placeholders[tokens:], results, roles)
+        for result in results:
             if self.is_host_scalar(result) and result.op != "placeholder":
                 self.host_outputs.append(len(outputs))
-            outputs.append(self.encode_output(result))
-        graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
-        graph |= {"calls": self.calls, "host_inputs": self.host_inputs}
+            outputs.append(self.encode_output(result) if len(outputs) not in views else None)
+        self.add_views(views, outputs, roles)
+        graph: Graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
+        graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "views": self.views}
+        graph["returned"] = len(results)
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
@@ -231,7 +240,7 @@ class Exporter:
             raise Unsupported(f"{target} is no operator")
         if operator_name(target) in _RESIZE_STORAGE:
             raise Unsupported(f"{target} gives its operand other memory")
-        if target._schema.is_mutable and self.is_host_scalar(next(iter(node.args), None)):
+        if is_mutable(target) and self.is_host_scalar(next(iter(node.args), None)):
             raise Unsupported(f"{target} writes to a tensor on the CPU, in a graph for {self.device}")
         loc = self.loc = self.location(node)
         try:
@@ -416,8 +425,6 @@ class Exporter:
         raise Unsupported(f"an argument is a {type(value).__name__}")
 
     def encode_output(self, value: Any) -> Any:
-        if isinstance(value, torch.fx.Node) and reshapes_a_strided_input(value):
-            raise Unsupported(f"{value.target} of an input whose symbolic strides do not tell that it is a view")
         if value is None or isinstance(value, int):
             return value
         if is_symbolic_float(value):
@@ -426,6 +433,23 @@ class Exporter:
         if isinstance(encoded, (list, float, str)):
             raise Unsupported(f"an output is a {type(encoded).__name__}")
         return encoded
+
+    def add_views(self, views: Mapping[int, View], outputs: list[Any], roles: Outputs) -> None:
+        """Appends to the outputs what tells how views lie, and the values that they are views of."""
+        saved = range(*roles.saved.indices(len(outputs)))  # their strides may be chosen
+        numbers: list[Any] = []
+        for position, (base, tensor) in views.items():
+            value: Any = self.values[base]
+            of_output = base.op != "placeholder"
+            if of_output:
+                places = [i for i, output in enumerate(outputs) if output == ("v", value) and i not in saved]
+                if not places:
+                    outputs.append(("v", value))
+                value = places[0] if places else len(outputs) - 1
+            self.views.append((position, of_output, value, tensor.dim()))
+            distance = tensor.storage_offset() - base.meta["val"].storage_offset()
+            numbers.extend(map(self.encode, (*tensor.shape, *tensor.stride(), distance)))
+        outputs.extend(numbers)
 
     def tensor_type(self, tensor: torch.Tensor) -> tuple[Any, ...]:
         if tensor.layout is not torch.strided:

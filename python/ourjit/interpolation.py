@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import functools
 from collections.abc import Callable
 from typing import Any
@@ -52,9 +51,12 @@ def _backward_meta(grad: Tensor, output_size: Any, input_size: Any, *_: Any) -> 
 
 
 @functools.cache
-def _rules() -> dict[Any, dict[str, Callable[..., Any] | None]]:
-    """For `_torch.traced_by`: the operators that take sizes are whole, and those that take factors are made of them."""
-    rules: dict[Any, dict[str, Callable[..., Any] | None]] = {}
+def rules() -> dict[Any, dict[str, Callable[..., Any] | None]]:
+    """For `_torch.traced_by`: the operators that take sizes are whole, and those that take factors are made of them.
+
+    Autograd differentiates them as eager does.
+    """
+    found: dict[Any, dict[str, Callable[..., Any] | None]] = {}
     for name in _NAMES:
         overloads = (f"{name}.default", f"{name}.vec", f"{name}_backward.default")
         whole, by_factor, backward = (_torch.find_overload(f"aten.{overload}") for overload in overloads)
@@ -62,15 +64,10 @@ def _rules() -> dict[Any, dict[str, Callable[..., Any] | None]]:
         if whole is None or backward is None or taken_apart is None:
             continue
         rule = _by_sizes(whole, taken_apart)
-        rules[whole] = {"Autograd": None, "CompositeImplicitAutograd": None}
-        rules[by_factor] = {"Autograd": rule, "CompositeImplicitAutograd": rule}
-        rules[backward] = {"Meta": _backward_meta}
-    return rules
-
-
-def kept_whole() -> contextlib.AbstractContextManager[None]:
-    """While it lasts, tracing sees the operators that take sizes, and autograd differentiates them as eager does."""
-    return _torch.traced_by(_rules())
+        found[whole] = {"Autograd": None, "CompositeImplicitAutograd": None}
+        found[by_factor] = {"Autograd": rule, "CompositeImplicitAutograd": rule}
+        found[backward] = {"Meta": _backward_meta}
+    return found
 
 
 def _parts(taken_apart: Callable[..., Any]) -> Callable[..., Any]:

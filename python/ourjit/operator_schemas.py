@@ -17,6 +17,11 @@ def operator_name(target: torch._ops.OpOverload) -> str:
     return name
 
 
+def is_mutable(target: Any) -> bool:
+    """True for an operator that writes to one of its arguments."""
+    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
+
+
 # Schemas write defaults of these types as numbers; these are the only ones in use.
 _ENUM_DEFAULTS = {"Optional[ScalarType]": ("dtype", "i64"), "MemoryFormat": ("memory_format", "contiguous_format")}
 

@@ -187,24 +187,3 @@ def from_the_front(target: torch._ops.OpOverload, args: Sequence[Any]) -> Sequen
 
 def _traced(argument: Any) -> Any:
     return argument.meta.get("val") if isinstance(argument, torch.fx.Node) else argument
-
-
-def reshapes_a_strided_input(node: torch.fx.Node) -> bool:
-    """True for an output that the trace makes a view of an input where the plan may have to copy.
-
-    AOTAutograd takes such an output's place in memory for that of the view.
-    """
-    reshaped = False
-    while node.op == "call_function" and getattr(node.target, "is_view", False):
-        reshaped |= node.target is torch.ops.aten.view.default
-        node = node.args[0]  # type: ignore[assignment]
-    if not reshaped or node.op != "placeholder":
-        return False
-    value, dense = node.meta["val"], 1
-    if all(isinstance(n, int) for n in (*value.shape, *value.stride())):
-        return False
-    for size, stride in zip(reversed(value.shape), reversed(value.stride()), strict=True):
-        if symbol_text(stride) != symbol_text(dense):
-            return True
-        dense = dense * size
-    return False

@@ -244,6 +244,11 @@ SHORT: dict[str, tuple[Program, Make]] = {
     "views of equal values": (lambda x: ((x + 1).t(), (x + 1)[0]), lambda: [leaf(4, 4)]),
     "view_copy": (lambda x: (torch.view_copy(x, (8,)), torch.unsqueeze_copy(x, 0)), lambda: [torch.randn(4, 2)]),
     "as_strided_copy": (lambda x: torch.as_strided_copy(x, (2, 2), (2, 1)), lambda: [torch.randn(8)]),
+    "dropout that drops nothing": (lambda x: (F.dropout(x, 0.5, False), F.dropout(x, 0.0)), lambda: [leaf(4)]),
+    "dropout that drops nothing of none": (lambda x: (F.dropout(x), x + 1), lambda: [torch.randn(0, 3)]),
+    "dropout in place that drops nothing": (lambda x: F.dropout(x, 0.5, False, True) * 2, lambda: [torch.randn(4)]),
+    "windows of an output": (lambda x: ((y := x * 2), y.unfold(0, 3, 1)), lambda: [torch.randn(6)]),
+    "as_strided of an output": (lambda x: ((y := x * 2), y.as_strided((2, 2), (1, 2), 1)), lambda: [torch.randn(8)]),
     "where both are one": (lambda x, y: torch.where(x > 0, x, y).mul_(2) + x, twice),
 }  # fmt: skip
 

@@ -33,8 +33,7 @@ def capture(fn: Callable[..., Any], *args: Any, **keywords: Any) -> list[dict[st
             inputs.clear()
             return Interpreter(graph).run(arguments)
 
-        run._boxed_call = True  # type: ignore[attr-defined]
-        return run
+        return _torch.with_views(_torch.takes_one_list(run), graph["views"], graph["returned"])
 
     def backend(module: torch.fx.GraphModule, inputs: Any) -> Any:
         aot = _torch.aot_autograd(

@@ -18,9 +18,7 @@ from fuzz.shrink import report
 
 # Not mended yet: which failures are let pass, by how their kind begins.
 KNOWN = (
-    "output strides",  # of what is written through a view whose inverse lays out anew: unfold
     "Unsupported: option 'strict' is set and these operators would run through ATen: aten.copy.default",  # any sizes
-    "Unsupported: aten.view.default of an input whose symbolic strides",  # runs uncompiled: rightly
 )
 
 PROGRAMS = int(os.environ.get("OURJIT_FUZZ_PROGRAMS", "1000"))

@@ -94,6 +94,30 @@ def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
     check_function(fn, *args)
 
 
+WINDOWS: dict[str, tuple[Callable[[], Tensor], int, int, int]] = {
+    "in a row": (lambda: torch.arange(9.0), 0, 2, 3),
+    "to the end of a row": (lambda: torch.arange(8.0), 0, 2, 3),
+    "in columns": (lambda: torch.arange(40.0).view(4, 10).t(), 0, 2, 4),
+    "of a tensor with gaps": (lambda: torch.arange(72.0).view(4, 18)[:, ::2], 1, 2, 3),
+    "one, of a tensor with gaps": (lambda: torch.arange(16.0).view(4, 4)[:, ::2], 1, 1, 2),
+    "side by side, in columns": (lambda: torch.arange(36.0).view(4, 9).t(), 1, 2, 2),
+}
+
+
+@pytest.mark.parametrize("name", WINDOWS)
+def test_windows_that_are_written(name: str) -> None:
+    """What lies between them stays, and the whole keeps its strides."""
+    make, dim, size, step = WINDOWS[name]
+    check_function(lambda x: (x.unfold(dim, size, step).mul_(2), x * 1), make())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_what_is_written_to_an_expanded_view_is_all_that_counts(dynamic: bool) -> None:
+    x = torch.tensor([[1, float("inf")], [1e30, 3]])
+    check_function(lambda x: (x.expand(1, -1, 2).fill_(0.1), x * 1)[1], x, dynamic=dynamic)
+    check_function(lambda x: x.t().expand_as(x).fill_(2), x > 2, dynamic=dynamic)
+
+
 def test_output_is_input() -> None:
     x = torch.randn(3)
     got = compiled(lambda x: (x, x + 1))(x)

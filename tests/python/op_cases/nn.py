@@ -114,6 +114,21 @@ for _reduction in ("mean", "sum", "none"):
         of((Operand((2, 5, 3, 4)), index((2, 3, 4), 5))),
         dtypes=WIDE,
     )
+    case(
+        f"multi_margin_{_reduction}",
+        lambda x, t, w, r=_r: (
+            F.multi_margin_loss(x, t, **r),
+            F.multi_margin_loss(x, t, 2, 0.7, w.detach(), **r),
+        ),
+        of((Operand((6, 9)), index((6,), 9), Operand((9,))), (Operand((9,)), index((), 9), Operand((9,)))),
+        dtypes=WIDE,
+    )
+    case(
+        f"multilabel_margin_{_reduction}",
+        lambda x, t, r=_r: F.multilabel_margin_loss(x, torch.where(t == 3, -1, t), **r),
+        of((Operand((6, 5)), index((6, 5), 5)), (Operand((5,)), index((5,), 5))),
+        dtypes=WIDE,
+    )
 
 # Matrix products with addends, and leftovers.
 case(
