@@ -21,6 +21,7 @@ import torch
 from torch import Tensor
 
 from ourjit import _torch
+from ourjit.operator_schemas import is_mutable
 from ourjit.python_numbers import AsNumbers, math_of_tensors
 
 # Sizes of stand-ins: different ones, so that none is mistaken for another, and none that broadcasts.
@@ -299,7 +300,7 @@ class _Trace:
             if len(found) > 1:
                 raise Refused("what it computes for one parameter depends on others")
             owner[node] = found.pop() if found else None
-            if owner[node] is None and _is_mutable(node.target):
+            if owner[node] is None and is_mutable(node.target):
                 raise Refused(f"it writes to a number of its parameter groups, by {node.target}")
             if torch.Tag.nondeterministic_seeded in getattr(node.target, "tags", ()):
                 raise Refused(f"it draws random numbers, by {node.target}")
@@ -430,16 +431,12 @@ def _leaves(arguments: Iterable[Any]) -> Iterator[Any]:
             yield a
 
 
-def _is_mutable(target: Any) -> bool:
-    return isinstance(target, torch._ops.OpOverload) and target._schema.is_mutable
-
-
 def _written_inputs(graph: torch.fx.Graph) -> list[int]:
     """Positions of the inputs that the graph writes to, or may write to through a view."""
     found = []
     for i, node in enumerate(n for n in graph.nodes if n.op == "placeholder"):
         targets = [user.target for user in node.users]
-        if any(_is_mutable(target) or getattr(target, "is_view", False) for target in targets):
+        if any(is_mutable(target) or getattr(target, "is_view", False) for target in targets):
             found.append(i)
     return found
 
