@@ -113,6 +113,7 @@ class CompiledStep:
 
     def forget(self) -> None:
         self.tables: list[_Table] | None = None
+        self.proven = self.step.__module__.startswith("torch.optim.")  # by torch's and our tests
         self.parameters: list[Tensor] = []
         self.states: list[dict[str, Any]] = []  # of the parameters
         self.owners: list[Tensor] = []  # the keys and values of the optimizer's state
@@ -140,6 +141,9 @@ class CompiledStep:
         if calls is None:
             self.step(optimizer)
             return loss
+        if not self.proven:
+            self.prove(optimizer, calls)
+            return loss
         with torch.no_grad():
             for table, inputs in calls:
                 torch.autograd.graph.increment_version([inputs[i] for i in table.written])
@@ -158,6 +162,25 @@ class CompiledStep:
             log.warning("ourjit runs %s.step uncompiled: %s", name, why)
         counted["count"] += 1
         return self.step(optimizer) if closure is None else self.step(optimizer, closure)
+
+    def prove(self, optimizer: torch.optim.Optimizer, calls: list[Call]) -> None:
+        """Takes the step as it is, and compares it with the compiled one on copies; from then on, that runs or not.
+
+        A step can ask for what no trace shows: the position of a parameter, or which of them it is.
+        """
+        with torch.no_grad():
+            results = [_on_copies(table, inputs) for table, inputs in calls]
+        self.step(optimizer)
+        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
+        after = self.gather(optimizer, parameters, [p.grad for p in parameters])  # type: ignore[misc]
+        found = after is not None and all(
+            _is_within(inputs[i], value, bound)
+            for (_, inputs), result in zip(after, results, strict=True)
+            for i, (value, bound) in result.items()
+        )
+        self.proven = True
+        if not found:
+            self.refused = "what it does is not what its trace on other parameters does"
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> list[Call] | None:
         """The tables and their inputs; None if a first step, which makes the state of parameters, is to come."""
@@ -354,6 +377,37 @@ def _are_same(now: Collection[Any], before: Collection[Any]) -> bool:
     return len(now) == len(before) and all(map(operator.is_, now, before))
 
 
+def _on_copies(table: _Table, inputs: list[Tensor]) -> dict[int, tuple[Tensor, float]]:
+    """What a table writes, by input, and how far other ways to compute it may lead."""
+    copies = list(inputs)
+    for i in table.written:
+        copies[i] = torch.empty_strided(
+            inputs[i].shape, inputs[i].stride(), dtype=inputs[i].dtype, device=inputs[i].device
+        )
+        copies[i].copy_(inputs[i])
+    table.executable(copies.copy())
+    results = {}
+    for i in table.written:
+        old, new = inputs[i].detach().double(), copies[i].double()
+        rounding = torch.finfo(copies[i].dtype).eps if copies[i].dtype.is_floating_point else 0.0
+        bound = 0.0
+        if new.numel() > 0:
+            bound = (1e-3 * _largest(new - old) + 16 * rounding * _largest(new)).item()
+        results[i] = (copies[i], bound)
+    return results
+
+
+def _largest(x: Tensor) -> Tensor:
+    """The largest magnitude of what is finite."""
+    return torch.where(x.isfinite(), x.abs(), 0).max()
+
+
+def _is_within(value: Tensor, other: Tensor, bound: float) -> bool:
+    a, b = value.detach().double(), other.double()
+    same = (a == b) | (a.isnan() & b.isnan())
+    return bool((same | ((a - b).abs() <= bound)).all())
+
+
 def _why_eager(optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None) -> str | None:
     """Why a step must run as it is; None if it need not."""
     if closure is not None and not type(optimizer).__module__.startswith("torch.optim."):
@@ -408,6 +462,7 @@ def accelerate(
     needs no Dynamo: the first step of a parameter, which makes its state, is eager; at the next, the update of one
     parameter of each dtype is compiled, and runs over all of them. Hooks, closures, schedulers, GradScaler,
     `state_dict`, `load_state_dict` and `add_param_group` work as in eager; a rate that changes compiles nothing anew.
+    Steps that are not torch's own are compared with what was compiled when that would run first.
 
     A step that cannot be compiled runs as it is, is counted in `ourjit.stats()["fallbacks"]` with its reason, and is an
     error under option strict. Raises UserError for objects of other types and for a step that was replaced.

@@ -274,7 +274,9 @@ class _Trace:
             shadow.param_groups.append(group)
         before = [dict(group) for group in shadow.param_groups]
         with torch.no_grad(), AsNumbers(numbers, Refused), math_of_tensors(), _torch.compiling():
-            step(shadow)
+            returned = step(shadow)
+        if returned is not None:
+            raise Refused(f"it returns a {type(returned).__name__}")
         with torch.no_grad():
             for kind, (parameter, _, state) in zip(self.kinds, given, strict=True):
                 _count(kind, state, shadow.state.get(parameter, {}))

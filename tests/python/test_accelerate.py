@@ -325,6 +325,33 @@ class CountsByItself(Written):
         p.sub_(p.grad, alpha=group["lr"] / self.steps)
 
 
+class ByPosition(Written):
+    """Its first parameters are treated differently: more than a trace has stand-ins."""
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        for i, p in enumerate(p for group in self.param_groups for p in group["params"]):
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"] * (1.0 if i < 50 else 0.5))
+
+
+class ByIdentity(Written):
+    """A parameter that it knows is treated differently."""
+
+    @torch.no_grad()
+    def step(self) -> None:  # type: ignore[override]
+        special = self.__dict__.setdefault("special", id(self.param_groups[0]["params"][0]))
+        for p in self.param_groups[0]["params"]:
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"] * (0.5 if id(p) == special else 1.0))
+
+
+class Returning(Written):
+    @torch.no_grad()
+    def step(self) -> float:  # type: ignore[override]
+        for p in self.param_groups[0]["params"]:
+            p.sub_(p.grad, alpha=self.param_groups[0]["lr"])
+        return 1.0
+
+
 class Noisy(Written):
     def update(self, p: Tensor, group: dict[str, Any], state: dict[str, Any]) -> None:
         p.sub_(p.grad * torch.rand_like(p).round_().clamp_(1, 1), alpha=group["lr"])
@@ -374,6 +401,8 @@ def test_written_optimizers(kind: type[Written], device: str) -> None:
         (CountsByItself, "attribute 'steps'|alike"),
         (Noisy, "random"),
         (Replacing, "'average' is replaced"),
+        (ByIdentity, "not what its trace"),
+        (Returning, "returns a float"),
     ],
 )
 def test_what_cannot_be_compiled_runs_as_it_is(kind: type[Written], why: str) -> None:
@@ -385,6 +414,14 @@ def test_what_cannot_be_compiled_runs_as_it_is(kind: type[Written], why: str) ->
     assert_same(pair.expected, pair.got, what="parameter")
     assert re.search(why, reason(kind.__name__)), reason(kind.__name__)
     assert ourjit.stats()["fallbacks"][f"{kind.__name__}.step"]["count"] >= 2
+
+
+def test_what_no_trace_shows_is_found_by_the_first_compiled_step() -> None:
+    pair = Pair(ByPosition, strict=False, shapes=[(3,)] * 60)
+    for i in range(4):
+        pair.step(i)
+    pair.check()
+    assert "not what its trace" in reason("ByPosition")
 
 
 def test_parameters_that_share_memory_are_updated_one_by_one() -> None:
