@@ -66,7 +66,7 @@ Value* KernelEmitter::load_lanes(DType t, const std::string& memory, const LaneA
   Value* v = nullptr;
   if (mask) {
     Value* lanes = reversed ? ir_.CreateVectorReverse(mask) : mask;
-    v = ir_.CreateMaskedLoad(type, p, alignment(t), lanes, llvm::Constant::getNullValue(type));
+    v = builder_.masked_load(t, p, lanes);
   } else {
     v = ir_.CreateAlignedLoad(type, p, alignment(t));
   }

@@ -276,6 +276,22 @@ std::vector<Value*> ValueBuilder::registers(Value* v, unsigned native) {
   return parts;
 }
 
+Value* ValueBuilder::masked_load(DType t, Value* p, Value* mask) {
+  const unsigned lanes = lanes_of(mask);
+  const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
+  // Below AVX-512, LLVM 19 takes a register of lanes that are all off, of a load of several
+  // registers, for one of lanes that are all on: it never sees such a load.
+  const unsigned piece = vector_bits_ < 512 ? std::min(lanes, native) : lanes;
+  const llvm::Align alignment(static_cast<uint64_t>(dtype_bytes(t)));
+  llvm::Type* type = memory_type(t, piece);
+  std::vector<Value*> parts;
+  for (unsigned i = 0; i < lanes; i += piece)
+    parts.push_back(ir_.CreateMaskedLoad(
+        type, i == 0 ? p : ir_.CreateConstGEP1_64(memory_type(t), p, i), alignment,
+        piece == lanes ? mask : slice(mask, i, piece), llvm::Constant::getNullValue(type)));
+  return parts.size() == 1 ? parts[0] : concat(parts);
+}
+
 Value* ValueBuilder::call_bitcode(std::string_view name, DType t, const std::vector<Value*>& args) {
   const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
   const unsigned lanes = lanes_of(args[0]);

@@ -52,6 +52,9 @@ class ValueBuilder {
   Value* slice(Value* v, unsigned first, unsigned count);
   Value* concat(const std::vector<Value*>& parts);
 
+  /// The elements from `p` on in the lanes of `mask`, zeros in the others.
+  Value* masked_load(DType t, Value* p, Value* mask);
+
   /// torch's conversion, as cast_scalar of base/scalar_eval.h.
   Value* cast(Value* v, DType from, DType to);
   /// Between registers' and memory's form of a bool; others pass.

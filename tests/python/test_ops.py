@@ -133,6 +133,14 @@ COMPARE = {
 }
 
 
+def test_windows_over_rows_of_f64_that_end_within_a_vector() -> None:
+    """Masks of several registers, of which one is off as a whole."""
+    windows = {"stride": 1, "padding": 1, "divisor_override": 2}
+    check_function(lambda x: F.avg_pool3d(x, 2, **windows), torch.randn(1, 2, 4, 4, 4, dtype=torch.float64))
+    check_function(lambda x: F.avg_pool2d(x, 2, 1, 1), torch.randn(1, 2, 5, 4, dtype=torch.float64))
+    check_function(lambda x: F.avg_pool1d(x, 2, 1, 1), torch.randint(-9, 9, (2, 4)).double())
+
+
 @pytest.mark.parametrize("name", COMPARE)
 def test_selecting(name: str) -> None:
     check_function(COMPARE[name], torch.randn(7, 21, requires_grad=True), torch.randn(7, 21, requires_grad=True))
