@@ -38,6 +38,12 @@ std::string type_of(const CallValue& v) {
   return is_plain(t) || !known ? s : "a tensor subclass or a lazy view, " + s;
 }
 
+/// True for a strided tensor of the dtype that is expected, on this device.
+bool has_type(const at::Tensor& t, const InstanceInput& expected, c10::Device device) {
+  return t.defined() && t.device() == device && t.scalar_type() == to_torch(expected.dtype) &&
+         t.layout() == c10::kStrided;
+}
+
 /// A graph computes values alone: derivatives that inputs carry along would be lost in silence.
 void refuse_tangents(const std::vector<CallValue>& inputs) {
   if (!torch::autograd::ForwardADLevel::try_get_by_idx(0)) return;
@@ -135,9 +141,7 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
     }
     at::Tensor& t = v.tensor;
     fit_scalar(expected, graph_->plan.inputs[i], t);
-    if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
-        t.layout() != c10::kStrided)
-      wrong_input(instance, i, v);
+    if (!has_type(t, expected, device_)) wrong_input(instance, i, v);
     if (!is_plain(t)) {
       if (graph_->plan.inputs[i].written) wrong_input(instance, i, v);
       // Lazy conjugation and negation become memory; what is left then is a subclass.
@@ -197,8 +201,7 @@ bool Executable::accepts(const std::vector<CallValue>& inputs) {
   for (size_t i = 0; i < inputs.size(); ++i) {
     const InstanceInput& expected = s->instance->inputs[i];
     const at::Tensor& t = inputs[i].tensor;
-    if (!t.defined() || t.device() != device_ || t.scalar_type() != to_torch(expected.dtype) ||
-        t.layout() != c10::kStrided || !is_plain(t) ||
+    if (!has_type(t, expected, device_) || !is_plain(t) ||
         t.sizes() != c10::IntArrayRef(expected.sizes) ||
         !same_strides(expected.sizes, t.strides(), expected.strides))
       return false;

@@ -462,11 +462,8 @@ def compiling() -> Iterator[None]:
 
 def depends_on_sizes(number: torch.SymInt) -> bool:
     """True for a number that is computed from sizes, not from the data of tensors alone."""
-    return (
-        bool(number.node.expr.free_symbols - number.node.shape_env.unbacked_var_to_val.keys())
-        if hasattr(number.node.shape_env, "unbacked_var_to_val")
-        else True
-    )
+    of_data = getattr(number.node.shape_env, "unbacked_var_to_val", {})
+    return bool(number.node.expr.free_symbols - of_data.keys())
 
 
 STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")  # attributes of optimizers

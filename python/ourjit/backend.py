@@ -79,20 +79,18 @@ class Session:
         self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
     ) -> Compiled:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
-        start = time.perf_counter()
         try:
-            outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
-            device = _gpu.device_of(self.options["target"])
-            graph, constants = export_graph(module, name, outputs, example_inputs, device)
-            executable = self.compiler.compile(graph, constants=constants)
-            higher_order.hold_with(executable, graph["calls"])
+            with self.timed():
+                outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
+                device = _gpu.device_of(self.options["target"])
+                graph, constants = export_graph(module, name, outputs, example_inputs, device)
+                executable = self.compiler.compile(graph, constants=constants)
+                higher_order.hold_with(executable, graph["calls"])
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise
             known = isinstance(error, _C.Unsupported)
             return self.run_uncompiled(module, name, str(error) if known else f"the compiler failed: {error}")
-        finally:
-            self.seconds += time.perf_counter() - start
         _gpu.log_machine_code(executable, self.options)
         if record is not None:
             record(executable)

@@ -171,8 +171,7 @@ class CompiledStep:
         with torch.no_grad():
             results = [_on_copies(table, inputs) for table, inputs in calls]
         self.step(optimizer)
-        parameters = [p for group in optimizer.param_groups for p in group["params"] if p.grad is not None]
-        after = self.gather(optimizer, parameters, [p.grad for p in parameters])  # type: ignore[misc]
+        after = self.gather(optimizer, *_with_gradients(optimizer))
         found = after is not None and all(
             _is_within(inputs[i], value, bound)
             for (_, inputs), result in zip(after, results, strict=True)
@@ -184,10 +183,7 @@ class CompiledStep:
 
     def prepare(self, optimizer: torch.optim.Optimizer) -> list[Call] | None:
         """The tables and their inputs; None if a first step, which makes the state of parameters, is to come."""
-        everything = [p for group in optimizer.param_groups for p in group["params"]]
-        gradients = [p.grad for p in everything]
-        parameters = [p for p, gradient in zip(everything, gradients, strict=True) if gradient is not None]
-        gradients = [gradient for gradient in gradients if gradient is not None]
+        parameters, gradients = _with_gradients(optimizer)
         calls = self.gather(optimizer, parameters, gradients)
         if calls is None:
             if not all(p in self.stepped or optimizer.state.get(p) for p in parameters):
@@ -313,7 +309,7 @@ class CompiledStep:
             return value
         return self.copies.setdefault((group, path, device), value.to(device))
 
-    def compiled(self, optimizer: torch.optim.Optimizer, rows: dict[Kind, list[Tensor]]) -> dict[Kind, _Template]:
+    def compiled(self, optimizer: torch.optim.Optimizer, rows: dict[Kind, list[int]]) -> dict[Kind, _Template]:
         """The template of each kind; kinds whose update depends on the shape are replaced by ones of one shape."""
         updates = self.trace(optimizer, list(rows))
         shaped: dict[Kind, list[int]] = {}
@@ -370,6 +366,14 @@ class CompiledStep:
                 executable = session.compiler.compile(graph, constants=constants, table_rows=len(self.parameters))
             found = self.templates[key] = _Template(executable, list(update.numbers))
         return found
+
+
+def _with_gradients(optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], list[Tensor]]:
+    """The parameters that have gradients, and these."""
+    everything = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = [p.grad for p in everything]
+    parameters = [p for p, gradient in zip(everything, gradients, strict=True) if gradient is not None]
+    return parameters, [gradient for gradient in gradients if gradient is not None]
 
 
 def _are_same(now: Collection[Any], before: Collection[Any]) -> bool:

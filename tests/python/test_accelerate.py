@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import copy
+import math
 import pickle
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -52,6 +54,12 @@ class Pair:
             set_gradients(parameters, seed)
         for optimizer in self.optimizers():
             optimizer.step()
+
+    def stepped(self, seed: int) -> list[nn.Parameter]:
+        """The parameters after one more eager step."""
+        set_gradients(self.expected, seed)
+        self.eager.step()
+        return self.expected
 
     def check(self, tol: float = 1e-5) -> None:
         assert_same(self.expected, self.got, self.exact, tol, "parameter")
@@ -236,15 +244,6 @@ def test_copies_step_by_themselves() -> None:
         assert_same(copy.deepcopy(pair).stepped(2), made.param_groups[0]["params"], tol=1e-5)
 
 
-def stepped(self: Pair, seed: int) -> list[nn.Parameter]:
-    set_gradients(self.expected, seed)
-    self.eager.step()
-    return self.expected
-
-
-Pair.stepped = stepped  # type: ignore[attr-defined]
-
-
 # --- optimizers that users write ------------------------------------------------------------------------
 
 
@@ -279,7 +278,7 @@ class CountingAdam(Written):
             state["square"] = torch.zeros_like(p)
         state["step"] += 1
         state["square"].mul_(group["beta"]).addcmul_(p.grad, p.grad, value=1 - group["beta"])
-        rate = group["lr"] * math_sqrt(1 - group["beta"] ** state["step"])
+        rate = group["lr"] * math.sqrt(1 - group["beta"] ** state["step"])
         p.addcdiv_(p.grad, state["square"].sqrt().add_(1e-8), value=-rate)
 
 
@@ -372,12 +371,6 @@ class Replacing(Written):
         p.sub_(state["average"], alpha=group["lr"])
 
 
-def math_sqrt(x: Any) -> Any:
-    import math
-
-    return math.sqrt(x)
-
-
 @pytest.mark.parametrize("kind", [Lion, CountingAdam, LocalNumbers, ByShape])
 def test_written_optimizers(kind: type[Written], device: str) -> None:
     pair = Pair(kind, shapes=[(64, 64), (3, 5), (64,), (7, 1000), (1,), ()])
@@ -406,8 +399,6 @@ def test_written_optimizers(kind: type[Written], device: str) -> None:
     ],
 )
 def test_what_cannot_be_compiled_runs_as_it_is(kind: type[Written], why: str) -> None:
-    import re
-
     pair = Pair(kind, strict=False)
     for i in range(4):
         pair.step(i)
