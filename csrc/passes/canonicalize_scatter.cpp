@@ -91,8 +91,23 @@ Expr put_wrapped(const Expr& base, int64_t first, std::vector<Expr> indices, con
   return put(base, first, indices, updates, add);
 }
 
-/// x[mask] = value with one mask and a value that is the same for all places: a selection. Masks
-/// cover the dims where they stand.
+/// The value of each element of a mask: line k of dim `dim` of `values`, for the mask's k-th true
+/// element, or the only line. Its dims stand where `dim` stood. As many lines as true elements are
+/// asked for, by an index that is out of range otherwise.
+Expr spread_by_mask(const Expr& mask, const Expr& values, int64_t dim) {
+  const Sym lines = values.sizes()[static_cast<size_t>(dim)];
+  const Expr flat = cast(reshape(mask, {mask.b->type(mask.v).numel()}), DType::i64);
+  const Attrs attrs{{"dim", Sym(0)}, {"op", std::string("sum")}};
+  const Expr place = Expr{mask.b, mask.b->emit(Op::scan, {flat.v}, attrs)} - 1.0;
+  const Expr n = number(*mask.b, lines, DType::i64);
+  const Expr single = eq(n, 1.0), fits = either(single, eq(n, sum(flat, {0})));
+  const Expr line = where(single, 0.0, place);
+  // What is not masked reads a line of zeros behind the others: there may be no other.
+  const Expr index = where(fits, where(reshape(mask, flat.sizes()), line, n), -1.0);
+  return take(pad_zeros(values, dim, 0, 1), reshape(index, mask.sizes()), dim, false);
+}
+
+/// x[mask] = values with one mask: a selection. Masks cover the dims where they stand.
 bool put_by_mask(AtenCall& c, const Expr& x, const std::vector<std::optional<ValueId>>& indices) {
   int64_t at = -1;
   for (size_t d = 0; d < indices.size(); ++d) {
@@ -106,8 +121,13 @@ bool put_by_mask(AtenCall& c, const Expr& x, const std::vector<std::optional<Val
   Expr value = c.expr(2, x.dtype());
   if (c.b.type(value.v).numel().is_const(1)) value = reshape(value, {});
   // The dim of the places that the mask names comes first, or behind the dims before the mask.
-  if (value.rank() == behind + 1 && value.sizes()[0].is_const(1)) value = squeeze(value, 0);
-  if (value.rank() > behind) return false;
+  const int64_t places = value.rank() - behind - 1;
+  if (places == 0 && value.sizes()[0].is_const(1)) {
+    value = squeeze(value, 0);
+  } else if (places >= 0) {
+    if (mask.rank() == 0) return false;
+    value = spread_by_mask(mask, value, places);
+  }
   std::vector<Sym> sizes(mask.sizes());
   sizes.insert(sizes.end(), static_cast<size_t>(behind), Sym(1));
   c.done(where(reshape(mask, sizes), c.flag(3) ? x + value : value, x));

@@ -11,10 +11,13 @@ Moments centred(const Expr& x, const std::vector<int64_t>& dims) {
   return {centre, sum(deviation * deviation, dims)};
 }
 
-/// The first element of each row, 0 in place of one that is not finite.
+/// The first element of each row; 0 in place of one that is not finite, and where there is none.
 Expr first(const Expr& x, const std::vector<int64_t>& dims) {
   Expr e = x;
-  for (const int64_t d : dims) e = narrow(e, d, 0, 1);
+  for (const int64_t d : dims) {
+    const bool may_be_empty = !e.sizes()[static_cast<size_t>(d)].is_const();
+    e = narrow(may_be_empty ? pad_zeros(e, d, 0, 1) : e, d, 0, 1);
+  }
   return where(abs(e) < kInfinity, e, 0);
 }
 

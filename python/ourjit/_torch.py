@@ -291,6 +291,21 @@ def symbolic_expression(value: Any) -> Any:
     return value if node is None else node.expr
 
 
+def signed_expression(value: Any) -> Any:
+    """`symbolic_expression`, where the names of integers that are never negative begin with s, as those of sizes do.
+
+    Those of others, which data decide, begin with u.
+    """
+    expression = symbolic_expression(value)
+    ranges = getattr(value.node.shape_env, "var_to_range", {}) if hasattr(value, "node") else {}
+    renamed = {
+        symbol: sympy.Symbol(f"s_{symbol.name}", integer=True, nonnegative=True)
+        for symbol in getattr(expression, "free_symbols", ())
+        if symbol.name.startswith("u") and symbol in ranges and ranges[symbol].lower >= 0
+    }
+    return expression.xreplace(renamed) if renamed else expression
+
+
 def python_rules(overload: Any) -> dict[str, Callable[..., Any]]:
     """What torch has registered in Python for `overload`, by dispatch key."""
     rules = {}
@@ -398,6 +413,27 @@ def traced_with_strides(
 def are_known(sizes: Iterable[Any]) -> bool:
     """False if one of the sizes is a number that only data decide."""
     return all(not isinstance(size, torch.SymInt) or size.node.has_hint() for size in sizes)
+
+
+def trace_sizes_again(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> None:
+    """Sets what the trace of a graph tells of its values, from its traced inputs on.
+
+    Where nodes were merged, one size that data decide had several names.
+    """
+    from torch._dispatch.python import enable_python_dispatcher
+    from torch._subclasses.fake_tensor import FakeTensor
+    from torch.fx.passes.fake_tensor_prop import FakeTensorProp
+
+    values = itertools.chain(inputs, (node.meta.get("val") for node in module.graph.nodes))
+    mode = next((value.fake_mode for value in values if isinstance(value, FakeTensor)), None)
+    if mode is None:
+        return
+    takes_constants, mode.allow_non_fake_inputs = mode.allow_non_fake_inputs, True
+    try:
+        with enable_python_dispatcher():
+            FakeTensorProp(module, mode).propagate_dont_convert_inputs(*inputs)
+    finally:
+        mode.allow_non_fake_inputs = takes_constants
 
 
 class FakeInputs:

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation
+from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation, stages
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -79,23 +79,42 @@ class Session:
         self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
     ) -> Compiled:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
+
+        def compile_part(part: torch.fx.GraphModule, number: int) -> Compiled:
+            return self.compile_whole(part, (), f"part_{number}_of_{name}", _torch.Outputs(), record)
+
         try:
             with self.timed():
-                outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
-                device = _gpu.device_of(self.options["target"])
-                graph, constants = export_graph(module, name, outputs, example_inputs, device)
-                executable = self.compiler.compile(graph, constants=constants)
-                higher_order.hold_with(executable, graph["calls"])
+                if stages.are_needed(module):
+                    with eager_strides.kept():
+                        _torch.trace_sizes_again(module, example_inputs)
+                    run = stages.compile_stages(module, compile_part)
+                else:
+                    outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
+                    run = self.compile_whole(module, example_inputs, name, outputs, record)
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise
             known = isinstance(error, _C.Unsupported)
             return self.run_uncompiled(module, name, str(error) if known else f"the compiler failed: {error}")
+        return _torch.boxed(module) if _gpu.only_emits(self.options["target"]) else run
+
+    def compile_whole(
+        self,
+        module: torch.fx.GraphModule,
+        example_inputs: Sequence[Any],
+        name: str,
+        outputs: _torch.Outputs,
+        record: Recorder | None,
+    ) -> Compiled:
+        """An ATen graph as one executable. Raises Unsupported."""
+        device = _gpu.device_of(self.options["target"])
+        graph, constants = export_graph(module, name, outputs, example_inputs, device)
+        executable = self.compiler.compile(graph, constants=constants)
+        higher_order.hold_with(executable, graph["calls"])
         _gpu.log_machine_code(executable, self.options)
         if record is not None:
             record(executable)
-        if _gpu.only_emits(self.options["target"]):
-            return _torch.boxed(module)
         if name.startswith("forward"):
             strides = executable.output_strides[: graph["returned"]]
             _torch.report_output_strides([_static(s) for s in strides])

@@ -36,7 +36,7 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, symbolic_expression
+from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, signed_expression, symbolic_expression
 from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
 from ourjit.output_views import View, output_views
 from ourjit.symbolic_numbers import (
@@ -189,7 +189,7 @@ class Exporter:
                 value = self.example_inputs[len(self.inputs)]
             self.inputs.append((node.name, self.tensor_type(value)))
         elif isinstance(value, torch.SymInt):
-            text = str(symbolic_expression(value))
+            text = str(signed_expression(value))
             # A number that is not itself a symbol gets a name of its own, as a symbol of the tracer would have: s.. if
             # guards know its sign, else u.. . What refers to the size of a ragged dim is refused by `encode_other`.
             if not text.isidentifier() or is_nested_int(value):
@@ -406,7 +406,7 @@ class Exporter:
             size = symbol_text(value)
             return size if isinstance(size, int) else ("sym", size)
         if isinstance(value, (torch.SymFloat, torch.SymBool)):
-            number = symbolic_expression(value)
+            number = signed_expression(value)
             if not number.free_symbols if hasattr(number, "free_symbols") else True:
                 return bool(number) if isinstance(value, torch.SymBool) else float(number)
             if isinstance(value, torch.SymBool):

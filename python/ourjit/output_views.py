@@ -61,7 +61,7 @@ def _view(node: Any, written: Values) -> View | None:
     """What an output is if it is a view that the plan may have to copy."""
     views: list[torch.fx.Node] = []
     value = node
-    while isinstance(value, torch.fx.Node) and value not in written and _is_view(value):
+    while isinstance(value, torch.fx.Node) and value not in written and is_view(value):
         views.append(value)
         value = value.args[0]
     if not views or not isinstance(value, torch.fx.Node):
@@ -85,7 +85,7 @@ def _view(node: Any, written: Values) -> View | None:
     return View(base, view if value is base else _made_again(views, whole))
 
 
-def _is_view(node: torch.fx.Node) -> bool:
+def is_view(node: torch.fx.Node) -> bool:
     made_by = node.args[0] if node.target is operator.getitem else node
     return isinstance(made_by, torch.fx.Node) and bool(getattr(made_by.target, "is_view", False))
 

@@ -11,7 +11,7 @@ import sympy  # type: ignore[import-untyped]
 import torch
 
 from ourjit._C import Unsupported
-from ourjit._torch import is_negative, is_one_by_guards, symbolic_expression
+from ourjit._torch import is_negative, is_one_by_guards, signed_expression
 
 Emit = Callable[[str, Sequence[Any]], tuple[str, int]]
 """Appends a call (target, encoded arguments) with a 0-d f64 result; its encoded value."""
@@ -27,7 +27,7 @@ def symbol_text(size: Any) -> int | str:
     """
     if type(size) is int:
         return size
-    expression = symbolic_expression(size)
+    expression = signed_expression(size)
     if isinstance(expression, int):
         return expression
     if expression.is_Integer:
