@@ -125,7 +125,9 @@ bool nonnegative(const Sym& x) {
   for (const SymTerm& t : x.terms()) {
     if (t.coefficient < 0) return false;
     for (const auto& f : t.atoms)
-      if (f->kind != SymAtomKind::Symbol && !(nonnegative(f->a) && nonnegative(f->b))) return false;
+      if (f->kind == SymAtomKind::Symbol ? !is_size(f->name)
+                                         : !(nonnegative(f->a) && nonnegative(f->b)))
+        return false;
   }
   return true;
 }

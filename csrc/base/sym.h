@@ -4,7 +4,8 @@
 // as `s0`, or in the loop IR a loop variable) or one of floordiv(a, b), mod(a, b), min(a, b),
 // max(a, b) of two Syms. Terms are kept sorted and merged, so equal polynomials compare equal
 // structurally; this decides equality of everything that is a polynomial, and is only sufficient
-// where floordiv, mod, min and max are involved. Sizes are assumed to be nonnegative; floordiv
+// where floordiv, mod, min and max are involved. Sizes are assumed to be nonnegative, but not all
+// symbols are sizes (see is_size); floordiv
 // rounds to minus infinity.
 #pragma once
 
@@ -118,7 +119,9 @@ std::optional<Sym> exact_div(const Sym& a, const Sym& b);
 /// {q, r} with a = q * b + r, where q has every term of `a` that b divides exactly; for a numeric b
 /// the constant of r is in [0, b).
 std::pair<Sym, Sym> split_by(const Sym& a, const Sym& b);
-/// True if no term of `x` can be negative when its symbols are not.
+/// False for numbers that are no sizes: their names begin with u, and they may have any sign.
+inline bool is_size(std::string_view symbol) { return !symbol.starts_with('u'); }
+/// True if no term of `x` can be negative when sizes are not.
 bool nonnegative(const Sym& x);
 /// Product of all.
 Sym product(const std::vector<Sym>& xs);

@@ -23,6 +23,7 @@ bool SymBounds::in_range(const Sym& x, const Sym& limit) const {
     for (const auto& f : t.atoms) {
       if (f->kind == SymAtomKind::Symbol) {
         const auto e = extent(f->name);
+        if (!e && !is_size(f->name)) return false;
         top *= e ? *e - 1 : to_sym(*f);
       } else if (f->kind == SymAtomKind::Mod && in_range(f->a, f->a + 1)) {
         top *= f->b - 1;

@@ -77,8 +77,9 @@ void KernelEmitter::begin_function() {
   Value* sizes = k_.sizes.empty() ? nullptr : field(1, "sizes");
   for (size_t i = 0; i < k_.sizes.size(); ++i) {
     Value* slot = ir_.CreateConstInBoundsGEP1_64(i64, sizes, i);
-    index_.define(k_.sizes[i], ir_.CreateLoad(i64, slot, k_.sizes[i]),
-                  {0, std::numeric_limits<int64_t>::max()});
+    const Interval range =
+        is_size(k_.sizes[i]) ? Interval{0, std::numeric_limits<int64_t>::max()} : Interval{};
+    index_.define(k_.sizes[i], ir_.CreateLoad(i64, slot, k_.sizes[i]), range);
   }
   begin_ = field(2, "begin");
   end_ = field(3, "end");

@@ -93,8 +93,18 @@ Expr pad_zeros(const Expr& a, int64_t dim, const Sym& low, const Sym& high) {
 Expr concat(const std::vector<Expr>& parts, int64_t dim) {
   OURJIT_CHECK(!parts.empty()) << "nothing to join";
   if (parts.size() == 1) return parts[0];
+  // Sizes that are only equal in value are renamed; a number is the best name.
+  std::vector<Sym> sizes = parts[0].sizes();
+  for (const Expr& p : parts) {
+    OURJIT_CHECK(p.sizes().size() == sizes.size()) << "operands to join differ in rank";
+    for (size_t d = 0; d < sizes.size(); ++d)
+      if (p.sizes()[d].is_const()) sizes[d] = p.sizes()[d];
+  }
   std::vector<ValueId> operands;
-  for (const Expr& p : parts) operands.push_back(p.v);
+  for (const Expr& p : parts) {
+    sizes[static_cast<size_t>(dim)] = p.sizes()[static_cast<size_t>(dim)];
+    operands.push_back(p.sizes() == sizes ? p.v : reshape(p, sizes).v);
+  }
   return {parts[0].b, parts[0].b->emit(Op::concat, std::move(operands), {{"dim", Sym(dim)}})};
 }
 

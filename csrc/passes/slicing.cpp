@@ -5,10 +5,12 @@
 namespace ourjit {
 namespace {
 
-/// Sizes are nonnegative, but unbacked numbers (u0, ...) may have any sign.
+/// Guards keep the sign of arguments (u_s0, ...) where it matters, and the tracer counts positions
+/// from the front then. Of numbers that data decide (u0, ...) it is not known.
 bool is_size_expression(const Sym& s) {
   const std::vector<std::string> names = s.symbols();
-  return std::all_of(names.begin(), names.end(), [](const std::string& n) { return n[0] == 's'; });
+  return std::all_of(names.begin(), names.end(),
+                     [](const std::string& n) { return is_size(n) || n.starts_with("u_s"); });
 }
 
 }  // namespace

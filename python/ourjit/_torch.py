@@ -292,17 +292,21 @@ def symbolic_expression(value: Any) -> Any:
 
 
 def signed_expression(value: Any) -> Any:
-    """`symbolic_expression`, where the names of integers that are never negative begin with s, as those of sizes do.
+    """`symbolic_expression`, where the names of integers tell whether they can be negative.
 
-    Those of others, which data decide, begin with u.
+    Such names begin with u, or u_s where guards can depend on the number; those of sizes and of other integers that are
+    known not to be negative do not.
     """
     expression = symbolic_expression(value)
     ranges = getattr(value.node.shape_env, "var_to_range", {}) if hasattr(value, "node") else {}
-    renamed = {
-        symbol: sympy.Symbol(f"s_{symbol.name}", integer=True, nonnegative=True)
-        for symbol in getattr(expression, "free_symbols", ())
-        if symbol.name.startswith("u") and symbol in ranges and ranges[symbol].lower >= 0
-    }
+    renamed = {}
+    for symbol in getattr(expression, "free_symbols", ()):
+        if symbol not in ranges or not symbol.is_integer:
+            continue
+        signed = bool(ranges[symbol].lower < 0)
+        if symbol.name.startswith("u") != signed:
+            prefix = "u" if signed else "s"
+            renamed[symbol] = sympy.Symbol(f"{prefix}_{symbol.name}", integer=True, nonnegative=not signed or None)
     return expression.xreplace(renamed) if renamed else expression
 
 

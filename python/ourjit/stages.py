@@ -32,17 +32,12 @@ Symbol = Any  # of sympy
 
 
 class Source(NamedTuple):
-    """Where the value of a symbol is found: a number, or the size of a dim, of a node or of one of its results."""
+    """Where the value of a symbol is found."""
 
     node: Node
-    traced: torch.SymInt
-    dim: int | None = None
-    result: int | None = None
-
-    def find(self, value: Any) -> Any:
-        if self.result is not None:
-            value = value[self.result]
-        return value if self.dim is None else value.shape[self.dim]
+    traced: torch.SymInt | torch.SymBool
+    find: Callable[[Any], int]
+    """The number in the node's value."""
 
 
 @dataclass
@@ -135,14 +130,26 @@ def _depends_on(node: Node) -> set[Symbol]:
 
 
 def _sources(node: Node) -> Iterator[tuple[Symbol, Source]]:
+    """The symbols that are a number that a node gives, or a size or the offset of a tensor that it gives."""
     value = node.meta.get("val")
     for result, leaf in enumerate(value) if isinstance(value, (tuple, list)) else ((None, value),):
-        numbers = enumerate(leaf.shape) if isinstance(leaf, torch.Tensor) else ((None, leaf),)
-        for dim, number in numbers:
-            if isinstance(number, torch.SymInt) and not is_nested_int(number):
+
+        def of(find: Callable[[Any], int], result: int | None = result) -> Callable[[Any], int]:
+            return find if result is None else lambda value: find(value[result])
+
+        if isinstance(leaf, torch.Tensor):
+            numbers = [(size, of(lambda t, d=dim: t.shape[d])) for dim, size in enumerate(leaf.shape)]
+            if leaf.layout is torch.strided:
+                numbers.append((leaf.storage_offset(), of(torch.Tensor.storage_offset)))
+        else:
+            numbers = [(leaf, of(int))]
+        for number, find in numbers:
+            if isinstance(number, (torch.SymInt, torch.SymBool)) and not is_nested_int(number):
                 symbol = symbolic_expression(number)
-                if getattr(symbol, "is_Symbol", False):
-                    yield symbol, Source(node, number, dim, result)
+                if isinstance(number, torch.SymBool) and type(symbol).__name__ == "Equality" and symbol.rhs == 1:
+                    symbol = symbol.lhs  # the truth of a number that is 0 or 1
+                if symbol.is_Symbol:
+                    yield symbol, Source(node, number, find)
 
 
 def _is_made_again(node: Node) -> bool:

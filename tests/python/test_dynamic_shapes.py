@@ -22,6 +22,12 @@ def test_shapes_that_are_equal_by_what_was_guarded() -> None:
     )
 
 
+def test_joined_sizes_that_are_equal_by_what_was_guarded() -> None:
+    """Half of 33 is 17, as guards say: two names of one size."""
+    x, y = torch.randn(2, 33, 3), torch.randn(2, 17, 3)
+    check_function(lambda x, y: (torch.stack([x[:, ::2], y], -3), torch.cat([y, x[:, ::2]], 0)), x, y, dynamic=True)
+
+
 def test_degrees_of_freedom_below_zero() -> None:
     check_function(lambda x: [x.var(-1, correction=c) for c in (1.3, 4, 10)], torch.randn(2, 4), dynamic=True)
 
@@ -55,6 +61,24 @@ def test_dynamic_shapes(name: str) -> None:
         got.sin().sum().backward()
         assert_same(expected, got, what="output")
         assert_same(x.grad, y.grad, what="gradient")
+    assert_no_fallbacks()
+
+
+@pytest.mark.parametrize("from_data", [False, True])
+def test_numbers_of_any_sign(from_data: bool) -> None:
+    """Python rounds quotients of ints down; numbers that are no sizes may be negative."""
+
+    def fn(x: Tensor, n: int | Tensor) -> list[Tensor]:
+        k = int(n.item()) if isinstance(n, Tensor) else n
+        numbers = (k, k // 3, k % 5, (k * 4) // 4, (k + 7) // 2, max(k, 0), min(k, 3), (k // 2) * 3 % 7)
+        return [x * number for number in numbers] + [torch.full((3,), k // 2), torch.arange(4) * k]
+
+    with torch._dynamo.config.patch(capture_scalar_outputs=True):
+        f = compiled(fn, dynamic=True)
+        for n in (3, -7, 0, -1, 12):
+            x = torch.randn(5)
+            argument = torch.tensor(n) if from_data else n
+            assert_same(fn(x, argument), f(x, argument), what=f"output for {n}")
     assert_no_fallbacks()
 
 
