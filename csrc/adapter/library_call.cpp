@@ -1,10 +1,6 @@
 #include "adapter/library_call.h"
 
 #include <ATen/core/List.h>
-#include <ATen/ops/addmm_cpu_dispatch.h>
-#include <ATen/ops/baddbmm_cpu_dispatch.h>
-#include <ATen/ops/bmm_cpu_dispatch.h>
-#include <ATen/ops/mm_cpu_dispatch.h>
 
 #include <algorithm>
 #include <limits>
@@ -20,19 +16,26 @@ namespace {
 
 using Arguments = std::vector<c10::IValue>;
 
-void direct_mm(const Arguments& a, at::Tensor& out) {
-  at::cpu::mm_out(out, a[0].toTensor(), a[1].toTensor());
-}
-void direct_bmm(const Arguments& a, at::Tensor& out) {
-  at::cpu::bmm_out(out, a[0].toTensor(), a[1].toTensor());
-}
-void direct_addmm(const Arguments& a, at::Tensor& out) {
-  at::cpu::addmm_out(out, a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3].toScalar(),
-                     a[4].toScalar());
-}
-void direct_baddbmm(const Arguments& a, at::Tensor& out) {
-  at::cpu::baddbmm_out(out, a[0].toTensor(), a[1].toTensor(), a[2].toTensor(), a[3].toScalar(),
-                       a[4].toScalar());
+/// Positions of operands among the arguments of a product.
+struct ProductArguments {
+  const char* target;
+  int bias, a, b;
+  int factors;  // of the first of beta and alpha
+};
+constexpr ProductArguments kProducts[] = {{"aten.mm.default", -1, 0, 1, -1},
+                                          {"aten.bmm.default", -1, 0, 1, -1},
+                                          {"aten.addmm.default", 0, 1, 2, 3},
+                                          {"aten.baddbmm.default", 0, 1, 2, 3}};
+
+/// None for other operators, and for products that are scaled.
+const ProductArguments* as_product(const std::string& target, const Arguments& arguments) {
+  for (const ProductArguments& p : kProducts) {
+    if (target != p.target) continue;
+    for (int i = p.factors; p.factors >= 0 && i < p.factors + 2; ++i)
+      if (!arguments[static_cast<size_t>(i)].toScalar().equal(1)) return nullptr;
+    return &p;
+  }
+  return nullptr;
 }
 
 /// Operators may mark a result as conjugated or negated instead of writing the numbers.
@@ -73,20 +76,6 @@ void BorrowedTensors::bind(int tensor, void* const* buffers) {
       static_cast<char*>(buffers[static_cast<size_t>(t.buffer)]) + t.byte_offset);
 }
 
-LibraryCall::Direct LibraryCall::find_direct(const std::string& target) {
-  struct Row {
-    const char* target;
-    Direct call;
-  };
-  static constexpr Row kRows[] = {{"aten.mm.default", direct_mm},
-                                  {"aten.bmm.default", direct_bmm},
-                                  {"aten.addmm.default", direct_addmm},
-                                  {"aten.baddbmm.default", direct_baddbmm}};
-  for (const Row& r : kRows)
-    if (target == r.target) return r.call;
-  return nullptr;
-}
-
 LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors& tensors)
     : instance_(instance),
       step_(std::get<CallStep>(instance.plan->steps[static_cast<size_t>(step)])) {
@@ -103,7 +92,8 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
   foreign_ = !step_.target.starts_with("aten.");
   if (step_.into_results) {
     const c10::DeviceType device = tensors.device().type();
-    if (device == c10::kCPU) direct_ = find_direct(step_.target);
+    if (const ProductArguments* p = as_product(step_.target, arguments_); p && device == c10::kCPU)
+      product_.emplace(Product{p->bias, p->a, p->b, {}});
     op_ = find_out_variant(step_.target, device);
     OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
     for (int t : step_.results) {
@@ -154,9 +144,13 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
       seed.random_(std::numeric_limits<int64_t>::min(), std::optional<int64_t>());
     return;
   }
-  if (direct_) {
+  if (product_) {
+    const auto operand = [&](int i) -> const at::Tensor& {
+      return arguments_[static_cast<size_t>(i)].toTensor();
+    };
     at::Tensor out = tensors.get(step_.results[0]);
-    direct_(arguments_, out);
+    const at::Tensor* bias = product_->bias < 0 ? nullptr : &operand(product_->bias);
+    product_->call.run(bias, operand(product_->a), operand(product_->b), out);
     return;
   }
   stack_ = arguments_;

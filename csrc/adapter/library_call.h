@@ -4,9 +4,11 @@
 #include <ATen/core/dispatch/Dispatcher.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "runtime/instance.h"
 
@@ -40,9 +42,10 @@ class LibraryCall {
   void run(void** buffers, BorrowedTensors& tensors, HeldResults& held);
 
  private:
-  /// A kernel of ATen called without the dispatcher; operands in order, then the result.
-  using Direct = void (*)(const std::vector<c10::IValue>& arguments, at::Tensor& out);
-  static Direct find_direct(const std::string& target);
+  struct Product {
+    int bias, a, b;  // positions among the arguments; no bias: -1
+    ProductCall call;
+  };
 
   void own_operands();
   void keep(at::Tensor result, int tensor, void** buffers, BorrowedTensors& tensors,
@@ -53,7 +56,7 @@ class LibraryCall {
   std::vector<int> bound_;              // plan tensors whose address may change
   std::vector<c10::IValue> arguments_;  // with borrowed tensors in place
   std::vector<c10::IValue> stack_;      // reused
-  Direct direct_ = nullptr;
+  std::optional<Product> product_;
   bool is_seed_ = false;
   bool foreign_ = false;  // not ATen's own: must not see borrowed memory, as it may keep a tensor
   std::optional<c10::OperatorHandle> op_;

@@ -10,6 +10,7 @@
 
 #include "adapter/aten_interpreter.h"
 #include "adapter/executable.h"
+#include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "backend/nvrtc.h"
 #include "base/error.h"
@@ -126,6 +127,21 @@ py::dict stats_dict(const Stats& s) {
   return d;
 }
 
+/// [{form, chosen, microseconds by way}, ...] of the products measured in this process.
+py::list products() {
+  py::list found;
+  for (const ProductTimes& p : product_times()) {
+    py::dict d, microseconds;
+    for (size_t i = 0; i < p.microseconds.size(); ++i)
+      microseconds[name(static_cast<ProductBy>(i))] = p.microseconds[i];
+    d["form"] = p.form;
+    d["chosen"] = name(p.chosen);
+    d["microseconds"] = microseconds;
+    found.append(d);
+  }
+  return found;
+}
+
 std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
   std::vector<at::Tensor> tensors;
   for (const py::handle& o : objects) {
@@ -229,6 +245,7 @@ PYBIND11_MODULE(_C, m) {
          int64_t byte_offset) { return tensor_within(base, dtype, sizes, strides, byte_offset); },
       py::arg("base"), py::arg("dtype"), py::arg("sizes"), py::arg("strides"),
       py::arg("byte_offset"));
+  m.def("products", products);
   m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
   m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));

@@ -1,0 +1,311 @@
+#include "adapter/products.h"
+
+#include <ATen/Context.h>
+#include <ATen/Parallel.h>
+#include <ATen/ops/addmm_cpu_dispatch.h>
+#include <ATen/ops/baddbmm_cpu_dispatch.h>
+#include <ATen/ops/bmm_cpu_dispatch.h>
+#include <ATen/ops/mm_cpu_dispatch.h>
+#include <ATen/ops/ones.h>
+#include <ATen/ops/zeros.h>
+#include <dlfcn.h>
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <limits>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <sstream>
+#include <utility>
+
+#include "backend/cpu_backend.h"
+#include "matmul.h"
+
+namespace ourjit {
+
+namespace {
+
+constexpr double kNever = std::numeric_limits<double>::infinity();
+constexpr int kWays = 3;
+constexpr double kMeasuringMicroseconds = 3000;  // for each way, but once at least
+constexpr int kRounds = 7;
+constexpr double kWorthwhile = 0.97;     // of ATen's time: less is noise
+constexpr double kFlopsOfATask = 2.5e6;  // about 30 us: waking a thread takes 5 to 10
+
+struct Operands {
+  const at::Tensor* bias;
+  const at::Tensor& a;
+  const at::Tensor& b;
+  at::Tensor& out;
+};
+
+// --- ours ---------------------------------------------------------------------------------------------
+
+const matmul::Kernel* host_kernel() {
+  static const matmul::Kernel* const found = [] {
+    const int bits = detect_host().target.vector_bits;
+    return bits >= 512 ? &matmul::kKernel512 : bits >= 256 ? &matmul::kKernel256 : nullptr;
+  }();
+  return found;
+}
+
+/// The operands of batch entry 0, and what leads to the next entry.
+struct Batch {
+  matmul::Product first;
+  int64_t count;
+  int64_t a, b, bias, c;
+};
+
+/// None if the kernel does not take such operands.
+std::optional<Batch> as_batch(const Operands& x) {
+  if (x.out.scalar_type() != at::kFloat || x.out.numel() == 0 || x.a.numel() == 0) return std::nullopt;
+  const int64_t d = x.out.dim() - 2;
+  const auto stride = [d](const at::Tensor& t, int64_t dim) { return t.stride(d + dim); };
+  const auto leap = [d](const at::Tensor& t) { return d ? t.stride(0) : 0; };
+  const auto matrix = [&](const at::Tensor& t, bool turned) {
+    return matmul::Matrix{t.const_data_ptr<float>(), stride(t, turned), stride(t, !turned)};
+  };
+  // c' = b' a' where the columns of c are contiguous, not its rows.
+  const bool turned = stride(x.out, 1) != 1 && stride(x.out, 0) == 1;
+  if (!turned && stride(x.out, 1) != 1) return std::nullopt;
+  const at::Tensor &a = turned ? x.b : x.a, &b = turned ? x.a : x.b;
+  Batch batch{};
+  matmul::Product& p = batch.first;
+  p.a = matrix(a, turned);
+  p.b = matrix(b, turned);
+  p.m = x.out.size(d + turned);
+  p.n = x.out.size(d + !turned);
+  p.k = x.a.size(d + 1);
+  p.c = x.out.mutable_data_ptr<float>();
+  p.c_row = stride(x.out, turned);
+  if (x.bias) {
+    if (x.bias->dim() != x.out.dim() || x.bias->scalar_type() != at::kFloat) return std::nullopt;
+    if (stride(*x.bias, !turned) != 1) return std::nullopt;
+    p.bias = x.bias->const_data_ptr<float>();
+    p.bias_row = stride(*x.bias, turned);
+  }
+  batch.count = d ? x.out.size(0) : 1;
+  batch.a = leap(a);
+  batch.b = leap(b);
+  batch.c = leap(x.out);
+  batch.bias = x.bias ? leap(*x.bias) : 0;
+  return batch;
+}
+
+/// Into how many ranges of rows and of columns one product is cut.
+std::pair<int64_t, int64_t> cuts(const matmul::Product& p, const matmul::Kernel& kernel,
+                                 int64_t tasks) {
+  const int64_t high = (p.m + kernel.rows - 1) / kernel.rows;
+  const int64_t wide = (p.n + kernel.columns - 1) / kernel.columns;
+  std::pair<int64_t, int64_t> best{1, 1};
+  double least = kNever;
+  for (int64_t rows = 1; rows <= tasks; ++rows) {
+    const int64_t columns = tasks / rows;
+    if (rows > high || columns > wide) continue;
+    const auto m = static_cast<double>((high + rows - 1) / rows * kernel.rows);
+    const auto n = static_cast<double>((wide + columns - 1) / columns * kernel.columns);
+    // Multiplying takes a step for each vector, packing about as much for an element.
+    const double cost = m * n / 16 + m + n;
+    if (cost < least) least = cost, best = {rows, columns};
+  }
+  return best;
+}
+
+float* scratch(int64_t floats) {
+  constexpr size_t kLine = 64 / sizeof(float);
+  thread_local std::vector<float> memory;
+  if (memory.size() < static_cast<size_t>(floats) + kLine)
+    memory.resize(static_cast<size_t>(floats) + kLine);
+  const auto address = reinterpret_cast<uintptr_t>(memory.data());
+  return memory.data() + (64 - address % 64) % 64 / sizeof(float);
+}
+
+void multiply(const Batch& batch, const matmul::Kernel& kernel) {
+  const matmul::Product& whole = batch.first;
+  const double flops = 2.0 * static_cast<double>(whole.m) * static_cast<double>(whole.n) *
+                       static_cast<double>(whole.k);
+  const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
+  const int64_t worthwhile = static_cast<int64_t>(flops * static_cast<double>(batch.count) /
+                                                  kFlopsOfATask);
+  const int64_t wanted = std::clamp<int64_t>(worthwhile, 1, threads);
+  const int64_t each = (wanted + batch.count - 1) / batch.count;
+  const auto [rows, columns] = cuts(whole, kernel, each);
+  const auto part = [](int64_t size, int64_t unit, int64_t i, int64_t n) {
+    return std::min(size, (size + unit - 1) / unit * i / n * unit);
+  };
+  const auto run = [&](int64_t begin, int64_t end) {
+    for (int64_t task = begin; task < end; ++task) {
+      const int64_t entry = task / (rows * columns), i = task / columns % rows, j = task % columns;
+      const int64_t top = part(whole.m, kernel.rows, i, rows);
+      const int64_t left = part(whole.n, kernel.columns, j, columns);
+      matmul::Product p = whole;
+      p.m = part(whole.m, kernel.rows, i + 1, rows) - top;
+      p.n = part(whole.n, kernel.columns, j + 1, columns) - left;
+      p.a.data += entry * batch.a + top * p.a.row;
+      p.b.data += entry * batch.b + left * p.b.column;
+      p.c += entry * batch.c + top * p.c_row + left;
+      if (p.bias) p.bias += entry * batch.bias + top * p.bias_row + left;
+      kernel.multiply(p, scratch(kernel.scratch_floats(p)));
+    }
+  };
+  const int64_t tasks = batch.count * rows * columns;
+  if (wanted == 1)
+    run(0, tasks);
+  else
+    at::parallel_for(0, tasks, 1, run);
+}
+
+// --- the ways ------------------------------------------------------------------------------------------
+
+/// ATen's own call of oneDNN for matrices; null in releases that lack it and on CPUs it refuses.
+using OneDnn = void (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, float, float);
+OneDnn onednn() {
+  static const OneDnn found = [] {
+    const auto call = reinterpret_cast<OneDnn>(
+        dlsym(RTLD_DEFAULT, "_ZN2at6native13mkldnn_matmulERKNS_6TensorES3_S3_ff"));
+    if (!call) return call;
+    try {
+      const at::Tensor one = at::ones({1, 1});
+      call(one, one, at::zeros({1, 1}), 0, 1);
+    } catch (const c10::Error&) {
+      return static_cast<OneDnn>(nullptr);
+    }
+    return call;
+  }();
+  return found;
+}
+
+void by_aten(const Operands& x) {
+  const bool batched = x.out.dim() == 3;
+  if (!x.bias && !batched) at::cpu::mm_out(x.out, x.a, x.b);
+  if (!x.bias && batched) at::cpu::bmm_out(x.out, x.a, x.b);
+  if (x.bias && !batched) at::cpu::addmm_out(x.out, *x.bias, x.a, x.b);
+  if (x.bias && batched) at::cpu::baddbmm_out(x.out, *x.bias, x.a, x.b);
+}
+
+bool can(ProductBy by, const Operands& x) {
+  switch (by) {
+    case ProductBy::aten:
+      return true;
+    case ProductBy::onednn:
+      return onednn() && at::globalContext().userEnabledMkldnn() && !x.bias &&
+             x.out.scalar_type() == at::kFloat && x.out.is_contiguous() && x.out.numel() > 0 &&
+             x.a.numel() > 0;
+    case ProductBy::ourjit:
+      return host_kernel() && as_batch(x);
+  }
+  return false;
+}
+
+void compute(ProductBy by, const Operands& x) {
+  if (by == ProductBy::aten) return by_aten(x);
+  if (by == ProductBy::onednn) return onednn()(x.a, x.b, x.out, 0, 1);
+  multiply(*as_batch(x), *host_kernel());
+}
+
+// --- the choice ----------------------------------------------------------------------------------------
+
+/// Numbers that tell products apart for which other ways may be the fastest.
+using Form = std::array<int64_t, 10>;
+
+Form form_of(const Operands& x, int threads) {
+  const int64_t d = x.out.dim() - 2;
+  const auto turned = [d](const at::Tensor& t) { return int64_t{t.stride(d + 1) != 1}; };
+  const int64_t bias = !x.bias ? 0 : x.bias->stride(d) == 0 ? 1 : 2;
+  return {d ? x.out.size(0) : 0, x.out.size(d), x.a.size(d + 1), x.out.size(d + 1), turned(x.a),
+          turned(x.b), turned(x.out), bias, static_cast<int64_t>(x.out.scalar_type()), threads};
+}
+
+std::string str(const Form& form) {
+  const auto [batch, m, k, n, a, b, out, bias, dtype, threads] = form;
+  std::ostringstream s;
+  if (batch) s << batch << " times ";
+  s << "[" << m << ", " << k << "]" << (a ? "'" : "") << " x [" << k << ", " << n << "]"
+    << (b ? "'" : "") << (bias ? bias == 1 ? " + bias" : " + matrix" : "")
+    << (out ? ", transposed" : "") << ", " << c10::toString(static_cast<at::ScalarType>(dtype))
+    << ", " << threads << (threads == 1 ? " thread" : " threads");
+  return s.str();
+}
+
+double microseconds(ProductBy by, const Operands& x) {
+  const auto start = std::chrono::steady_clock::now();
+  compute(by, x);
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+}
+
+/// The least times of each way, in turns. `out` holds a result of one of them afterwards.
+std::vector<double> measured(const Operands& x) {
+  std::vector<double> least(kWays, kNever), spent(kWays, 0);
+  for (int round = 0; round < kRounds; ++round)
+    for (int w = 0; w < kWays; ++w) {
+      const auto by = static_cast<ProductBy>(w);
+      const auto i = static_cast<size_t>(w);
+      if (!can(by, x) || (round > 0 && spent[i] > kMeasuringMicroseconds)) continue;
+      const double time = microseconds(by, x);
+      spent[i] += time;
+      least[i] = std::min(least[i], time);
+    }
+  return least;
+}
+
+ProductBy fastest(const std::vector<double>& times) {
+  const auto least = std::min_element(times.begin(), times.end());
+  if (*least > times[static_cast<size_t>(ProductBy::aten)] * kWorthwhile) return ProductBy::aten;
+  return static_cast<ProductBy>(least - times.begin());
+}
+
+struct Choices {
+  std::mutex mutex;
+  std::map<Form, std::vector<double>> times;
+};
+
+Choices& choices() {
+  static Choices all;
+  return all;
+}
+
+/// Measures at the first call for a form. Threads that meet there measure both; the first to end
+/// decides.
+ProductBy choose(const Operands& x, int threads) {
+  if (at::globalContext().deterministicAlgorithms()) return ProductBy::aten;
+  if (!can(ProductBy::onednn, x) && !can(ProductBy::ourjit, x)) return ProductBy::aten;
+  if (x.bias && x.bias->const_data_ptr() == x.out.const_data_ptr()) return ProductBy::aten;
+  const Form form = form_of(x, threads);
+  Choices& all = choices();
+  {
+    const std::lock_guard lock(all.mutex);
+    if (const auto it = all.times.find(form); it != all.times.end()) return fastest(it->second);
+  }
+  std::vector<double> times = measured(x);
+  const std::lock_guard lock(all.mutex);
+  return fastest(all.times.emplace(form, std::move(times)).first->second);
+}
+
+}  // namespace
+
+const char* name(ProductBy by) {
+  static constexpr const char* kNames[] = {"aten", "onednn", "ourjit"};
+  return kNames[static_cast<int>(by)];
+}
+
+void ProductCall::run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b,
+                      at::Tensor& out) {
+  const Operands x{bias, a, b, out};
+  if (const int threads = at::get_num_threads(); threads != threads_) {
+    chosen_ = choose(x, threads);
+    threads_ = threads;
+  }
+  compute(chosen_, x);
+}
+
+std::vector<ProductTimes> product_times() {
+  Choices& all = choices();
+  const std::lock_guard lock(all.mutex);
+  std::vector<ProductTimes> found;
+  for (const auto& [form, times] : all.times) found.push_back({str(form), fastest(times), times});
+  return found;
+}
+
+}  // namespace ourjit

@@ -1,0 +1,38 @@
+// Products of matrices on the CPU, each by the fastest way there is for its sizes on this machine.
+#pragma once
+
+#include <ATen/core/Tensor.h>
+
+#include <string>
+#include <vector>
+
+namespace ourjit {
+
+/// Who computes a product: ATen's mm and kin (MKL), oneDNN, or kernels/cpu/matmul.h.
+enum class ProductBy { aten, onednn, ourjit };
+
+/// What was measured for products of one form.
+struct ProductTimes {
+  std::string form;  // as in "[64, 128] x [128, 32]' + bias, 2 threads"; ' marks transposed operands
+  ProductBy chosen;
+  std::vector<double> microseconds;  // by ProductBy; infinite where it cannot
+};
+
+/// One product of a plan: a * b, or bias + a * b, for matrices or batches of them.
+class ProductCall {
+ public:
+  /// Writes the product into `out`. The first call for a form in this process and number of threads
+  /// measures each way, which takes a few times as long as the product; the choice stays. Under
+  /// torch.use_deterministic_algorithms it is ATen.
+  void run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
+
+ private:
+  ProductBy chosen_ = ProductBy::aten;
+  int threads_ = 0;  // for which `chosen_` holds
+};
+
+/// All that was measured in this process.
+std::vector<ProductTimes> product_times();
+const char* name(ProductBy by);
+
+}  // namespace ourjit
