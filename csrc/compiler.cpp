@@ -274,6 +274,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   for (const Unique& u : unique)
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
   out->plan.guarded = s.options.guard_pages;
+  out->plan.matmul = s.options.matmul;
   out->plan.device = s.target->device();
   if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
   relate_outputs(returned, out->plan);

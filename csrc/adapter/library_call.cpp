@@ -93,7 +93,7 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
   if (step_.into_results) {
     const c10::DeviceType device = tensors.device().type();
     if (const ProductArguments* p = as_product(step_.target, arguments_); p && device == c10::kCPU)
-      product_.emplace(Product{p->bias, p->a, p->b, {}});
+      product_.emplace(Product{p->bias, p->a, p->b, ProductCall(instance.plan->matmul)});
     op_ = find_out_variant(step_.target, device);
     OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
     for (int t : step_.results) {

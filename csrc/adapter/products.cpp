@@ -290,11 +290,16 @@ const char* name(ProductBy by) {
   return kNames[static_cast<int>(by)];
 }
 
+ProductCall::ProductCall(const std::string& by) {
+  for (int w = 0; w < kWays; ++w)
+    if (by == name(static_cast<ProductBy>(w))) fixed_ = static_cast<ProductBy>(w);
+}
+
 void ProductCall::run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b,
                       at::Tensor& out) {
   const Operands x{bias, a, b, out};
   if (const int threads = at::get_num_threads(); threads != threads_) {
-    chosen_ = choose(x, threads);
+    chosen_ = !fixed_ ? choose(x, threads) : can(*fixed_, x) ? *fixed_ : ProductBy::aten;
     threads_ = threads;
   }
   compute(chosen_, x);

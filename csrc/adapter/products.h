@@ -3,6 +3,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -21,12 +22,15 @@ struct ProductTimes {
 /// One product of a plan: a * b, or bias + a * b, for matrices or batches of them.
 class ProductCall {
  public:
+  /// `by`: fastest, or the name of a ProductBy, for which ATen stands in where it cannot.
+  explicit ProductCall(const std::string& by);
   /// Writes the product into `out`. The first call for a form in this process and number of threads
   /// measures each way, which takes a few times as long as the product; the choice stays. Under
   /// torch.use_deterministic_algorithms it is ATen.
   void run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
 
  private:
+  std::optional<ProductBy> fixed_;
   ProductBy chosen_ = ProductBy::aten;
   int threads_ = 0;  // for which `chosen_` holds
 };

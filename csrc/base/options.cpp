@@ -1,5 +1,8 @@
 #include "base/options.h"
 
+#include <algorithm>
+#include <iterator>
+
 #include <cstdlib>
 #include <string_view>
 
@@ -60,6 +63,10 @@ void check(const Options& o) {
     OURJIT_RAISE(UserError) << "option 'target' must be cpu, cuda, cuda:N, emulate or an "
                                "architecture such as sm_90, not '"
                             << o.target << "'";
+  static constexpr std::string_view kMatmuls[] = {"fastest", "aten", "onednn", "ourjit"};
+  if (std::find(std::begin(kMatmuls), std::end(kMatmuls), o.matmul) == std::end(kMatmuls))
+    OURJIT_RAISE(UserError) << "option 'matmul' must be fastest, aten, onednn or ourjit, not '"
+                            << o.matmul << "'";
   const int64_t bits = o.max_vector_bits;
   if (bits != 0 && bits != 128 && bits != 256 && bits != 512)
     OURJIT_RAISE(UserError) << "option 'max_vector_bits' must be 0, 128, 256 or 512, not " << bits;

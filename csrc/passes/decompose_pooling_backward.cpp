@@ -115,7 +115,8 @@ std::optional<Pooling> known_windows(const AtenCall& c, int n, int indices,
 template <int n, int indices>
 void max_pool_backward(AtenCall& c) {
   const DType t = c.out().dtype;
-  const Expr g = c.expr(0, t), places = c.expr(indices, DType::i64);
+  // The gradient may have other names of the same sizes.
+  const Expr places = c.expr(indices, DType::i64), g = reshape(c.expr(0, t), places.sizes());
   if (prefers_channels_last(c.graph(), c.out())) {
     // Adding to places one by one would need each plane in one piece.
     const std::optional<Pooling> p = known_windows(c, n, indices, g.sizes());

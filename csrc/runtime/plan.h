@@ -132,6 +132,7 @@ struct Plan {
   std::shared_ptr<Device> device;  // that kernels run on; null: the host
   bool guarded = false;            // run kernels of the host between forbidden pages
   std::string tensors_on = "cpu";  // torch's name of the device that tensors are on
+  std::string matmul = "fastest";  // who multiplies matrices, as option matmul says
 };
 
 /// Printed for explain(), OURJIT_LOG=plan and text tests: no addresses.

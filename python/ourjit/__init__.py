@@ -34,9 +34,10 @@ def stats() -> dict[str, Any]:
     graphs, kernels_compiled, kernels_loaded (from the disk cache), backend_seconds (export, passes, code generation,
     machine code), library_calls (operator -> calls planned), fallbacks (operator -> {count, reason}: what was meant to
     be compiled and could not), guard_misses and, with option cuda_graphs, graph_captures, graph_replays and graph_skips
-    (reason -> calls that were neither).
+    (reason -> calls that were neither). products lists the products of matrices that were measured in this process:
+    form, chosen, and microseconds of each who could compute it (see option matmul).
     """
-    from ourjit import backend
+    from ourjit import _C, backend
 
     total: dict[str, Any] = {
         "graphs": 0,
@@ -49,6 +50,7 @@ def stats() -> dict[str, Any]:
         "graph_captures": 0,
         "graph_replays": 0,
         "graph_skips": {},
+        "products": _C.products(),
     }
     for session in backend.sessions():
         for name, value in session.stats().items():

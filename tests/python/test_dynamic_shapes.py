@@ -28,6 +28,11 @@ def test_joined_sizes_that_are_equal_by_what_was_guarded() -> None:
     check_function(lambda x, y: (torch.stack([x[:, ::2], y], -3), torch.cat([y, x[:, ::2]], 0)), x, y, dynamic=True)
 
 
+def test_pooled_sizes_that_are_equal_by_what_was_guarded() -> None:
+    x = torch.randn(2, 6, 12, requires_grad=True)
+    check_function(lambda x: F.max_pool2d(x, 5, 1).reshape([2, 1, -1, 8]), x, dynamic=True)
+
+
 def test_degrees_of_freedom_below_zero() -> None:
     check_function(lambda x: [x.var(-1, correction=c) for c in (1.3, 4, 10)], torch.randn(2, 4), dynamic=True)
 
