@@ -29,7 +29,7 @@ namespace {
 
 constexpr double kNever = std::numeric_limits<double>::infinity();
 constexpr int kWays = 3;
-constexpr double kMeasuringMicroseconds = 3000;  // for each way, but once at least
+constexpr double kMeasuringMicroseconds = 5000;  // for each way, but once at least
 constexpr int kRounds = 7;
 constexpr double kWorthwhile = 0.97;     // of ATen's time: less is noise
 constexpr double kFlopsOfATask = 2.5e6;  // about 30 us: waking a thread takes 5 to 10

@@ -13,7 +13,7 @@ from torch import nn
 from torch.testing._internal.common_modules import ModuleInfo, ModuleInput, module_db
 from torch.utils._pytree import tree_leaves, tree_map
 
-SAMPLES = 3  # of a module and mode
+SAMPLES = 2  # of a module and mode
 
 
 def _samples(info: ModuleInfo, training: bool) -> list[ModuleInput]:

@@ -25,10 +25,10 @@ FORMS: dict[str, Product] = {
     "scaled": lambda a, b: torch.addmm(a @ b, a, b, beta=0.5, alpha=2) if a.dim() == 2 else a @ b * 2,
 }
 
-SIZES = ((1, 1, 1), (5, 64, 33), (64, 64, 64), (130, 7, 257), (1, 300, 40), (300, 1, 40), (150, 333, 70))
+SIZES = ((5, 64, 33), (1, 300, 40), (130, 7, 257))
 
 
-@pytest.fixture(params=["aten", "onednn", "ourjit", "fastest"])
+@pytest.fixture(params=["ourjit", "fastest"])
 def by(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     monkeypatch.setattr(check, "STRICT", {"strict": True, "matmul": request.param})
     return request.param
@@ -42,8 +42,15 @@ def test_products(form: str, by: str) -> None:
 
 @pytest.mark.parametrize("form", FORMS)
 def test_batches_of_products(form: str, by: str) -> None:
-    for m, n, k in SIZES[:5]:
+    for m, n, k in SIZES[:2]:
         check_function(FORMS[form], torch.randn(3, m, k, requires_grad=True), torch.randn(3, k, n, requires_grad=True))
+
+
+@pytest.mark.parametrize("option", ["aten", "onednn"])
+def test_others_are_asked_for_by_name(option: str) -> None:
+    a, b = torch.randn(20, 30), torch.randn(30, 40)
+    f = torch.compile(lambda a, b: a @ b, backend="ourjit", options={"strict": True, "matmul": option})
+    assert_same(a @ b, f(a, b))
 
 
 def test_views_of_operands(by: str) -> None:

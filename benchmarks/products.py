@@ -1,0 +1,64 @@
+"""Times products of f32 matrices: ATen (MKL), oneDNN and ourjit's kernel, and what `matmul="fastest"` chooses.
+
+GFLOP/s, the best of turns in one process, for each of the four forms; the last column is the chosen one over the best.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import time
+
+import ourjit
+import torch
+from rich.console import Console
+from rich.table import Table
+
+SIZES = ("64x64x64", "128x128x128", "256x256x256", "512x512x512", "1024x1024x1024", "2048x256x1024", "2048x1024x256")
+WAYS = ("aten", "onednn", "ourjit", "fastest")
+FORMS = {"a b": (False, False), "a b'": (False, True), "a' b": (True, False), "a' b'": (True, True)}
+
+
+def matrix(rows: int, columns: int, turned: bool) -> torch.Tensor:
+    return torch.randn(columns, rows).t() if turned else torch.randn(rows, columns)
+
+
+def product(a: torch.Tensor, b: torch.Tensor) -> torch.Tensor:
+    return a @ b
+
+
+def best_seconds(way: str, a: torch.Tensor, b: torch.Tensor, turns: int) -> float:
+    """Of a compiled product without the call around it: the difference between two products and one."""
+    torch._dynamo.reset()
+    options = {"matmul": way, "strict": True}
+    one = torch.compile(product, backend="ourjit", options=options)
+    two = torch.compile(lambda a, b, c: (a @ b, c @ b), backend="ourjit", options=options)
+    other = a.clone(memory_format=torch.preserve_format)
+    best = [math.inf, math.inf]
+    for _ in range(turns + 1):
+        for i, call in enumerate((lambda: one(a, b), lambda: two(a, b, other))):
+            start = time.perf_counter()
+            call()
+            best[i] = min(best[i], time.perf_counter() - start)
+    return max(best[1] - best[0], 1e-9)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("sizes", nargs="*", default=SIZES, help="as in 512x256x1024: rows, columns, terms")
+    parser.add_argument("--turns", type=int, default=25)
+    parser.add_argument("--threads", type=int, default=torch.get_num_threads())
+    given = parser.parse_args()
+    torch.set_num_threads(given.threads)
+    table = Table("product", "form", *WAYS, "fastest / best")
+    for size in given.sizes:
+        m, n, k = map(int, size.split("x"))
+        for form, (a_turned, b_turned) in FORMS.items():
+            a, b = matrix(m, k, a_turned), matrix(k, n, b_turned)
+            rates = [2e-9 * m * n * k / best_seconds(way, a, b, given.turns) for way in WAYS]
+            table.add_row(size, form, *(f"{rate:.0f}" for rate in rates), f"{rates[-1] / max(rates[:-1]):.2f}")
+    Console(width=100).print(table)
+
+
+if __name__ == "__main__":
+    main()
