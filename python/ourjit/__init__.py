@@ -25,6 +25,7 @@ __all__ = [
     "explain",
     "reset",
     "stats",
+    "train_step",
 ]
 
 
@@ -82,6 +83,18 @@ def accelerate(model: torch.nn.Module, optimizer: torch.optim.Optimizer | None =
     from ourjit.optimizer_step import accelerate as accelerate_in_place
 
     accelerate_in_place(model, optimizer, **keywords)
+
+
+def train_step(
+    model: torch.nn.Module,
+    loss_fn: Callable[[Any, Any], torch.Tensor] | None,
+    optimizer: torch.optim.Optimizer,
+    **keywords: Any,
+) -> Callable[..., torch.Tensor]:
+    """Forward, backward and update as one function of a batch: see ourjit.training.train_step."""
+    from ourjit.training import train_step as make
+
+    return make(model, loss_fn, optimizer, **keywords)
 
 
 def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:

@@ -506,6 +506,26 @@ def depends_on_sizes(number: torch.SymInt) -> bool:
     return bool(number.node.expr.free_symbols - of_data.keys())
 
 
+@contextlib.contextmanager
+def tracing_gradients() -> Iterator[None]:
+    """While it lasts, Dynamo takes torch.autograd.grad into its graphs."""
+    from torch._dynamo import config
+
+    before = config.trace_autograd_ops
+    config.trace_autograd_ops = True
+    try:
+        yield
+    finally:
+        config.trace_autograd_ops = before
+
+
+def capture_errors() -> type[Exception]:
+    """What Dynamo raises where a function is no single graph, or its backend fails."""
+    from torch._dynamo.exc import TorchDynamoException
+
+    return TorchDynamoException
+
+
 STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")  # attributes of optimizers
 
 

@@ -131,6 +131,15 @@ class Session:
         counted["count"] += 1
         return _torch.boxed(module)
 
+    def count_fallback(self, name: str, why: str) -> None:
+        """Counts a call that runs otherwise than it was meant to, and warns of the first. Raises Unsupported if strict."""
+        if self.options["strict"]:
+            raise _C.Unsupported(f"{name} cannot be compiled: {why}")
+        counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})
+        if counted["count"] == 0:
+            log.warning("ourjit runs %s uncompiled: %s", name, why)
+        counted["count"] += 1
+
     def stats(self) -> dict[str, Any]:
         stats = dict(self.compiler.stats())
         stats["backend_seconds"] = self.seconds

@@ -154,13 +154,7 @@ class CompiledStep:
     def run_eager(self, optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None, why: str) -> Any:
         """The step as it is, counted with the reason. Raises Unsupported in strict mode."""
         name = type(optimizer).__name__
-        session = backend.session(_gpu.with_target(self.options, ()))
-        if session.options["strict"]:
-            raise _C.Unsupported(f"{name}.step cannot be compiled: {why}")
-        counted = session.fallbacks.setdefault(f"{name}.step", {"count": 0, "reason": why})
-        if counted["count"] == 0:
-            log.warning("ourjit runs %s.step uncompiled: %s", name, why)
-        counted["count"] += 1
+        backend.session(_gpu.with_target(self.options, ())).count_fallback(f"{name}.step", why)
         return self.step(optimizer) if closure is None else self.step(optimizer, closure)
 
     def prove(self, optimizer: torch.optim.Optimizer, calls: list[Call]) -> None:
@@ -475,9 +469,15 @@ def accelerate(
     if not isinstance(model, torch.nn.Module):
         raise _C.UserError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     if optimizer is not None:
-        if not isinstance(optimizer, torch.optim.Optimizer):
-            raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
-        if _torch.is_step_replaced(optimizer):
-            raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
-        _torch.replace_step(optimizer, CompiledStep(optimizer, options))
+        accelerate_optimizer(optimizer, options)
     model.compile(backend="ourjit", options=dict(options or {}))
+
+
+def accelerate_optimizer(optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None = None) -> None:
+    """The part of `accelerate` that concerns the optimizer. One that is accelerated already stays as it is."""
+    backend.session(_gpu.with_target(options, ()))
+    if not isinstance(optimizer, torch.optim.Optimizer):
+        raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
+    if _torch.is_step_replaced(optimizer):
+        raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
+    _torch.replace_step(optimizer, CompiledStep(optimizer, options))
