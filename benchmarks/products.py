@@ -9,7 +9,6 @@ import argparse
 import math
 import time
 
-import ourjit
 import torch
 from rich.console import Console
 from rich.table import Table

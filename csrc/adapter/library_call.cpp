@@ -16,28 +16,6 @@ namespace {
 
 using Arguments = std::vector<c10::IValue>;
 
-/// Positions of operands among the arguments of a product.
-struct ProductArguments {
-  const char* target;
-  int bias, a, b;
-  int factors;  // of the first of beta and alpha
-};
-constexpr ProductArguments kProducts[] = {{"aten.mm.default", -1, 0, 1, -1},
-                                          {"aten.bmm.default", -1, 0, 1, -1},
-                                          {"aten.addmm.default", 0, 1, 2, 3},
-                                          {"aten.baddbmm.default", 0, 1, 2, 3}};
-
-/// None for other operators, and for products that are scaled.
-const ProductArguments* as_product(const std::string& target, const Arguments& arguments) {
-  for (const ProductArguments& p : kProducts) {
-    if (target != p.target) continue;
-    for (int i = p.factors; p.factors >= 0 && i < p.factors + 2; ++i)
-      if (!arguments[static_cast<size_t>(i)].toScalar().equal(1)) return nullptr;
-    return &p;
-  }
-  return nullptr;
-}
-
 /// Operators may mark a result as conjugated or negated instead of writing the numbers.
 void hold_numbers(const at::Tensor& t) {
   if (t.is_conj()) {
@@ -92,8 +70,8 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
   foreign_ = !step_.target.starts_with("aten.");
   if (step_.into_results) {
     const c10::DeviceType device = tensors.device().type();
-    if (const ProductArguments* p = as_product(step_.target, arguments_); p && device == c10::kCPU)
-      product_.emplace(Product{p->bias, p->a, p->b, ProductCall(instance.plan->matmul)});
+    const bool multiplies = step_.target == "aten.mm.default" || step_.target == "aten.bmm.default";
+    if (multiplies && device == c10::kCPU) product_.emplace(instance.plan->matmul);
     op_ = find_out_variant(step_.target, device);
     OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
     for (int t : step_.results) {
@@ -145,12 +123,8 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
     return;
   }
   if (product_) {
-    const auto operand = [&](int i) -> const at::Tensor& {
-      return arguments_[static_cast<size_t>(i)].toTensor();
-    };
     at::Tensor out = tensors.get(step_.results[0]);
-    const at::Tensor* bias = product_->bias < 0 ? nullptr : &operand(product_->bias);
-    product_->call.run(bias, operand(product_->a), operand(product_->b), out);
+    product_->run(arguments_[0].toTensor(), arguments_[1].toTensor(), out);
     return;
   }
   stack_ = arguments_;

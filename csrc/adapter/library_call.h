@@ -42,11 +42,6 @@ class LibraryCall {
   void run(void** buffers, BorrowedTensors& tensors, HeldResults& held);
 
  private:
-  struct Product {
-    int bias, a, b;  // positions among the arguments; no bias: -1
-    ProductCall call;
-  };
-
   void own_operands();
   void keep(at::Tensor result, int tensor, void** buffers, BorrowedTensors& tensors,
             HeldResults& held) const;
@@ -56,7 +51,7 @@ class LibraryCall {
   std::vector<int> bound_;              // plan tensors whose address may change
   std::vector<c10::IValue> arguments_;  // with borrowed tensors in place
   std::vector<c10::IValue> stack_;      // reused
-  std::optional<Product> product_;
+  std::optional<ProductCall> product_;
   bool is_seed_ = false;
   bool foreign_ = false;  // not ATen's own: must not see borrowed memory, as it may keep a tensor
   std::optional<c10::OperatorHandle> op_;

@@ -2,8 +2,6 @@
 
 #include <ATen/Context.h>
 #include <ATen/Parallel.h>
-#include <ATen/ops/addmm_cpu_dispatch.h>
-#include <ATen/ops/baddbmm_cpu_dispatch.h>
 #include <ATen/ops/bmm_cpu_dispatch.h>
 #include <ATen/ops/mm_cpu_dispatch.h>
 #include <ATen/ops/ones.h>
@@ -35,7 +33,6 @@ constexpr double kWorthwhile = 0.97;     // of ATen's time: less is noise
 constexpr double kFlopsOfATask = 2.5e6;  // about 30 us: waking a thread takes 5 to 10
 
 struct Operands {
-  const at::Tensor* bias;
   const at::Tensor& a;
   const at::Tensor& b;
   at::Tensor& out;
@@ -55,12 +52,22 @@ const matmul::Kernel* host_kernel() {
 struct Batch {
   matmul::Product first;
   int64_t count;
-  int64_t a, b, bias, c;
+  int64_t a, b, c;
 };
+
+/// True for f32 operands with something to add up, whose sizes fit: ATen raises its errors itself.
+bool are_plain(const Operands& x) {
+  const int64_t d = x.out.dim() - 2;
+  for (const at::Tensor* t : {&x.a, &x.b, static_cast<const at::Tensor*>(&x.out)})
+    if (t->scalar_type() != at::kFloat || t->dim() != x.out.dim() || t->numel() == 0) return false;
+  return x.a.size(d) == x.out.size(d) && x.b.size(d + 1) == x.out.size(d + 1) &&
+         x.a.size(d + 1) == x.b.size(d) &&
+         (d == 0 || (x.a.size(0) == x.out.size(0) && x.b.size(0) == x.out.size(0)));
+}
 
 /// None if the kernel does not take such operands.
 std::optional<Batch> as_batch(const Operands& x) {
-  if (x.out.scalar_type() != at::kFloat || x.out.numel() == 0 || x.a.numel() == 0) return std::nullopt;
+  if (!are_plain(x)) return std::nullopt;
   const int64_t d = x.out.dim() - 2;
   const auto stride = [d](const at::Tensor& t, int64_t dim) { return t.stride(d + dim); };
   const auto leap = [d](const at::Tensor& t) { return d ? t.stride(0) : 0; };
@@ -80,17 +87,10 @@ std::optional<Batch> as_batch(const Operands& x) {
   p.k = x.a.size(d + 1);
   p.c = x.out.mutable_data_ptr<float>();
   p.c_row = stride(x.out, turned);
-  if (x.bias) {
-    if (x.bias->dim() != x.out.dim() || x.bias->scalar_type() != at::kFloat) return std::nullopt;
-    if (stride(*x.bias, !turned) != 1) return std::nullopt;
-    p.bias = x.bias->const_data_ptr<float>();
-    p.bias_row = stride(*x.bias, turned);
-  }
   batch.count = d ? x.out.size(0) : 1;
   batch.a = leap(a);
   batch.b = leap(b);
   batch.c = leap(x.out);
-  batch.bias = x.bias ? leap(*x.bias) : 0;
   return batch;
 }
 
@@ -146,7 +146,6 @@ void multiply(const Batch& batch, const matmul::Kernel& kernel) {
       p.a.data += entry * batch.a + top * p.a.row;
       p.b.data += entry * batch.b + left * p.b.column;
       p.c += entry * batch.c + top * p.c_row + left;
-      if (p.bias) p.bias += entry * batch.bias + top * p.bias_row + left;
       kernel.multiply(p, scratch(kernel.scratch_floats(p)));
     }
   };
@@ -178,11 +177,10 @@ OneDnn onednn() {
 }
 
 void by_aten(const Operands& x) {
-  const bool batched = x.out.dim() == 3;
-  if (!x.bias && !batched) at::cpu::mm_out(x.out, x.a, x.b);
-  if (!x.bias && batched) at::cpu::bmm_out(x.out, x.a, x.b);
-  if (x.bias && !batched) at::cpu::addmm_out(x.out, *x.bias, x.a, x.b);
-  if (x.bias && batched) at::cpu::baddbmm_out(x.out, *x.bias, x.a, x.b);
+  if (x.out.dim() == 3)
+    at::cpu::bmm_out(x.out, x.a, x.b);
+  else
+    at::cpu::mm_out(x.out, x.a, x.b);
 }
 
 bool can(ProductBy by, const Operands& x) {
@@ -190,9 +188,8 @@ bool can(ProductBy by, const Operands& x) {
     case ProductBy::aten:
       return true;
     case ProductBy::onednn:
-      return onednn() && at::globalContext().userEnabledMkldnn() && !x.bias &&
-             x.out.scalar_type() == at::kFloat && x.out.is_contiguous() && x.out.numel() > 0 &&
-             x.a.numel() > 0;
+      return onednn() && at::globalContext().userEnabledMkldnn() &&
+             x.out.is_contiguous() && are_plain(x);
     case ProductBy::ourjit:
       return host_kernel() && as_batch(x);
   }
@@ -208,23 +205,21 @@ void compute(ProductBy by, const Operands& x) {
 // --- the choice ----------------------------------------------------------------------------------------
 
 /// Numbers that tell products apart for which other ways may be the fastest.
-using Form = std::array<int64_t, 10>;
+using Form = std::array<int64_t, 9>;
 
 Form form_of(const Operands& x, int threads) {
   const int64_t d = x.out.dim() - 2;
   const auto turned = [d](const at::Tensor& t) { return int64_t{t.stride(d + 1) != 1}; };
-  const int64_t bias = !x.bias ? 0 : x.bias->stride(d) == 0 ? 1 : 2;
   return {d ? x.out.size(0) : 0, x.out.size(d), x.a.size(d + 1), x.out.size(d + 1), turned(x.a),
-          turned(x.b), turned(x.out), bias, static_cast<int64_t>(x.out.scalar_type()), threads};
+          turned(x.b), turned(x.out), static_cast<int64_t>(x.out.scalar_type()), threads};
 }
 
 std::string str(const Form& form) {
-  const auto [batch, m, k, n, a, b, out, bias, dtype, threads] = form;
+  const auto [batch, m, k, n, a, b, out, dtype, threads] = form;
   std::ostringstream s;
   if (batch) s << batch << " times ";
   s << "[" << m << ", " << k << "]" << (a ? "'" : "") << " x [" << k << ", " << n << "]"
-    << (b ? "'" : "") << (bias ? bias == 1 ? " + bias" : " + matrix" : "")
-    << (out ? ", transposed" : "") << ", " << c10::toString(static_cast<at::ScalarType>(dtype))
+    << (b ? "'" : "") << (out ? ", transposed" : "") << ", " << c10::toString(static_cast<at::ScalarType>(dtype))
     << ", " << threads << (threads == 1 ? " thread" : " threads");
   return s.str();
 }
@@ -271,7 +266,6 @@ Choices& choices() {
 ProductBy choose(const Operands& x, int threads) {
   if (at::globalContext().deterministicAlgorithms()) return ProductBy::aten;
   if (!can(ProductBy::onednn, x) && !can(ProductBy::ourjit, x)) return ProductBy::aten;
-  if (x.bias && x.bias->const_data_ptr() == x.out.const_data_ptr()) return ProductBy::aten;
   const Form form = form_of(x, threads);
   Choices& all = choices();
   {
@@ -295,9 +289,8 @@ ProductCall::ProductCall(const std::string& by) {
     if (by == name(static_cast<ProductBy>(w))) fixed_ = static_cast<ProductBy>(w);
 }
 
-void ProductCall::run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b,
-                      at::Tensor& out) {
-  const Operands x{bias, a, b, out};
+void ProductCall::run(const at::Tensor& a, const at::Tensor& b, at::Tensor& out) {
+  const Operands x{a, b, out};
   if (const int threads = at::get_num_threads(); threads != threads_) {
     chosen_ = !fixed_ ? choose(x, threads) : can(*fixed_, x) ? *fixed_ : ProductBy::aten;
     threads_ = threads;

@@ -14,12 +14,12 @@ enum class ProductBy { aten, onednn, ourjit };
 
 /// What was measured for products of one form.
 struct ProductTimes {
-  std::string form;  // as in "[64, 128] x [128, 32]' + bias, 2 threads"; ' marks transposed operands
+  std::string form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ' marks transposed operands
   ProductBy chosen;
   std::vector<double> microseconds;  // by ProductBy; infinite where it cannot
 };
 
-/// One product of a plan: a * b, or bias + a * b, for matrices or batches of them.
+/// One product of a plan, of two matrices or of batches of them.
 class ProductCall {
  public:
   /// `by`: fastest, or the name of a ProductBy, for which ATen stands in where it cannot.
@@ -27,7 +27,7 @@ class ProductCall {
   /// Writes the product into `out`. The first call for a form in this process and number of threads
   /// measures each way, which takes a few times as long as the product; the choice stays. Under
   /// torch.use_deterministic_algorithms it is ATen.
-  void run(const at::Tensor* bias, const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
+  void run(const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
 
  private:
   std::optional<ProductBy> fixed_;

@@ -97,10 +97,10 @@ void pack_columns(const Matrix& b, int64_t columns, int64_t k, float* out) {
   }
 }
 
-/// c = a * b + bias for a packed strip of `a`, kTall rows of it, and one of `b`.
+/// c = a * b, added to what is there if `add`, for a packed strip of `a`, kTall rows of it, and one
+/// of `b`.
 template <int kTall>
-void multiply_tile(const float* a, const float* b, int64_t k, const float* bias, int64_t bias_row,
-                   float* c, int64_t c_row) {
+void multiply_tile(const float* a, const float* b, int64_t k, bool add, float* c, int64_t c_row) {
   Vector sum[kTall][kVectors] = {};
   for (int64_t p = 0; p < k; ++p, a += kRows, b += kColumns) {
     Vector row[kVectors];
@@ -116,12 +116,12 @@ void multiply_tile(const float* a, const float* b, int64_t k, const float* bias,
   for (int i = 0; i < kTall; ++i)
 #pragma clang loop unroll(full)
     for (int j = 0; j < kVectors; ++j) {
-      if (bias) sum[i][j] += load(bias + i * bias_row + j * kLanes);
-      store(c + i * c_row + j * kLanes, sum[i][j]);
+      float* const to = c + i * c_row + j * kLanes;
+      store(to, add ? load(to) + sum[i][j] : sum[i][j]);
     }
 }
 
-using Tile = void (*)(const float*, const float*, int64_t, const float*, int64_t, float*, int64_t);
+using Tile = void (*)(const float*, const float*, int64_t, bool, float*, int64_t);
 
 template <int... kLess>
 constexpr auto tiles(std::integer_sequence<int, kLess...>) {
@@ -134,26 +134,27 @@ constexpr auto kTiles = tiles(std::make_integer_sequence<int, kRows>());
 
 /// A tile at the right edge, by way of a whole one.
 void multiply_edge(int64_t rows, int64_t columns, const float* a, const float* b, int64_t k,
-                   const float* bias, int64_t bias_row, float* c, int64_t c_row) {
+                   bool add, float* c, int64_t c_row) {
   float whole[kRows * kColumns];
-  kTiles.of[rows](a, b, k, nullptr, 0, whole, kColumns);
+  kTiles.of[rows](a, b, k, false, whole, kColumns);
   for (int64_t i = 0; i < rows; ++i)
-    for (int64_t j = 0; j < columns; ++j)
-      c[i * c_row + j] = whole[i * kColumns + j] + (bias ? bias[i * bias_row + j] : 0);
+    for (int64_t j = 0; j < columns; ++j) {
+      const float sum = whole[i * kColumns + j];
+      c[i * c_row + j] = add ? c[i * c_row + j] + sum : sum;
+    }
 }
 
 /// A packed block of `a` times a packed panel of `b`.
-void multiply_block(const Product& p, const float* a, const float* b, int64_t m, int64_t n,
-                    int64_t k, const float* bias, int64_t bias_row, float* c) {
+void multiply_block(const float* a, const float* b, int64_t m, int64_t n, int64_t k, bool add,
+                    float* c, int64_t c_row) {
   for (int64_t j = 0; j < n; j += kColumns)
     for (int64_t i = 0; i < m; i += kRows) {
       const int64_t rows = smaller(kRows, m - i), columns = smaller(kColumns, n - j);
-      const float* tile_bias = bias ? bias + i * bias_row + j : nullptr;
-      float* tile = c + i * p.c_row + j;
+      float* tile = c + i * c_row + j;
       if (columns == kColumns)
-        kTiles.of[rows](a + i * k, b + j * k, k, tile_bias, bias_row, tile, p.c_row);
+        kTiles.of[rows](a + i * k, b + j * k, k, add, tile, c_row);
       else
-        multiply_edge(rows, columns, a + i * k, b + j * k, k, tile_bias, bias_row, tile, p.c_row);
+        multiply_edge(rows, columns, a + i * k, b + j * k, k, add, tile, c_row);
     }
 }
 
@@ -179,15 +180,11 @@ void multiply(const Product& p, float* scratch) {
       const int64_t k = smaller(kDepth, p.k - d);
       for (int64_t s = 0; s < n; s += kColumns)
         pack_columns(at(p.b, d, j + s), smaller(kColumns, n - s), k, panel + s * k);
-      // The first sums start from the bias, the later ones from what is there.
-      const float* bias = d > 0 ? p.c : p.bias;
-      const int64_t bias_row = d > 0 ? p.c_row : p.bias_row;
       for (int64_t i = 0; i < p.m; i += kBlockRows) {
         const int64_t m = smaller(kBlockRows, p.m - i);
         for (int64_t s = 0; s < m; s += kRows)
           pack_rows(at(p.a, i + s, d), smaller(kRows, m - s), k, block + s * k);
-        multiply_block(p, block, panel, m, n, k, bias ? bias + i * bias_row + j : nullptr, bias_row,
-                       p.c + i * p.c_row + j);
+        multiply_block(block, panel, m, n, k, /*add=*/d > 0, p.c + i * p.c_row + j, p.c_row);
       }
     }
   }

@@ -12,12 +12,9 @@ struct Matrix {
   int64_t row, column;
 };
 
-/// c = a * b + bias for a [m, k], b [k, n], c [m, n]. The rows of c and of bias are contiguous; bias
-/// may be c, have one row for all (bias_row = 0), or be null.
+/// c = a * b for a [m, k], b [k, n], c [m, n]; the rows of c are contiguous.
 struct Product {
   Matrix a, b;
-  const float* bias;
-  int64_t bias_row;
   float* c;
   int64_t c_row;
   int64_t m, n, k;

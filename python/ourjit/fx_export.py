@@ -36,7 +36,15 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import higher_order
 from ourjit._C import Unsupported
-from ourjit._torch import TORCH_FOLDER, Outputs, is_nested_int, is_with_effects, moved, signed_expression, symbolic_expression
+from ourjit._torch import (
+    TORCH_FOLDER,
+    Outputs,
+    is_nested_int,
+    is_with_effects,
+    moved,
+    signed_expression,
+    symbolic_expression,
+)
 from ourjit.operator_schemas import arguments_of, is_mutable, operator_name
 from ourjit.output_views import View, output_views
 from ourjit.symbolic_numbers import (
