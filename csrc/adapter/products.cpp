@@ -38,7 +38,8 @@ struct Operands {
   at::Tensor& out;
 };
 
-// --- ours ---------------------------------------------------------------------------------------------
+// --- ours
+// ---------------------------------------------------------------------------------------------
 
 const matmul::Kernel* host_kernel() {
   static const matmul::Kernel* const found = [] {
@@ -127,8 +128,8 @@ void multiply(const Batch& batch, const matmul::Kernel& kernel) {
   const double flops = 2.0 * static_cast<double>(whole.m) * static_cast<double>(whole.n) *
                        static_cast<double>(whole.k);
   const int64_t threads = at::in_parallel_region() ? 1 : at::get_num_threads();
-  const int64_t worthwhile = static_cast<int64_t>(flops * static_cast<double>(batch.count) /
-                                                  kFlopsOfATask);
+  const int64_t worthwhile =
+      static_cast<int64_t>(flops * static_cast<double>(batch.count) / kFlopsOfATask);
   const int64_t wanted = std::clamp<int64_t>(worthwhile, 1, threads);
   const int64_t each = (wanted + batch.count - 1) / batch.count;
   const auto [rows, columns] = cuts(whole, kernel, each);
@@ -156,7 +157,8 @@ void multiply(const Batch& batch, const matmul::Kernel& kernel) {
     at::parallel_for(0, tasks, 1, run);
 }
 
-// --- the ways ------------------------------------------------------------------------------------------
+// --- the ways
+// ------------------------------------------------------------------------------------------
 
 /// ATen's own call of oneDNN for matrices; null in releases that lack it and on CPUs it refuses.
 using OneDnn = void (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, float, float);
@@ -188,8 +190,8 @@ bool can(ProductBy by, const Operands& x) {
     case ProductBy::aten:
       return true;
     case ProductBy::onednn:
-      return onednn() && at::globalContext().userEnabledMkldnn() &&
-             x.out.is_contiguous() && are_plain(x);
+      return onednn() && at::globalContext().userEnabledMkldnn() && x.out.is_contiguous() &&
+             are_plain(x);
     case ProductBy::ourjit:
       return host_kernel() && as_batch(x);
   }
@@ -202,7 +204,8 @@ void compute(ProductBy by, const Operands& x) {
   multiply(*as_batch(x), *host_kernel());
 }
 
-// --- the choice ----------------------------------------------------------------------------------------
+// --- the choice
+// ----------------------------------------------------------------------------------------
 
 /// Numbers that tell products apart for which other ways may be the fastest.
 using Form = std::array<int64_t, 9>;
@@ -210,8 +213,15 @@ using Form = std::array<int64_t, 9>;
 Form form_of(const Operands& x, int threads) {
   const int64_t d = x.out.dim() - 2;
   const auto turned = [d](const at::Tensor& t) { return int64_t{t.stride(d + 1) != 1}; };
-  return {d ? x.out.size(0) : 0, x.out.size(d), x.a.size(d + 1), x.out.size(d + 1), turned(x.a),
-          turned(x.b), turned(x.out), static_cast<int64_t>(x.out.scalar_type()), threads};
+  return {d ? x.out.size(0) : 0,
+          x.out.size(d),
+          x.a.size(d + 1),
+          x.out.size(d + 1),
+          turned(x.a),
+          turned(x.b),
+          turned(x.out),
+          static_cast<int64_t>(x.out.scalar_type()),
+          threads};
 }
 
 std::string str(const Form& form) {
@@ -219,15 +229,17 @@ std::string str(const Form& form) {
   std::ostringstream s;
   if (batch) s << batch << " times ";
   s << "[" << m << ", " << k << "]" << (a ? "'" : "") << " x [" << k << ", " << n << "]"
-    << (b ? "'" : "") << (out ? ", transposed" : "") << ", " << c10::toString(static_cast<at::ScalarType>(dtype))
-    << ", " << threads << (threads == 1 ? " thread" : " threads");
+    << (b ? "'" : "") << (out ? ", transposed" : "") << ", "
+    << c10::toString(static_cast<at::ScalarType>(dtype)) << ", " << threads
+    << (threads == 1 ? " thread" : " threads");
   return s.str();
 }
 
 double microseconds(ProductBy by, const Operands& x) {
   const auto start = std::chrono::steady_clock::now();
   compute(by, x);
-  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start).count();
+  return std::chrono::duration<double, std::micro>(std::chrono::steady_clock::now() - start)
+      .count();
 }
 
 /// The least times of each way, in turns. `out` holds a result of one of them afterwards.

@@ -14,7 +14,8 @@ enum class ProductBy { aten, onednn, ourjit };
 
 /// What was measured for products of one form.
 struct ProductTimes {
-  std::string form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ' marks transposed operands
+  std::string
+      form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ' marks transposed operands
   ProductBy chosen;
   std::vector<double> microseconds;  // by ProductBy; infinite where it cannot
 };

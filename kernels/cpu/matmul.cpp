@@ -1,6 +1,6 @@
-// Blocked as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008): a
-// panel of b stays in the last cache, a block of a in the second, a strip of b in the first, while a
-// tile of c is summed up in registers.
+// Blocked as in Goto and van de Geijn, "Anatomy of High-Performance Matrix Multiplication" (2008):
+// a panel of b stays in the last cache, a block of a in the second, a strip of b in the first,
+// while a tile of c is summed up in registers.
 #include "matmul.h"
 
 #include <utility>
@@ -67,7 +67,8 @@ void pack_transposed(const float* x, int64_t row, int64_t k, float* out, int64_t
     for (int i = 0; i < kCount; ++i) out[p * out_row + i] = x[i * row + p];
 }
 
-/// Up to kRows rows of `a`, element (i, p) at out[p * kRows + i]. Rows that are missing are left out.
+/// Up to kRows rows of `a`, element (i, p) at out[p * kRows + i]. Rows that are missing are left
+/// out.
 void pack_rows(const Matrix& a, int64_t rows, int64_t k, float* out) {
   if (a.column == 1 && rows == kRows) {
     pack_transposed<kRows>(a.data, a.row, k, out, kRows);

@@ -523,7 +523,8 @@ def capture_errors() -> type[Exception]:
     """What Dynamo raises where a function is no single graph, or its backend fails."""
     from torch._dynamo.exc import TorchDynamoException
 
-    return TorchDynamoException
+    found: type[Exception] = TorchDynamoException
+    return found
 
 
 STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")  # attributes of optimizers

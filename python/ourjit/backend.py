@@ -132,7 +132,7 @@ class Session:
         return _torch.boxed(module)
 
     def count_fallback(self, name: str, why: str) -> None:
-        """Counts a call that runs otherwise than it was meant to, and warns of the first. Raises Unsupported if strict."""
+        """Counts a call that runs otherwise than meant, and warns of the first. Raises Unsupported if strict."""
         if self.options["strict"]:
             raise _C.Unsupported(f"{name} cannot be compiled: {why}")
         counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})

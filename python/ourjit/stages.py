@@ -9,6 +9,7 @@ shares memory.
 
 from __future__ import annotations
 
+import functools
 import operator
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -129,27 +130,32 @@ def _depends_on(node: Node) -> set[Symbol]:
     return _symbols(node).union(*map(_symbols, numbers))
 
 
+def _of_result(find: Callable[[Any], int], result: int | None) -> Callable[[Any], int]:
+    if result is None:
+        return find
+
+    def find_in_results(results: Any) -> int:
+        return find(results[result])
+
+    return find_in_results
+
+
 def _sources(node: Node) -> Iterator[tuple[Symbol, Source]]:
     """The symbols that are a number that a node gives, or a size or the offset of a tensor that it gives."""
     value = node.meta.get("val")
     for result, leaf in enumerate(value) if isinstance(value, (tuple, list)) else ((None, value),):
-
-        def of(find: Callable[[Any], int], result: int | None = result) -> Callable[[Any], int]:
-            return find if result is None else lambda value: find(value[result])
-
+        numbers: list[tuple[Any, Callable[[Any], int]]] = [(leaf, int)]
         if isinstance(leaf, torch.Tensor):
-            numbers = [(size, of(lambda t, d=dim: t.shape[d])) for dim, size in enumerate(leaf.shape)]
+            numbers = [(size, functools.partial(torch.Tensor.size, dim=d)) for d, size in enumerate(leaf.shape)]
             if leaf.layout is torch.strided:
-                numbers.append((leaf.storage_offset(), of(torch.Tensor.storage_offset)))
-        else:
-            numbers = [(leaf, of(int))]
+                numbers.append((leaf.storage_offset(), torch.Tensor.storage_offset))
         for number, find in numbers:
             if isinstance(number, (torch.SymInt, torch.SymBool)) and not is_nested_int(number):
                 symbol = symbolic_expression(number)
                 if isinstance(number, torch.SymBool) and type(symbol).__name__ == "Equality" and symbol.rhs == 1:
                     symbol = symbol.lhs  # the truth of a number that is 0 or 1
                 if symbol.is_Symbol:
-                    yield symbol, Source(node, number, find)
+                    yield symbol, Source(node, number, _of_result(find, result))
 
 
 def _is_made_again(node: Node) -> bool:
@@ -159,7 +165,7 @@ def _is_made_again(node: Node) -> bool:
 def _operands(node: Node) -> list[Node]:
     """What has to be there before a node: compiled parts, and views, need no numbers, only their symbols."""
     if _is_number(node.meta.get("val")) or _is_check(node) or "unbacked_bindings" in node.meta:
-        return node.all_input_nodes
+        return list(node.all_input_nodes)
     return [operand for operand in node.all_input_nodes if not _is_number(operand.meta.get("val"))]
 
 

@@ -38,7 +38,8 @@ class TrainStep:
         self.why_apart: str | None = None  # why no step is one graph
 
     def __call__(self, *batch: Any, **keywords: Any) -> Tensor:
-        why = self.why_apart or self.look_at_parameters() or self.why_apart_now()
+        self.look_at_parameters()
+        why = self.why_apart or self.why_apart_now()
         if why is None:
             try:
                 with _torch.tracing_gradients():

@@ -77,9 +77,7 @@ def test_one_compilation_for_all_sizes(name: str) -> None:
         ours, theirs = ([t.clone().requires_grad_() for t in (x, w)] for _ in range(2))
         got, expected = run(*ours), fn(*theirs)
         assert_same(expected, got, what=f"output of {flags}")
-        sums = [
-            sum(t.sum() for t in (y if isinstance(y, tuple) else (y,)) if t.requires_grad) for y in (got, expected)
-        ]
+        sums = [sum(t.sum() for t in (y if isinstance(y, tuple) else (y,)) if t.requires_grad) for y in (got, expected)]
         if isinstance(sums[0], Tensor):
             for total in sums:
                 total.backward()

@@ -208,9 +208,9 @@ def test_a_graph_break_takes_parts() -> None:
 def test_mistakes() -> None:
     model = net()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.raises(ourjit.UserError, match="model must be a torch.nn.Module"):
+    with pytest.raises(ourjit.UserError, match="model must be a"):
         ourjit.train_step(lambda x: x, None, optimizer)  # type: ignore[arg-type]
-    with pytest.raises(ourjit.UserError, match="optimizer must be a torch.optim.Optimizer"):
+    with pytest.raises(ourjit.UserError, match="optimizer must be a"):
         ourjit.train_step(model, None, model)  # type: ignore[arg-type]
     with pytest.raises(ourjit.UserError, match="loss_fn must be callable"):
         ourjit.train_step(model, 3, optimizer)  # type: ignore[arg-type]

@@ -113,7 +113,8 @@ TEST(Matmul, RangesGiveTheBitsOfTheWhole) {
     Product p{a.view, b.view, whole.data(), n, m, n, k};
     std::vector<float> scratch = scratch_for(*kernel, p);
     kernel->multiply(p, aligned(scratch));
-    for (const auto& [top, bottom] : {std::pair<int64_t, int64_t>{0, kernel->rows}, {kernel->rows, m}})
+    for (const auto& [top, bottom] :
+         {std::pair<int64_t, int64_t>{0, kernel->rows}, {kernel->rows, m}})
       for (const auto& [left, right] :
            {std::pair<int64_t, int64_t>{0, kernel->columns}, {kernel->columns, n}}) {
         Product part = p;
