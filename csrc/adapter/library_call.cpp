@@ -101,8 +101,12 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
       functional, step_.args,
       {[&](const Sym& s) { return instance.eval(s); }, [&](int t) { return tensors.get(t); }});
   foreign_ = !step_.target.starts_with("aten.");
-  if (step_.into_results) {
-    const c10::DeviceType device = tensors.device().type();
+  const c10::DeviceType device = tensors.device().type();
+  if (step_.into_results && device == c10::kCPU) native_ = find_native_call(step_.target);
+  if (native_) {
+    op_ = functional;
+    for (int t : step_.results) results_.push_back(t >= 0 ? tensors.get(t) : at::Tensor());
+  } else if (step_.into_results) {
     if (device == c10::kCPU) direct_ = find_direct(step_.target);
     op_ = find_out_variant(step_.target, device);
     OURJIT_CHECK(op_) << step_.target << " does not write into given memory";
@@ -159,10 +163,11 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
     direct_(arguments_, out);
     return;
   }
+  if (native_ && native_(arguments_, results_)) return;
   stack_ = arguments_;
   if (foreign_) own_operands();
   op_->callBoxed(stack_);
-  if (step_.into_results) {
+  if (step_.into_results && !native_) {
     stack_.clear();
     for (int t : step_.results) hold_numbers(tensors.get(t));
     return;
