@@ -13,10 +13,6 @@ namespace ourjit {
 
 namespace {
 
-/// The kernels compute whole panels of queries (at most 32 of them), so that few queries take as
-/// long as a panel; ATen is faster then.
-constexpr int64_t kMinQueries = 8;
-
 bool is_float(const at::Tensor& t, int64_t dims) {
   return t.is_cpu() && t.scalar_type() == at::kFloat && t.dim() == dims;
 }
@@ -33,6 +29,17 @@ AttentionRows<const float> rows(const at::Tensor& t) {
 
 AttentionRows<float> written_rows(const at::Tensor& t) {
   return {t.mutable_data_ptr<float>(), t.stride(0), t.stride(1), t.stride(2)};
+}
+
+/// A panel takes as long for a few queries as for all. ATen, which computes no more than there is,
+/// is faster where panels are filled to less than about 3/4, unless its overhead for each call
+/// outweighs that: benchmarks/attention.py --few.
+bool is_worthwhile(const Attention& a) {
+  constexpr int64_t kFewProducts = 1 << 17;
+  const int64_t panel = native_attention()->panel;
+  const int64_t computed = (a.queries + panel - 1) / panel * panel;
+  return 4 * a.queries >= 3 * computed ||
+         a.batches * a.heads * computed * a.keys * a.size <= kFewProducts;
 }
 
 std::optional<AttentionMask> mask_of(const c10::IValue& argument, const Attention& a) {
@@ -63,7 +70,7 @@ std::optional<Attention> attention_of(const at::Tensor& query, const at::Tensor&
               rows(query),   rows(key),     rows(value),   {}};
   const int64_t other[] = {a.batches, a.heads, a.keys, a.size};
   if (key.sizes() != c10::IntArrayRef(other) || value.sizes() != c10::IntArrayRef(other) ||
-      query.numel() == 0 || key.numel() == 0 || a.size > kMaxHeadSize || a.queries < kMinQueries)
+      query.numel() == 0 || key.numel() == 0 || a.size > kMaxHeadSize || !is_worthwhile(a))
     return std::nullopt;
   a.scale = scale.isNone() ? 1 / std::sqrt(static_cast<float>(a.size))
                            : static_cast<float>(scale.toDouble());

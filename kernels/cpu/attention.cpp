@@ -205,8 +205,7 @@ void run_forward(const AttentionForward& a, long begin, long end, void* scratch)
     const long i = task % count, block = i % 2 ? count - 1 - i / 2 : i / 2;
     const long end_query = at_most(a.queries, (block + 1) * kQueries);
     for (long query = block * kQueries; query < end_query; query += kPanel)
-      forward_panel(a, s, keys, values,
-                    {head, query, at_most(end_query - query, kPanel), 0, 0});
+      forward_panel(a, s, keys, values, {head, query, at_most(end_query - query, kPanel), 0, 0});
   }
 }
 
@@ -231,13 +230,13 @@ struct BackwardScratch {
         delta(scratch.take(kQueries)),
         bytes(scratch.bytes()) {}
   long width;
-  float *keys, *values;             // rows
-  float *grad_keys, *grad_values;   // panels of columns
-  float *query, *grad_output;       // panels, a query a lane; query times scale
+  float *keys, *values;                        // rows
+  float *grad_keys, *grad_values;              // panels of columns
+  float *query, *grad_output;                  // panels, a query a lane; query times scale
   float *query_columns, *grad_output_columns;  // panels of columns
-  float *grad_query;                // panels, a query a lane
-  float *weights, *grad_scores;     // panels, a query a lane
-  float *mask, *logsumexp, *delta;  // delta: products of outputs with their gradients
+  float* grad_query;                           // panels, a query a lane
+  float *weights, *grad_scores;                // panels, a query a lane
+  float *mask, *logsumexp, *delta;             // delta: products of outputs with their gradients
   std::size_t bytes;
 };
 
@@ -296,18 +295,21 @@ void grad_scores_panel(const AttentionBackward& a, const BackwardScratch& s,
     }
 }
 
-/// Adds to the gradients of a tile of keys, whose first is `k` of its block, what the panels of
-/// queries from `q` of their block on contribute.
-void add_key_grads(const Attention& a, const BackwardScratch& s, const Window& w, long k, long q) {
-  const long rows = at_most(w.keys - k, kTile);
-  const long from = q * kBackwardKeys + k * kPanel, stride = kBackwardKeys * kPanel;
-  for (long c = 0; c < s.width; c += kPanel) {
-    const long right = c * w.queries + q * kPanel, result = c * a.keys + (w.key + k) * kPanel;
-    multiply_rows(ByPanels{s.weights + from, stride}, rows, w.queries - q,
-                  s.grad_output_columns + right, s.grad_values + result, true);
-    multiply_rows(ByPanels{s.grad_scores + from, stride}, rows, w.queries - q,
-                  s.query_columns + right, s.grad_keys + result, true);
-  }
+/// Adds to the gradients of a block of keys what a block of queries contributes.
+void add_key_grads(const AttentionBackward& a, const BackwardScratch& s, const Window& w) {
+  for (long c = 0; c < s.width; c += kPanel)
+    for (long k = 0; k < w.keys; k += kTile) {
+      const long rows = at_most(w.keys - k, kTile);
+      // The first panel that sees a key of the tile.
+      const long hidden = a.causal ? w.key + k - w.query : 0;
+      const long q = hidden > 0 ? hidden / kPanel * kPanel : 0;
+      const long left = q * kBackwardKeys + k * kPanel, stride = kBackwardKeys * kPanel;
+      const long right = c * w.queries + q * kPanel, result = c * a.keys + (w.key + k) * kPanel;
+      multiply_rows(ByPanels{s.weights + left, stride}, rows, w.queries - q,
+                    s.grad_output_columns + right, s.grad_values + result, true);
+      multiply_rows(ByPanels{s.grad_scores + left, stride}, rows, w.queries - q,
+                    s.query_columns + right, s.grad_keys + result, true);
+    }
 }
 
 /// The step for a block of queries and a block of keys.
@@ -323,10 +325,7 @@ void backward_block(const AttentionBackward& a, const BackwardScratch& s, Matrix
     multiply(ByColumns{keys.row(w.key), keys.stride}, a.size, panel.keys,
              s.grad_scores + q * kBackwardKeys, s.grad_query + q * a.size, true);
   }
-  for (long k = 0; k < w.keys; k += kTile) {
-    const long hidden = a.causal ? w.key + k - w.query : 0;  // queries that see none of the tile
-    add_key_grads(a, s, w, k, hidden > 0 ? hidden / kPanel * kPanel : 0);
-  }
+  add_key_grads(a, s, w);
 }
 
 void backward_head(const AttentionBackward& a, const BackwardScratch& s, long head) {
@@ -373,6 +372,7 @@ void run_backward(const AttentionBackward& a, long begin, long end, void* scratc
 #define OURJIT_ATTENTION_OF(bits) ourjit_attention_##bits
 #define OURJIT_ATTENTION(bits) OURJIT_ATTENTION_OF(bits)
 
-extern "C" __attribute__((visibility("default"))) const ourjit::AttentionKernels OURJIT_ATTENTION(
-    OURJIT_VECTOR_BITS) = {{oj::forward_tasks, oj::forward_scratch, oj::run_forward},
-                           {oj::backward_tasks, oj::backward_scratch, oj::run_backward}};
+extern "C" const ourjit::AttentionKernels OURJIT_ATTENTION(OURJIT_VECTOR_BITS) = {
+    oj::kPanel,
+    {oj::forward_tasks, oj::forward_scratch, oj::run_forward},
+    {oj::backward_tasks, oj::backward_scratch, oj::run_backward}};

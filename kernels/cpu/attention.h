@@ -60,6 +60,7 @@ struct AttentionPass {
 };
 
 struct AttentionKernels {
+  long panel;  // queries are computed so many at a time
   AttentionPass<AttentionForward> forward;
   AttentionPass<AttentionBackward> backward;
 };

@@ -47,28 +47,24 @@ OJ_INLINE I32 lane_numbers() {
 
 // --- transposition -------------------------------------------------------------------------------
 
-/// Lanes of a and b in turns, from their lower or upper halves.
-template <int from, int... lane>
-OJ_INLINE F interleave(F a, F b, std::integer_sequence<int, lane...>) {
-  return __builtin_shufflevector(a, b, (from + lane / 2 + (lane % 2 ? kFloatLanes : 0))...);
+/// Swaps the lanes of a whose number has the bit `step` with those of b that lack it.
+template <int step, int... lane>
+OJ_INLINE void swap_lanes(F& a, F& b, std::integer_sequence<int, lane...>) {
+  constexpr int n = kFloatLanes;
+  const F low = __builtin_shufflevector(a, b, (lane & step ? n + lane - step : lane)...);
+  b = __builtin_shufflevector(a, b, (lane & step ? n + lane : lane + step)...);
+  a = low;
 }
 
-/// Rows become columns. Each step interleaves the first half of the rows with the second, which
-/// turns the bits of an element's row and lane around by one.
+/// Rows become columns: bit by bit, the number of an element's row is exchanged with that of its
+/// lane.
+template <int step = 1>
 OJ_INLINE void transpose(F (&rows)[kFloatLanes]) {
-  using Lanes = std::make_integer_sequence<int, kFloatLanes>;
-  constexpr int half = kFloatLanes / 2;
 #pragma clang loop unroll(full)
-  for (int step = 1; step < kFloatLanes; step *= 2) {
-    F next[kFloatLanes];
-#pragma clang loop unroll(full)
-    for (int i = 0; i < half; ++i) {
-      next[2 * i] = interleave<0>(rows[i], rows[i + half], Lanes());
-      next[2 * i + 1] = interleave<half>(rows[i], rows[i + half], Lanes());
-    }
-#pragma clang loop unroll(full)
-    for (int i = 0; i < kFloatLanes; ++i) rows[i] = next[i];
-  }
+  for (int i = 0; i < kFloatLanes; ++i)
+    if (!(i & step))
+      swap_lanes<step>(rows[i], rows[i + step], std::make_integer_sequence<int, kFloatLanes>());
+  if constexpr (2 * step < kFloatLanes) transpose<2 * step>(rows);
 }
 
 // --- to panels and back --------------------------------------------------------------------------
