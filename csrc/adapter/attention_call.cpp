@@ -80,17 +80,28 @@ std::optional<Attention> attention_of(const at::Tensor& query, const at::Tensor&
   return a;
 }
 
+constexpr size_t kLine = 64;  // bytes
+
+/// Memory that begins with a line of the cache.
+class Scratch {
+ public:
+  explicit Scratch(size_t bytes) : memory_(new_storage(static_cast<int64_t>(bytes + kLine))) {}
+  char* data() const {
+    auto* const begin = static_cast<char*>(memory_.mutable_data());
+    return begin + (kLine - reinterpret_cast<uintptr_t>(begin) % kLine) % kLine;
+  }
+
+ private:
+  const c10::Storage memory_;
+};
+
 template <class Problem>
 void run_parallel(const AttentionPass<Problem>& pass, const Problem& problem) {
-  constexpr size_t line = 64;
-  const size_t bytes = (pass.scratch(problem) + line - 1) / line * line;
-  const auto threads = static_cast<size_t>(at::get_num_threads());
-  const c10::Storage memory = new_storage(static_cast<int64_t>(bytes * threads + line));
-  auto* const begin = static_cast<char*>(memory.mutable_data());
-  char* const scratch = begin + (line - reinterpret_cast<uintptr_t>(begin) % line) % line;
+  const size_t bytes = (pass.scratch(problem) + kLine - 1) / kLine * kLine;
+  const Scratch scratch(bytes * static_cast<size_t>(at::get_num_threads()));
   at::parallel_for(0, pass.tasks(problem), 1, [&](int64_t first, int64_t last) {
     const auto thread = static_cast<size_t>(at::get_thread_num());
-    pass.run(problem, first, last, scratch + thread * bytes);
+    pass.run(problem, first, last, scratch.data() + thread * bytes);
   });
 }
 
@@ -128,10 +139,18 @@ bool attention_backward(const std::vector<c10::IValue>& arguments,
                    arguments[9]);
   if (!a || !is_float(grad_output, 4) || !is_float(output, 4) || !is_float(logsumexp, 3))
     return false;
-  run_parallel(native_attention()->backward,
-               AttentionBackward{*a, rows(output), rows(logsumexp), rows(grad_output),
-                                 written_rows(results[0]), written_rows(results[1]),
-                                 written_rows(results[2])});
+  AttentionBackward backward{*a,
+                             rows(output),
+                             rows(logsumexp),
+                             rows(grad_output),
+                             written_rows(results[0]),
+                             written_rows(results[1]),
+                             written_rows(results[2])};
+  const AttentionKernels& kernels = *native_attention();
+  const Scratch shared(kernels.backward_shared(backward));
+  backward.shared = shared.data();
+  run_parallel(kernels.backward, backward);
+  run_parallel(kernels.backward_sums, backward);
   return true;
 }
 

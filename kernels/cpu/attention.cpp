@@ -16,7 +16,7 @@ using namespace ourjit;
 constexpr long kQueries = 64;
 /// Keys that are worked on at once: the scores of a panel stay in the first-level cache, those of
 /// all panels, of which the backward pass keeps two matrices, in the second.
-constexpr long kForwardKeys = 192 / kTile * kTile;
+constexpr long kForwardKeys = 3072 / kPanel / kTile * kTile;
 constexpr long kBackwardKeys = 96 / kTile * kTile;
 
 /// Hands out parts of a block of memory; without one it measures how much that would be.
@@ -211,13 +211,23 @@ void run_forward(const AttentionForward& a, long begin, long end, void* scratch)
 
 // --- backward ------------------------------------------------------------------------------------
 
+/// Where heads are few, the queries of each are dealt out to so many parts, block by block. Each
+/// part sums up gradients of all keys, to be added in the order of the parts. A part has queries
+/// enough that this costs little.
+long parts(const Attention& a) {
+  constexpr long enough_tasks = 16, least_blocks = 4;
+  const long heads = a.batches * a.heads;
+  const long wanted = at_most((enough_tasks + heads - 1) / heads, blocks(a.queries) / least_blocks);
+  return wanted > 1 ? wanted : 1;
+}
+
 struct BackwardScratch {
   BackwardScratch(const Attention& a, Scratch scratch)
       : width(round_up(a.size, kPanel)),
         keys(scratch.take(a.keys * a.size)),
         values(scratch.take(a.keys * a.size)),
-        grad_keys(scratch.take(a.keys * width)),
-        grad_values(scratch.take(a.keys * width)),
+        grad_keys(scratch.take(parts(a) > 1 ? 0 : a.keys * width)),
+        grad_values(scratch.take(parts(a) > 1 ? 0 : a.keys * width)),
         query(scratch.take(a.size * kQueries)),
         grad_output(scratch.take(a.size * kQueries)),
         query_columns(scratch.take(width * kQueries)),
@@ -328,16 +338,25 @@ void backward_block(const AttentionBackward& a, const BackwardScratch& s, Matrix
   add_key_grads(a, s, w);
 }
 
-void backward_head(const AttentionBackward& a, const BackwardScratch& s, long head) {
-  const Matrix<const float> keys = gather(of_head(a.key, a, head), a.keys, a.size, s.keys);
-  const Matrix<const float> values = gather(of_head(a.value, a, head), a.keys, a.size, s.values);
+/// The panels of columns in which task `task` sums up gradients of keys, then of values, if they
+/// are shared with run_backward_sums().
+float* shared_sums(const AttentionBackward& a, long width, long task) {
+  return static_cast<float*>(a.shared) + task * 2 * a.keys * width;
+}
+
+void clear(float* to, long count) {
+  __builtin_memset(to, 0, static_cast<std::size_t>(count) * sizeof(float));
+}
+
+/// The gradients of the queries of a part, and what they contribute to those of keys and values.
+void backward_part(const AttentionBackward& a, const BackwardScratch& s, Matrix<const float> keys,
+                   Matrix<const float> values, long head, long part) {
   const Matrix<float> grad_query = of_head(a.grad_query, a, head);
-  const auto clear = [](float* to, long count) {
-    __builtin_memset(to, 0, static_cast<std::size_t>(count) * sizeof(float));
-  };
+  const F scales[2] = {splat<F>(a.scale), splat<F>(a.scale)};
   clear(s.grad_keys, a.keys * s.width);
   clear(s.grad_values, a.keys * s.width);
-  for (long query = 0; query < a.queries; query += kQueries) {
+  const long step = parts(a) * kQueries;
+  for (long query = part * kQueries; query < a.queries; query += step) {
     Window w{head, query, at_most(a.queries - query, kQueries), 0, 0};
     prepare_queries(a, s, w);
     clear(s.grad_query, a.size * kQueries);
@@ -346,24 +365,60 @@ void backward_head(const AttentionBackward& a, const BackwardScratch& s, long he
       w.keys = at_most(seen - w.key, kBackwardKeys);
       backward_block(a, s, keys, values, w);
     }
-    const F scales[2] = {splat<F>(a.scale), splat<F>(a.scale)};
     for (long q = 0; q < w.queries; q += kPanel)
       panel_to_rows(s.grad_query + q * a.size, at_most(w.queries - q, kPanel), a.size, scales,
                     {grad_query.row(query + q), grad_query.stride});
   }
-  panels_to_columns(s.grad_keys, a.keys, a.size, of_head(a.grad_key, a, head));
-  panels_to_columns(s.grad_values, a.keys, a.size, of_head(a.grad_value, a, head));
 }
 
-long backward_tasks(const AttentionBackward& a) { return a.batches * a.heads; }
+long backward_tasks(const AttentionBackward& a) { return a.batches * a.heads * parts(a); }
 
 std::size_t backward_scratch(const AttentionBackward& a) {
   return BackwardScratch(a, Scratch(nullptr)).bytes;
 }
 
 void run_backward(const AttentionBackward& a, long begin, long end, void* scratch) {
-  const BackwardScratch s(a, Scratch(scratch));
-  for (long head = begin; head < end; ++head) backward_head(a, s, head);
+  BackwardScratch s(a, Scratch(scratch));
+  const long count = parts(a);
+  Matrix<const float> keys{}, values{};
+  long head = -1;
+  for (long task = begin; task < end; ++task) {
+    if (head != task / count) {
+      head = task / count;
+      keys = gather(of_head(a.key, a, head), a.keys, a.size, s.keys);
+      values = gather(of_head(a.value, a, head), a.keys, a.size, s.values);
+    }
+    if (count > 1) {
+      s.grad_keys = shared_sums(a, s.width, task);
+      s.grad_values = s.grad_keys + a.keys * s.width;
+    }
+    backward_part(a, s, keys, values, head, task % count);
+    if (count > 1) continue;
+    panels_to_columns(s.grad_keys, a.keys, a.size, of_head(a.grad_key, a, head));
+    panels_to_columns(s.grad_values, a.keys, a.size, of_head(a.grad_value, a, head));
+  }
+}
+
+std::size_t backward_shared(const AttentionBackward& a) {
+  const long floats = parts(a) > 1 ? backward_tasks(a) * 2 * a.keys * round_up(a.size, kPanel) : 0;
+  return static_cast<std::size_t>(floats) * sizeof(float);
+}
+
+long sums_tasks(const AttentionBackward& a) { return parts(a) > 1 ? a.batches * a.heads * 2 : 0; }
+
+std::size_t sums_scratch(const AttentionBackward&) { return 0; }
+
+/// A task adds up the parts of a head's gradients, of keys or of values.
+void run_backward_sums(const AttentionBackward& a, long begin, long end, void*) {
+  const long width = round_up(a.size, kPanel), count = parts(a), floats = a.keys * width;
+  for (long task = begin; task < end; ++task) {
+    const long head = task / 2;
+    float* sums = shared_sums(a, width, head * count) + task % 2 * floats;
+    for (long part = 1; part < count; ++part)
+      for (long i = 0; i < floats; i += kFloatLanes)
+        store(sums + i, load(sums + i) + load(sums + part * 2 * floats + i));
+    panels_to_columns(sums, a.keys, a.size, of_head(task % 2 ? a.grad_value : a.grad_key, a, head));
+  }
 }
 
 }  // namespace
@@ -375,4 +430,6 @@ void run_backward(const AttentionBackward& a, long begin, long end, void* scratc
 extern "C" const ourjit::AttentionKernels OURJIT_ATTENTION(OURJIT_VECTOR_BITS) = {
     oj::kPanel,
     {oj::forward_tasks, oj::forward_scratch, oj::run_forward},
-    {oj::backward_tasks, oj::backward_scratch, oj::run_backward}};
+    {oj::backward_tasks, oj::backward_scratch, oj::run_backward},
+    oj::backward_shared,
+    {oj::sums_tasks, oj::sums_scratch, oj::run_backward_sums}};

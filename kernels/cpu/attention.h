@@ -48,6 +48,7 @@ struct AttentionForward : Attention {
 struct AttentionBackward : Attention {
   AttentionRows<const float> output, logsumexp, grad_output;
   AttentionRows<float> grad_query, grad_key, grad_value;
+  void* shared = nullptr;  // memory for AttentionKernels::backward_shared() bytes
 };
 
 /// Tasks may run in any order and at once, those of a range on one thread with its own scratch.
@@ -63,6 +64,8 @@ struct AttentionKernels {
   long panel;  // queries are computed so many at a time
   AttentionPass<AttentionForward> forward;
   AttentionPass<AttentionBackward> backward;
+  std::size_t (*backward_shared)(const AttentionBackward&);
+  AttentionPass<AttentionBackward> backward_sums;  // after all of `backward`; may have no tasks
 };
 
 /// The kernels for a vector width, which run where the processor has its instructions (x86-64-v2,
