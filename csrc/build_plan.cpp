@@ -19,7 +19,7 @@ struct Place {
 class PlanBuilder {
  public:
   PlanBuilder(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
-              const std::function<bool(const std::string&)>& writes_into_results)
+              const WritesIntoResults& writes_into_results)
       : g_(g),
         f_(f),
         kernels_(kernels),
@@ -216,10 +216,9 @@ class PlanBuilder {
     for (const Arg& a : attr<ArgList>(n, "args"))
       step.args.push_back(
           to_call_arg(a, [&](int i) { return tensor(n.operands[static_cast<size_t>(i)]); }));
-    // An overload that writes into memory needs some for each result.
-    const bool wanted =
+    const bool all =
         std::all_of(n.results.begin(), n.results.end(), [](ValueId v) { return v >= 0; });
-    step.into_results = wanted && writes_into_results_(step.target);
+    step.into_results = writes_into_results_(step.target, all);
     for (const ValueId v : n.results) {
       if (v < 0) {
         step.results.push_back(-1);
@@ -236,7 +235,7 @@ class PlanBuilder {
   const Graph& g_;
   const Fusion& f_;
   const PlannedKernels& kernels_;
-  const std::function<bool(const std::string&)>& writes_into_results_;
+  const WritesIntoResults& writes_into_results_;
   const MemoryRoots root_;
   Plan plan_;
   std::vector<Place> places_;
@@ -283,7 +282,7 @@ PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions&
 }
 
 Plan build_plan(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
-                const std::function<bool(const std::string&)>& writes_into_results) {
+                const WritesIntoResults& writes_into_results) {
   return PlanBuilder(g, f, kernels, writes_into_results).run();
 }
 

@@ -38,9 +38,11 @@ PlannedKernels plan_kernels(const Graph& g, const Fusion& f, const LowerOptions&
 /// i-th operand.
 CallArg to_call_arg(const Arg& a, const std::function<int(int operand)>& tensor);
 
-/// Builds the plan of `g` (plan.kernels stays empty). `writes_into_results` tells whether a call's
-/// target has a genuine .out overload.
+/// CallInfo::writes_into_results.
+using WritesIntoResults = std::function<bool(const std::string& target, bool all)>;
+
+/// Builds the plan of `g` (plan.kernels stays empty).
 Plan build_plan(const Graph& g, const Fusion& f, const PlannedKernels& kernels,
-                const std::function<bool(const std::string&)>& writes_into_results);
+                const WritesIntoResults& writes_into_results);
 
 }  // namespace ourjit

@@ -268,8 +268,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   for (const Unique& u : unique) s.target->log(u.kernel, log);
 
   // Everything to a plan.
-  out->plan = build_plan(g, fusion, planned, [&](const std::string& target) {
-    return s.calls->writes_into_results(target);
+  out->plan = build_plan(g, fusion, planned, [&](const std::string& target, bool all) {
+    return s.calls->writes_into_results(target, all);
   });
   for (const Unique& u : unique)
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});

@@ -35,9 +35,9 @@ struct Stats {
 class CallInfo {
  public:
   virtual ~CallInfo() = default;
-  /// True if `target` has an .out overload that really writes into given memory (and is not
-  /// functional plus copy).
-  virtual bool writes_into_results(const std::string& target) const = 0;
+  /// True if `target` can be computed right into given memory (and not by a functional call plus a
+  /// copy), where memory is given for all results or, if not `all`, for some.
+  virtual bool writes_into_results(const std::string& target, bool all) const = 0;
   /// True if `target` computes each element from elements of its operands at one place.
   virtual bool is_pointwise(const std::string& target) const = 0;
 };

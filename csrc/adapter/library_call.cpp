@@ -68,8 +68,12 @@ LibraryCall::LibraryCall(const PlanInstance& instance, int step, BorrowedTensors
       functional, step_.args,
       {[&](const Sym& s) { return instance.eval(s); }, [&](int t) { return tensors.get(t); }});
   foreign_ = !step_.target.starts_with("aten.");
-  if (step_.into_results) {
-    const c10::DeviceType device = tensors.device().type();
+  const c10::DeviceType device = tensors.device().type();
+  if (step_.into_results && device == c10::kCPU) native_ = find_native_call(step_.target);
+  if (native_) {
+    op_ = functional;
+    for (int t : step_.results) results_.push_back(t >= 0 ? tensors.get(t) : at::Tensor());
+  } else if (step_.into_results) {
     const bool multiplies = step_.target == "aten.mm.default" || step_.target == "aten.bmm.default";
     if (multiplies && device == c10::kCPU) product_.emplace(instance.plan->matmul);
     op_ = find_out_variant(step_.target, device);
@@ -127,10 +131,11 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
     product_->run(arguments_[0].toTensor(), arguments_[1].toTensor(), out);
     return;
   }
+  if (native_ && native_(arguments_, results_)) return;
   stack_ = arguments_;
   if (foreign_) own_operands();
   op_->callBoxed(stack_);
-  if (step_.into_results) {
+  if (step_.into_results && !native_) {
     stack_.clear();
     for (int t : step_.results) hold_numbers(tensors.get(t));
     return;

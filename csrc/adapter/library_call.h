@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "adapter/native_calls.h"
 #include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "runtime/instance.h"
@@ -52,6 +53,8 @@ class LibraryCall {
   std::vector<c10::IValue> arguments_;  // with borrowed tensors in place
   std::vector<c10::IValue> stack_;      // reused
   std::optional<ProductCall> product_;
+  NativeCall native_ = nullptr;
+  std::vector<at::Tensor> results_;  // of a native call
   bool is_seed_ = false;
   bool foreign_ = false;  // not ATen's own: must not see borrowed memory, as it may keep a tensor
   std::optional<c10::OperatorHandle> op_;

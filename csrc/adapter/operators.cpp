@@ -12,6 +12,7 @@
 #include <mutex>
 
 #include "adapter/dtypes.h"
+#include "adapter/native_calls.h"
 #include "base/error.h"
 
 namespace ourjit {
@@ -234,8 +235,10 @@ std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack) {
   return tensors;
 }
 
-bool AtenCallInfo::writes_into_results(const std::string& target) const {
-  return is_rng_seed(target) || find_out_variant(target, device_).has_value();
+bool AtenCallInfo::writes_into_results(const std::string& target, bool all) const {
+  if (device_ == c10::kCPU && find_native_call(target)) return true;
+  // An overload of ATen's that writes into memory needs some for each result.
+  return all && (is_rng_seed(target) || find_out_variant(target, device_).has_value());
 }
 
 bool AtenCallInfo::is_pointwise(const std::string& target) const {

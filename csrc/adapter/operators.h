@@ -45,7 +45,7 @@ class AtenCallInfo final : public CallInfo {
   /// For tensors on the device that `target`, an option, compiles for.
   explicit AtenCallInfo(const std::string& target)
       : device_(target.starts_with("cuda") ? c10::kCUDA : c10::kCPU) {}
-  bool writes_into_results(const std::string& target) const override;
+  bool writes_into_results(const std::string& target, bool all) const override;
   bool is_pointwise(const std::string& target) const override;
 
  private:

@@ -18,8 +18,7 @@
 #include <sstream>
 #include <utility>
 
-#include "backend/cpu_backend.h"
-#include "matmul.h"
+#include "native_kernels.h"
 
 namespace ourjit {
 
@@ -40,14 +39,6 @@ struct Operands {
 
 // --- ours
 // ---------------------------------------------------------------------------------------------
-
-const matmul::Kernel* host_kernel() {
-  static const matmul::Kernel* const found = [] {
-    const int bits = detect_host().target.vector_bits;
-    return bits >= 512 ? &matmul::kKernel512 : bits >= 256 ? &matmul::kKernel256 : nullptr;
-  }();
-  return found;
-}
 
 /// The operands of batch entry 0, and what leads to the next entry.
 struct Batch {
@@ -193,7 +184,7 @@ bool can(ProductBy by, const Operands& x) {
       return onednn() && at::globalContext().userEnabledMkldnn() && x.out.is_contiguous() &&
              are_plain(x);
     case ProductBy::ourjit:
-      return host_kernel() && as_batch(x);
+      return native_matmul() && as_batch(x);
   }
   return false;
 }
@@ -201,7 +192,7 @@ bool can(ProductBy by, const Operands& x) {
 void compute(ProductBy by, const Operands& x) {
   if (by == ProductBy::aten) return by_aten(x);
   if (by == ProductBy::onednn) return onednn()(x.a, x.b, x.out, 0, 1);
-  multiply(*as_batch(x), *host_kernel());
+  multiply(*as_batch(x), *native_matmul());
 }
 
 // --- the choice

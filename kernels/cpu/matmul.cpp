@@ -3,6 +3,8 @@
 // while a tile of c is summed up in registers.
 #include "matmul.h"
 
+#if OURJIT_VECTOR_BITS > 128  // narrower ones come without multiply-add
+
 #include <utility>
 
 namespace ourjit::matmul {
@@ -200,3 +202,5 @@ const Kernel kKernel256{256, kRows, kColumns, multiply, scratch_floats};
 #endif
 
 }  // namespace ourjit::matmul
+
+#endif

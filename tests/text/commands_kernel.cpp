@@ -113,7 +113,7 @@ std::string plan_command(std::string_view args, std::string_view body) {
     kernels.push_back({k.name, {}});
     out += loop::print(k);
   }
-  Plan plan = build_plan(g, f, planned, [](const std::string&) { return false; });
+  Plan plan = build_plan(g, f, planned, [](const std::string&, bool) { return false; });
   plan.kernels = std::move(kernels);
   return out + print(plan);
 }
