@@ -298,7 +298,7 @@ def signed_expression(value: Any) -> Any:
     known not to be negative do not.
     """
     expression = symbolic_expression(value)
-    ranges = getattr(value.node.shape_env, "var_to_range", {}) if hasattr(value, "node") else {}
+    ranges = getattr(getattr(getattr(value, "node", None), "shape_env", None), "var_to_range", {})
     renamed = {}
     for symbol in getattr(expression, "free_symbols", ()):
         if symbol not in ranges or not symbol.is_integer:

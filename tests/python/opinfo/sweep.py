@@ -169,7 +169,7 @@ def main() -> int:
     for _, _, found in done:
         for o in found:
             statuses[o.status] = statuses.get(o.status, 0) + 1
-    print(f"{sum(counts.values())} samples in {time.monotonic() - start:.0f} s: {statuses}")
+    print(f"{sum(statuses.values())} samples in {time.monotonic() - start:.0f} s: {statuses}")
     if options.table:
         real: dict[str, list[Outcome]] = {}
         for entry, dtype, found in done:
