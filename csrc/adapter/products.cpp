@@ -198,7 +198,7 @@ void compute(ProductBy by, const Operands& x) {
 // --- the choice
 // ----------------------------------------------------------------------------------------
 
-/// Numbers that tell products apart for which other ways may be the fastest.
+/// Batch, m, k, n, which of a, b and c are transposed, dtype and threads.
 using Form = std::array<int64_t, 9>;
 
 Form form_of(const Operands& x, int threads) {
@@ -213,6 +213,17 @@ Form form_of(const Operands& x, int threads) {
           turned(x.out),
           static_cast<int64_t>(x.out.scalar_type()),
           threads};
+}
+
+/// Forms of nearly the same sizes share a choice, so that a program with many sizes measures few:
+/// two leading bits are kept.
+Form rounded_up(Form form) {
+  for (size_t i = 0; i < 4; ++i) {
+    int64_t unit = 1;
+    while (form[i] > 4 * unit) unit *= 2;
+    form[i] = (form[i] + unit - 1) / unit * unit;
+  }
+  return form;
 }
 
 std::string str(const Form& form) {
@@ -256,7 +267,7 @@ ProductBy fastest(const std::vector<double>& times) {
 
 struct Choices {
   std::mutex mutex;
-  std::map<Form, std::vector<double>> times;
+  std::map<Form, ProductTimes> by_form;
 };
 
 Choices& choices() {
@@ -264,20 +275,22 @@ Choices& choices() {
   return all;
 }
 
-/// Measures at the first call for a form. Threads that meet there measure both; the first to end
-/// decides.
+/// Measures at the first call for such a form. Threads that meet there measure both; the first to
+/// end decides.
 ProductBy choose(const Operands& x, int threads) {
   if (at::globalContext().deterministicAlgorithms()) return ProductBy::aten;
   if (!can(ProductBy::onednn, x) && !can(ProductBy::ourjit, x)) return ProductBy::aten;
-  const Form form = form_of(x, threads);
+  const Form form = form_of(x, threads), shared = rounded_up(form);
   Choices& all = choices();
   {
     const std::lock_guard lock(all.mutex);
-    if (const auto it = all.times.find(form); it != all.times.end()) return fastest(it->second);
+    if (const auto it = all.by_form.find(shared); it != all.by_form.end()) return it->second.chosen;
   }
   std::vector<double> times = measured(x);
+  const ProductBy chosen = fastest(times);
   const std::lock_guard lock(all.mutex);
-  return fastest(all.times.emplace(form, std::move(times)).first->second);
+  return all.by_form.emplace(shared, ProductTimes{str(form), chosen, std::move(times)})
+      .first->second.chosen;
 }
 
 }  // namespace
@@ -305,7 +318,7 @@ std::vector<ProductTimes> product_times() {
   Choices& all = choices();
   const std::lock_guard lock(all.mutex);
   std::vector<ProductTimes> found;
-  for (const auto& [form, times] : all.times) found.push_back({str(form), fastest(times), times});
+  for (const auto& [form, times] : all.by_form) found.push_back(times);
   return found;
 }
 

@@ -12,7 +12,7 @@ namespace ourjit {
 /// Who computes a product: ATen's mm and kin (MKL), oneDNN, or kernels/cpu/matmul.h.
 enum class ProductBy { aten, onednn, ourjit };
 
-/// What was measured for products of one form.
+/// What was measured for a product. Others of about its sizes are computed likewise.
 struct ProductTimes {
   std::string
       form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ' marks transposed operands
@@ -25,9 +25,9 @@ class ProductCall {
  public:
   /// `by`: fastest, or the name of a ProductBy, for which ATen stands in where it cannot.
   explicit ProductCall(const std::string& by);
-  /// Writes the product into `out`. The first call for a form in this process and number of threads
-  /// measures each way, which takes a few times as long as the product; the choice stays. Under
-  /// torch.use_deterministic_algorithms it is ATen.
+  /// Writes the product into `out`. The first call for about such sizes, in this process and
+  /// with so many threads, measures each way, which takes a few times as long as the product; the
+  /// choice stays. Under torch.use_deterministic_algorithms it is ATen.
   void run(const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
 
  private:

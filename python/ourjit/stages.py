@@ -190,6 +190,7 @@ def _cut(module: GraphModule, results: Sequence[Any]) -> tuple[list[Part], dict[
     told: dict[Symbol, int] = {}  # and a symbol
     barrier = 0
     needed = _needed(module, results)
+    writes = any(is_mutable(node.target) for node in needed)
 
     def tell(node: Node) -> None:
         for symbol, source in _sources(node):
@@ -211,6 +212,8 @@ def _cut(module: GraphModule, results: Sequence[Any]) -> tuple[list[Part], dict[
             raise Unsupported(f"no size of an input is {min(map(str, new))}, which {node.name} depends on")
         if new and not isinstance(node.target, torch._ops.OpOverload):
             raise Unsupported(f"data decide sizes in operator {node.target}")
+        if new and writes and is_view(node):
+            raise Unsupported(f"data decide the size of the view {node.name}, where inputs are written to")
         number = max((where[operand] for operand in _operands(node)), default=0)
         number = max((number, barrier, *(told[symbol] for symbol in depends_on - new)))
         if not new and _is_made_again(node) and node not in results:

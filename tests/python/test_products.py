@@ -86,17 +86,19 @@ def test_our_bits_do_not_depend_on_the_number_of_threads() -> None:
 
 
 def test_a_choice_is_measured_once_and_can_be_looked_at() -> None:
-    a, b = torch.randn(77, 123), torch.randn(123, 45)
+    a, b = torch.randn(3001, 5), torch.randn(5, 7)
     f = compiled(lambda a, b: a @ b)
     first = f(a, b)
-    found = [p for p in ourjit.stats()["products"] if p["form"].startswith("[77, 123] x [123, 45], Float")]
+    found = [p for p in ourjit.stats()["products"] if p["form"].startswith("[3001, 5] x [5, 7], Float")]
     assert len(found) == 1
     times = found[0]["microseconds"]
     assert set(times) == {"aten", "onednn", "ourjit"} and times["aten"] < math.inf
     assert times[found[0]["chosen"]] == min(times.values()) or found[0]["chosen"] == "aten"
     for _ in range(3):
         assert torch.equal(f(a, b), first)
-    assert found == [p for p in ourjit.stats()["products"] if p["form"] == found[0]["form"]]
+    known = len(ourjit.stats()["products"])
+    compiled(lambda a, b: a @ b)(torch.randn(2999, 5), b)  # nearly the same
+    assert len(ourjit.stats()["products"]) == known
 
 
 def test_deterministic_algorithms_leave_products_to_aten() -> None:
