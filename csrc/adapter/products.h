@@ -14,8 +14,7 @@ enum class ProductBy { aten, onednn, ourjit };
 
 /// What was measured for a product. Others of about its sizes are computed likewise.
 struct ProductTimes {
-  std::string
-      form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ' marks transposed operands
+  std::string form;  // as in "[64, 128] x [128, 32]', Float, 2 threads"; ': transposed
   ProductBy chosen;
   std::vector<double> microseconds;  // by ProductBy; infinite where it cannot
 };
