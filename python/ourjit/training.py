@@ -47,11 +47,12 @@ class TrainStep:
             except _torch.capture_errors() as error:
                 if isinstance(error.__cause__, (_C.UserError, _C.Unsupported)):
                     raise
-                why = self.why_apart = f"it is no single graph: {str(error).strip().splitlines()[0]}"
+                why = f"it is no single graph: {str(error).strip().splitlines()[0]}"
+                loss = self.forward_and_backward_apart(why, *batch, **keywords)
+                self.why_apart = why
             else:
-                for p, gradient in zip(self.parameters, gradients, strict=True):
-                    p.grad = gradient
-        if why is not None:
+                self.give(gradients)
+        else:
             loss = self.forward_and_backward_apart(why, *batch, **keywords)
         if self.before_update is not None:
             self.before_update(self.parameters)
@@ -59,6 +60,16 @@ class TrainStep:
         for p in self.parameters:
             p.grad = None
         return loss
+
+    def give(self, gradients: Sequence[Tensor | None]) -> None:
+        """Parameters get gradients of their own: what is written to one of them may not show in another."""
+        seen: set[int] = set()
+        for p, gradient in zip(self.parameters, gradients, strict=True):
+            p.grad = gradient
+            if gradient is not None:
+                if gradient.data_ptr() in seen:
+                    p.grad = gradient.clone()
+                seen.add(gradient.data_ptr())
 
     def look_at_parameters(self) -> None:
         """Makes the compiled step anew if the optimizer has got other parameters, or some are frozen now."""
@@ -71,7 +82,8 @@ class TrainStep:
 
         def forward_and_backward(*batch: Any, **keywords: Any) -> tuple[Tensor, list[Tensor | None]]:
             loss = self.loss(*batch, **keywords)
-            return loss.detach(), list(torch.autograd.grad(loss, parameters, allow_unused=True))
+            gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+            return loss.detach(), [_laid_out_as(p, g) for p, g in zip(parameters, gradients, strict=True)]
 
         self.whole = torch.compile(forward_and_backward, backend="ourjit", fullgraph=True, options=self.options)
 
@@ -106,6 +118,13 @@ class TrainStep:
         loss = self.apart(*batch, **keywords)
         loss.backward()  # type: ignore[no-untyped-call]
         return loss.detach()
+
+
+def _laid_out_as(parameter: Tensor, gradient: Tensor | None) -> Tensor | None:
+    """As autograd leaves gradients: dense, in the parameter's layout."""
+    if gradient is None or gradient.stride() == parameter.stride():
+        return gradient
+    return torch.empty_like(parameter).copy_(gradient)
 
 
 def train_step(

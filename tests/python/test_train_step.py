@@ -126,6 +126,26 @@ def test_clipping_schedules_and_groups_added_later() -> None:
     assert_no_fallbacks()
 
 
+def test_gradients_that_are_one_tensor_or_expanded() -> None:
+    class Sums(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.a, self.b, self.c = (nn.Parameter(torch.randn(3, 4)) for _ in range(3))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return ((self.a + self.b) * x).sum() + self.c.sum()
+
+    def halve(parameters: list[Tensor]) -> None:
+        for p in parameters:
+            assert p.grad is not None
+            p.grad.mul_(0.5)
+
+    pair = Pair(Sums(), None, before_update=halve)
+    for _ in range(2):
+        pair.step(torch.randn(3, 4))
+    assert_no_fallbacks()
+
+
 def test_dropout_trains_and_is_seeded() -> None:
     losses = []
     for _ in range(2):
