@@ -65,11 +65,9 @@ class Pair:
         assert all(p.grad is None for p in self.models[1].parameters())
 
 
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize("name", ["char_gpt", "bert", "resnet", "capsules"])
 def test_models(name: str) -> None:
     case = CASES[name]
-    if case.random:
-        pytest.skip("it draws other numbers than eager")
     torch.manual_seed(0)
     pair = Pair(case.build(0.0), None)
     data = case.batch(1)
