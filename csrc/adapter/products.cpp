@@ -37,8 +37,7 @@ struct Operands {
   at::Tensor& out;
 };
 
-// --- ours
-// ---------------------------------------------------------------------------------------------
+// --- ours ---
 
 /// The operands of batch entry 0, and what leads to the next entry.
 struct Batch {
@@ -148,8 +147,7 @@ void multiply(const Batch& batch, const matmul::Kernel& kernel) {
     at::parallel_for(0, tasks, 1, run);
 }
 
-// --- the ways
-// ------------------------------------------------------------------------------------------
+// --- the ways ---
 
 /// ATen's own call of oneDNN for matrices; null in releases that lack it and on CPUs it refuses.
 using OneDnn = void (*)(const at::Tensor&, const at::Tensor&, const at::Tensor&, float, float);
@@ -195,8 +193,7 @@ void compute(ProductBy by, const Operands& x) {
   multiply(*as_batch(x), *native_matmul());
 }
 
-// --- the choice
-// ----------------------------------------------------------------------------------------
+// --- the choice ---
 
 /// Batch, m, k, n, which of a, b and c are transposed, dtype and threads.
 using Form = std::array<int64_t, 9>;
