@@ -3,7 +3,6 @@
 #include <ATen/Parallel.h>
 
 #include <cmath>
-#include <initializer_list>
 #include <optional>
 
 #include "adapter/tensors.h"

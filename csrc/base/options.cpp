@@ -1,9 +1,8 @@
 #include "base/options.h"
 
 #include <algorithm>
-#include <iterator>
-
 #include <cstdlib>
+#include <iterator>
 #include <string_view>
 
 #include "base/error.h"

@@ -53,6 +53,14 @@ Matrix<const float> gather(Matrix<const float> m, long rows, long columns, float
   return {copy, columns};
 }
 
+/// Keys and values of a head, where they lie or in the scratch memory of a pass.
+template <class PassScratch>
+void gather_head(const Attention& a, long head, const PassScratch& s, Matrix<const float>& keys,
+                 Matrix<const float>& values) {
+  keys = gather(of_head(a.key, a, head), a.keys, a.size, s.keys);
+  values = gather(of_head(a.value, a, head), a.keys, a.size, s.values);
+}
+
 /// exp(x) for x up to 88; what is below the normal numbers is zero. The relative error grows with
 /// |x| to 3e-6, where results are far too small to count beside those near 1.
 OJ_INLINE F exponential(F x) {
@@ -198,8 +206,7 @@ void run_forward(const AttentionForward& a, long begin, long end, void* scratch)
   for (long task = begin; task < end; ++task) {
     if (head != task / count) {
       head = task / count;
-      keys = gather(of_head(a.key, a, head), a.keys, a.size, s.keys);
-      values = gather(of_head(a.value, a, head), a.keys, a.size, s.values);
+      gather_head(a, head, s, keys, values);
     }
     // From both ends in turns: later queries see more keys, and adjacent tasks are one thread's.
     const long i = task % count, block = i % 2 ? count - 1 - i / 2 : i / 2;
@@ -385,8 +392,7 @@ void run_backward(const AttentionBackward& a, long begin, long end, void* scratc
   for (long task = begin; task < end; ++task) {
     if (head != task / count) {
       head = task / count;
-      keys = gather(of_head(a.key, a, head), a.keys, a.size, s.keys);
-      values = gather(of_head(a.value, a, head), a.keys, a.size, s.values);
+      gather_head(a, head, s, keys, values);
     }
     if (count > 1) {
       s.grad_keys = shared_sums(a, s.width, task);

@@ -5,18 +5,15 @@
 
 #if OURJIT_VECTOR_BITS > 128  // narrower ones come without multiply-add
 
-#include <utility>
+#include "lanes.h"
 
 namespace ourjit::matmul {
 namespace {
 
-constexpr int kLanes = OURJIT_VECTOR_BITS / 32;
-typedef float Vector __attribute__((vector_size(OURJIT_VECTOR_BITS / 8)));
-typedef float Unaligned __attribute__((vector_size(OURJIT_VECTOR_BITS / 8), aligned(4)));
+using oj::F, oj::load, oj::splat, oj::store;
 
-// The tile leaves registers for a row of b and an element of a: 12 + 2 + 1 of 16, 28 + 2 + 1 of 32.
-constexpr int kVectors = 2, kColumns = kVectors * kLanes;
-constexpr int kRows = OURJIT_VECTOR_BITS == 512 ? 14 : 6;
+constexpr int kLanes = oj::kFloatLanes, kColumns = oj::kPanel, kVectors = kColumns / kLanes;
+constexpr int kRows = oj::kTile;
 // A strip of b takes two thirds of a first cache of 32 or 48 KB, a block of a half of 512 KB.
 constexpr int64_t kDepth = OURJIT_VECTOR_BITS == 512 ? 256 : 320;
 constexpr int64_t kBlockRows = kRows * (OURJIT_VECTOR_BITS == 512 ? 18 : 32);
@@ -25,43 +22,16 @@ constexpr int64_t kPanelColumns = 2048;
 int64_t smaller(int64_t a, int64_t b) { return a < b ? a : b; }
 int64_t rounded_up(int64_t a, int64_t unit) { return (a + unit - 1) / unit * unit; }
 
-Vector load(const float* p) { return *reinterpret_cast<const Unaligned*>(p); }
-Vector splat(float x) {
-  Vector v;
-  for (int i = 0; i < kLanes; ++i) v[i] = x;
-  return v;
-}
-void store(float* p, Vector v) { *reinterpret_cast<Unaligned*>(p) = v; }
-
-/// Blocks of kWidth lanes: those of `a` and `b` that begin at even multiples, or at odd ones.
-template <int kWidth, int... kLane>
-void exchange(Vector& a, Vector& b, std::integer_sequence<int, kLane...>) {
-  const Vector even =
-      __builtin_shufflevector(a, b, (kLane & kWidth ? kLanes + kLane - kWidth : kLane)...);
-  b = __builtin_shufflevector(a, b, (kLane & kWidth ? kLanes + kLane : kLane + kWidth)...);
-  a = even;
-}
-
-/// Transposes the kLanes vectors: blocks change places across the diagonal, ever smaller ones.
-template <int kWidth = kLanes / 2>
-void transpose(Vector* v) {
-#pragma clang loop unroll(full)
-  for (int i = 0; i < kLanes; ++i)
-    if (!(i & kWidth))
-      exchange<kWidth>(v[i], v[i + kWidth], std::make_integer_sequence<int, kLanes>());
-  if constexpr (kWidth > 1) transpose<kWidth / 2>(v);
-}
-
 /// out[p * out_row + i] = x[i * row + p] for p < k and i < kCount. Up to kLanes - kCount elements
 /// behind each written row are spoilt, before the next row is written.
 template <int kCount>
 void pack_transposed(const float* x, int64_t row, int64_t k, float* out, int64_t out_row) {
   int64_t p = 0;
   for (; p + kLanes <= k; p += kLanes) {
-    Vector v[kLanes] = {};
+    F v[kLanes] = {};
 #pragma clang loop unroll(full)
     for (int i = 0; i < kCount; ++i) v[i] = load(x + i * row + p);
-    transpose(v);
+    oj::transpose(v);
 #pragma clang loop unroll(full)
     for (int q = 0; q < kLanes; ++q) store(out + (p + q) * out_row, v[q]);
   }
@@ -104,16 +74,15 @@ void pack_columns(const Matrix& b, int64_t columns, int64_t k, float* out) {
 /// of `b`.
 template <int kTall>
 void multiply_tile(const float* a, const float* b, int64_t k, bool add, float* c, int64_t c_row) {
-  Vector sum[kTall][kVectors] = {};
+  F sum[kTall][kVectors] = {};
   for (int64_t p = 0; p < k; ++p, a += kRows, b += kColumns) {
-    Vector row[kVectors];
+    F row[kVectors];
 #pragma clang loop unroll(full)
     for (int j = 0; j < kVectors; ++j) row[j] = load(b + j * kLanes);
 #pragma clang loop unroll(full)
     for (int i = 0; i < kTall; ++i)
 #pragma clang loop unroll(full)
-      for (int j = 0; j < kVectors; ++j)
-        sum[i][j] = __builtin_elementwise_fma(splat(a[i]), row[j], sum[i][j]);
+      for (int j = 0; j < kVectors; ++j) sum[i][j] = oj::mul_add(splat<F>(a[i]), row[j], sum[i][j]);
   }
 #pragma clang loop unroll(full)
   for (int i = 0; i < kTall; ++i)
