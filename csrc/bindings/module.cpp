@@ -13,6 +13,7 @@
 #include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "backend/nvrtc.h"
+#include "base/build_id.h"
 #include "base/error.h"
 #include "base/options.h"
 #include "bindings/errors.h"
@@ -151,10 +152,16 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
   return tensors;
 }
 
+/// Graph text, or the data that fx_export makes, of tensors on `device`.
+Graph graph_of(const py::object& o, const std::string& device) {
+  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
+                                    : import_graph(o.ptr(), device);
+}
+
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
                    const py::object& data, const py::sequence& constants, size_t table_rows) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
-  Graph graph = import_graph(data.ptr(), session->compiler.target().tensors_on());
+  Graph graph = graph_of(data, session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
@@ -162,12 +169,6 @@ py::object compile(const std::shared_ptr<Session>& session, const py::object& ty
         session, session->compiler.compile(std::move(graph), table_rows), std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
-}
-
-/// Graph text, or the data that fx_export makes.
-Graph graph_of(const py::object& o) {
-  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
-                                    : import_graph(o.ptr(), "cpu");
 }
 
 py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
@@ -179,7 +180,7 @@ py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
       values.push_back({{}, o.cast<int64_t>()});
   }
   py::list outputs;
-  for (CallValue& v : interpret(graph_of(graph), values)) {
+  for (CallValue& v : interpret(graph_of(graph, "cpu"), values)) {
     if (v.tensor.defined())
       outputs.append(py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(v.tensor))));
     else
@@ -189,7 +190,7 @@ py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
 }
 
 std::string run_named_passes(const py::object& graph, const std::vector<std::string>& names) {
-  Graph g = graph_of(graph);
+  Graph g = graph_of(graph, "cpu");
   verify(g);
   for (const std::string& name : names) {
     const Pass* pass = find_pass(name);
@@ -220,6 +221,7 @@ PYBIND11_MODULE(_C, m) {
   m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
   m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);
+  m.def("build_id", build_id);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")
       .def(py::init([](const py::dict& options) {
@@ -249,5 +251,5 @@ PYBIND11_MODULE(_C, m) {
   m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
   m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));
-  m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph)); });
+  m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph, "cpu")); });
 }

@@ -8,7 +8,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import itertools
+import os
+import stat
+import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -178,11 +182,8 @@ def is_nested_int(value: Any) -> bool:
     return node is not None and hasattr(node, "is_nested_int") and bool(node.is_nested_int())
 
 
-def without_nested_ints(
-    compiled: Callable[[list[Any]], Any], example_inputs: Sequence[Any]
-) -> Callable[[list[Any]], Any]:
-    """`compiled` for a caller who passes sizes of ragged dims, which it takes as zeros: nothing depends on them."""
-    positions = [i for i, value in enumerate(example_inputs) if is_nested_int(value)]
+def without_nested_ints(compiled: Callable[[list[Any]], Any], positions: Sequence[int]) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who passes sizes of ragged dims there, taken as zeros: nothing depends on them."""
     if not positions:
         return compiled
 
@@ -552,3 +553,127 @@ def replace_step(optimizer: torch.optim.Optimizer, run: Callable[..., Any]) -> N
     hooked = torch.compiler.disable(torch.optim.Optimizer.profile_hook_step(step), reason="a compiled optimizer step")
     hooked._wrapped_by_lr_sched = True
     optimizer.step = types.MethodType(hooked, optimizer)  # type: ignore[method-assign]
+
+
+# --- AOTAutograd's cache -------------------------------------------------------------------------------------------
+
+
+def settings_of_tracing() -> dict[str, Any]:
+    """Settings of torch that change what a graph is traced to, and that AOTAutograd's key does not tell."""
+    cuda = torch.backends.cuda
+    attention = ("flash", "mem_efficient", "math", "cudnn")
+    return {
+        "torch": torch.__version__,
+        "inference_mode": torch.is_inference_mode_enabled(),
+        "default_dtype": str(torch.get_default_dtype()),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "attention": [getattr(cuda, f"{name}_sdp_enabled", lambda: None)() for name in attention],
+    }
+
+
+def is_plain_fake(value: torch.Tensor) -> bool:
+    """True for what Dynamo traces a plain tensor or parameter as."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return type(value) in (FakeTensor, torch.Tensor, torch.nn.Parameter)
+
+
+def cacheable_compiler(compiler: Callable[..., Any]) -> Any:
+    """`compiler`, which returns `OutputCode`, as one whose graphs AOTAutograd looks for in its cache first."""
+    from torch._functorch.aot_autograd import SerializableAOTDispatchCompiler
+    from torch._inductor.output_code import OutputCode
+
+    return SerializableAOTDispatchCompiler(OutputCode, compiler)
+
+
+def cache_bypass(reason: str) -> Exception:
+    """Raised while an entry is saved: it is left out, for this reason."""
+    from torch._functorch._aot_autograd.autograd_cache import BypassAOTAutogradCache
+
+    return BypassAOTAutogradCache(reason)
+
+
+def cache_miss(reason: str) -> Exception:
+    """Raised while an entry is loaded: it counts as a miss."""
+    from torch._functorch._aot_autograd.autograd_cache import FXGraphCacheMiss
+
+    return FXGraphCacheMiss(reason)
+
+
+def why_no_graph_cache() -> str | None:
+    """Why AOTAutograd's cache is not to be used, if so: torch lacks it or has it off, or others could write to it.
+
+    Its entries are unpickled, which runs what they say.
+    """
+    from torch._functorch import config
+    from torch._functorch._aot_autograd import autograd_cache
+
+    wanted = ("bundled_autograd_cache", "force_non_lazy_backward_lowering", "donated_buffer", "enable_autograd_cache")
+    known = all(hasattr(config, name) for name in wanted)
+    names = ("autograd_cache_key", "FXGraphCacheMiss", "BypassAOTAutogradCache", "AOTAUTOGRAD_CACHE_PREFIX")
+    if not known or not all(hasattr(autograd_cache, name) for name in names):
+        return "this release of torch has no cache for the graphs of other backends"
+    if not autograd_cache.should_use_local_autograd_cache():
+        return "torch's cache of graphs is off (torch._functorch.config.enable_autograd_cache)"
+    folder = autograd_cache.AOTAutogradCache._get_tmp_dir()
+    for path in (folder.rpartition("/")[0], folder):
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return f"{path} is not a folder that only this user can write to (TORCHINDUCTOR_CACHE_DIR names another)"
+    return None
+
+
+@contextlib.contextmanager
+def graph_cache(key: str) -> Iterator[None]:
+    """While it lasts, AOTAutograd keeps what compilers return as `OutputCode`, under a key that holds `key` too.
+
+    The backward is compiled along with the forward, as both are one entry. No saved tensor is given to the backward to
+    write to, so that a graph can be differentiated twice whether it was loaded or not. Compiling holds Dynamo's lock, so
+    that no other thread sees this.
+    """
+    from torch._functorch import config
+    from torch._functorch._aot_autograd import autograd_cache
+
+    own_key = autograd_cache.autograd_cache_key
+
+    def with_key(*args: Any, **keywords: Any) -> tuple[str, list[str]]:
+        with _without_triton():
+            torch_key, lines = own_key(*args, **keywords)
+        both = hashlib.sha256(f"{torch_key}\n{key}".encode()).hexdigest()
+        return autograd_cache.AOTAUTOGRAD_CACHE_PREFIX + both, lines
+
+    settings = {"bundled_autograd_cache": True, "force_non_lazy_backward_lowering": True, "donated_buffer": False}
+    autograd_cache.autograd_cache_key = with_key
+    try:
+        with config.patch(settings):
+            yield
+    finally:
+        autograd_cache.autograd_cache_key = own_key
+
+
+@contextlib.contextmanager
+def _without_triton() -> Iterator[None]:
+    """While it lasts, a module of Inductor's that AOTAutograd's key asks about Triton kernels need not be imported.
+
+    That takes a third of a second; graphs that hold Triton kernels are then not kept.
+    """
+    name = "torch._inductor.codegen.wrapper"
+    if name in sys.modules:
+        yield
+        return
+
+    def no_source(kernel: Any) -> str:
+        raise cache_bypass("the graph calls a Triton kernel")
+
+    stand_in = types.ModuleType(name)
+    stand_in.user_defined_triton_kernel_transitive_closure_source_code = no_source  # type: ignore[attr-defined]
+    sys.modules[name] = stand_in
+    try:
+        yield
+    finally:
+        if sys.modules.get(name) is stand_in:
+            del sys.modules[name]
