@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/code_store.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "loop/loop_ir.h"
@@ -32,6 +33,8 @@ class CodeTarget {
 
   /// Kernels that were compiled once more when they were launched.
   virtual int64_t variants() const { return 0; }
+  /// Kernels, such ones among them, whose code was not compiled, but found in the store.
+  virtual int64_t loaded() const = 0;
 
   /// The text that machine code is made of: LLVM IR or CUDA.
   virtual std::string source(const loop::Kernel& k) const = 0;
@@ -52,9 +55,11 @@ class CodeTarget {
 bool has_cpu_target();
 
 /// The host. Raises BackendError in builds without LLVM.
-std::unique_ptr<CodeTarget> make_cpu_code(const Options& options);
+std::unique_ptr<CodeTarget> make_cpu_code(const Options& options, CodeStore store);
 
-/// The target that the options name. Raises BackendError if a library or a device is missing.
-std::unique_ptr<CodeTarget> make_code_target(const Options& options);
+/// The target that the options name, which keeps code in `store` (null: nowhere). Raises
+/// BackendError if a library or a device is missing.
+std::unique_ptr<CodeTarget> make_code_target(const Options& options,
+                                             std::shared_ptr<cache::Store> store);
 
 }  // namespace ourjit

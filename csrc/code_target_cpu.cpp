@@ -1,4 +1,5 @@
 // The CPU as a target: in builds with LLVM.
+#include <atomic>
 #include <utility>
 
 #include "backend/cpu_backend.h"
@@ -11,9 +12,9 @@ namespace {
 
 class CpuCode final : public CodeTarget {
  public:
-  explicit CpuCode(const Options& options)
+  CpuCode(const Options& options, CodeStore store)
       : host_(detect_host(static_cast<int>(options.max_vector_bits))),
-        backend_(make_cpu_backend(host_)) {}
+        backend_(make_cpu_backend(host_, std::move(store))) {}
 
   loop::Kernel schedule(loop::Kernel lowered) const override {
     return loop::schedule_cpu(std::move(lowered), host_.target);
@@ -24,11 +25,14 @@ class CpuCode final : public CodeTarget {
     std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
     for_each_parallel(kernels.size(), threads, [&](size_t i) {
       const std::shared_ptr<LoadedKernel> loaded = backend_->compile(*kernels[i]);
+      loaded_ += loaded->was_stored();
       codes[i] =
           std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
     });
     return codes;
   }
+
+  int64_t loaded() const override { return loaded_; }
 
   std::string source(const loop::Kernel& k) const override { return backend_->optimized_llvm(k); }
   std::string assembly(const loop::Kernel& k) const override { return backend_->assembly(k); }
@@ -44,14 +48,15 @@ class CpuCode final : public CodeTarget {
  private:
   const HostCpu host_;
   const std::unique_ptr<CpuBackend> backend_;
+  std::atomic<int64_t> loaded_{0};
 };
 
 }  // namespace
 
 bool has_cpu_target() { return true; }
 
-std::unique_ptr<CodeTarget> make_cpu_code(const Options& options) {
-  return std::make_unique<CpuCode>(options);
+std::unique_ptr<CodeTarget> make_cpu_code(const Options& options, CodeStore store) {
+  return std::make_unique<CpuCode>(options, std::move(store));
 }
 
 }  // namespace ourjit

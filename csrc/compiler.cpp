@@ -104,10 +104,12 @@ std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
 struct Compiler::State {
   Options options;
   const CallInfo* calls;
-  std::unique_ptr<CodeTarget> target;
   mutable std::mutex mutex;
+  std::vector<std::string> warnings;
+  std::shared_ptr<cache::Store> store;  // null: nothing is kept
+  std::unique_ptr<CodeTarget> target;
   Stats stats;
-  int64_t variants_before = 0;  // of the target, when `stats` began
+  int64_t variants_before = 0, loaded_before = 0;  // of the target, when `stats` began
   std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
@@ -120,7 +122,14 @@ struct Compiler::State {
 Compiler::Compiler(Options options, const CallInfo& calls) : state_(std::make_unique<State>()) {
   state_->options = std::move(options);
   state_->calls = &calls;
-  state_->target = make_code_target(state_->options);
+  State& s = *state_;
+  if (s.options.cache)
+    s.store = cache::Store::open(s.options.cache_dir, s.options.cache_limit_mb << 20,
+                                 [&s](const std::string& message) {
+                                   const std::lock_guard lock(s.mutex);
+                                   s.warnings.push_back(message);
+                                 });
+  s.target = make_code_target(s.options, s.store);
 }
 
 Compiler::~Compiler() = default;
@@ -131,8 +140,16 @@ const CodeTarget& Compiler::target() const { return *state_->target; }
 Stats Compiler::stats() const {
   const std::lock_guard lock(state_->mutex);
   Stats stats = state_->stats;
-  stats.kernels_compiled += state_->target->variants() - state_->variants_before;
+  stats.kernels_loaded = state_->target->loaded() - state_->loaded_before;
+  stats.kernels_compiled +=
+      state_->target->variants() - state_->variants_before - stats.kernels_loaded;
+  if (state_->store) stats.disk_cache = state_->store->counters();
   return stats;
+}
+
+std::vector<std::string> Compiler::take_warnings() {
+  const std::lock_guard lock(state_->mutex);
+  return std::exchange(state_->warnings, {});
 }
 
 void Compiler::add_guard_miss() {
@@ -144,6 +161,7 @@ void Compiler::reset() {
   const std::lock_guard lock(state_->mutex);
   state_->stats = {};
   state_->variants_before = state_->target->variants();
+  state_->loaded_before = state_->target->loaded();
   state_->kernels.clear();
 }
 

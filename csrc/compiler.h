@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "cache/store.h"
 #include "code_target.h"
 #include "graph/graph.h"
 #include "loop/loop_ir.h"
@@ -29,6 +30,7 @@ struct Stats {
   std::map<std::string, int64_t> library_calls;
   std::map<std::string, Fallback> fallbacks;
   int64_t guard_misses = 0;
+  cache::Counters disk_cache;  // since the compiler was made
 };
 
 /// What ATen offers, asked at compile time; implemented by the adapter.
@@ -74,6 +76,8 @@ class Compiler {
   const CodeTarget& target() const;
   Stats stats() const;
   void add_guard_miss();
+  /// What the disk cache has warned of since the last call.
+  std::vector<std::string> take_warnings();
   void reset();
 
  private:

@@ -17,7 +17,7 @@ struct Search {
 
 bool contains(const dl_phdr_info& object, uintptr_t address) {
   for (int i = 0; i < object.dlpi_phnum; ++i) {
-    const ElfW(Phdr) & segment = object.dlpi_phdr[i];
+    const ElfW(Phdr)& segment = object.dlpi_phdr[i];
     const uintptr_t begin = object.dlpi_addr + segment.p_vaddr;
     if (segment.p_type == PT_LOAD && address >= begin && address - begin < segment.p_memsz)
       return true;
@@ -55,11 +55,10 @@ int visit(dl_phdr_info* object, size_t, void* data) {
   auto& search = *static_cast<Search*>(data);
   if (!contains(*object, search.inside)) return 0;
   for (int i = 0; i < object->dlpi_phnum && search.id.empty(); ++i) {
-    const ElfW(Phdr) & segment = object->dlpi_phdr[i];
+    const ElfW(Phdr)& segment = object->dlpi_phdr[i];
     if (segment.p_type == PT_NOTE)
-      search.id =
-          id_in(reinterpret_cast<const unsigned char*>(object->dlpi_addr + segment.p_vaddr),
-                segment.p_memsz);
+      search.id = id_in(reinterpret_cast<const unsigned char*>(object->dlpi_addr + segment.p_vaddr),
+                        segment.p_memsz);
   }
   return 1;
 }

@@ -125,6 +125,17 @@ py::dict stats_dict(const Stats& s) {
   d["library_calls"] = library;
   d["fallbacks"] = fallbacks;
   d["guard_misses"] = s.guard_misses;
+  const cache::Counters& c = s.disk_cache;
+  py::dict cache;
+  for (const auto& [name, count] : {std::pair{"hits", c.hits},
+                                    {"misses", c.misses},
+                                    {"stores", c.stores},
+                                    {"corrupt", c.corrupt},
+                                    {"refused", c.refused},
+                                    {"evicted", c.evicted},
+                                    {"errors", c.errors}})
+    cache[name] = count;
+  d["disk_cache"] = cache;
   return d;
 }
 
@@ -237,6 +248,7 @@ PYBIND11_MODULE(_C, m) {
           },
           py::arg("graph"), py::arg("constants") = py::tuple(), py::arg("table_rows") = 1)
       .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
+      .def("take_warnings", [](Session& s) { return s.compiler.take_warnings(); })
       .def("reset", [](Session& s) { s.compiler.reset(); });
   m.def("layout_and_addresses", layout_and_addresses, py::arg("inputs"));
   m.def("memory_address", memory_address, py::arg("tensor"));

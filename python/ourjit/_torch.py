@@ -8,11 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import hashlib
 import itertools
 import os
 import stat
-import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -563,7 +561,7 @@ def settings_of_tracing() -> dict[str, Any]:
     cuda = torch.backends.cuda
     attention = ("flash", "mem_efficient", "math", "cudnn")
     return {
-        "torch": torch.__version__,
+        "torch": (torch.__version__, torch.version.git_version),
         "inference_mode": torch.is_inference_mode_enabled(),
         "default_dtype": str(torch.get_default_dtype()),
         "mkldnn": torch.backends.mkldnn.enabled,
@@ -611,7 +609,7 @@ def why_no_graph_cache() -> str | None:
 
     wanted = ("bundled_autograd_cache", "force_non_lazy_backward_lowering", "donated_buffer", "enable_autograd_cache")
     known = all(hasattr(config, name) for name in wanted)
-    names = ("autograd_cache_key", "FXGraphCacheMiss", "BypassAOTAutogradCache", "AOTAUTOGRAD_CACHE_PREFIX")
+    names = ("AOTAutogradCacheDetails", "FXGraphCacheMiss", "BypassAOTAutogradCache")
     if not known or not all(hasattr(autograd_cache, name) for name in names):
         return "this release of torch has no cache for the graphs of other backends"
     if not autograd_cache.should_use_local_autograd_cache():
@@ -638,42 +636,42 @@ def graph_cache(key: str) -> Iterator[None]:
     from torch._functorch import config
     from torch._functorch._aot_autograd import autograd_cache
 
-    own_key = autograd_cache.autograd_cache_key
-
-    def with_key(*args: Any, **keywords: Any) -> tuple[str, list[str]]:
-        with _without_triton():
-            torch_key, lines = own_key(*args, **keywords)
-        both = hashlib.sha256(f"{torch_key}\n{key}".encode()).hexdigest()
-        return autograd_cache.AOTAUTOGRAD_CACHE_PREFIX + both, lines
-
     settings = {"bundled_autograd_cache": True, "force_non_lazy_backward_lowering": True, "donated_buffer": False}
-    autograd_cache.autograd_cache_key = with_key
+    before = autograd_cache.AOTAutogradCacheDetails
+    autograd_cache.AOTAutogradCacheDetails = functools.partial(_key_details(), key)
     try:
         with config.patch(settings):
             yield
     finally:
-        autograd_cache.autograd_cache_key = own_key
+        autograd_cache.AOTAutogradCacheDetails = before
 
 
-@contextlib.contextmanager
-def _without_triton() -> Iterator[None]:
-    """While it lasts, a module of Inductor's that AOTAutograd's key asks about Triton kernels need not be imported.
+@functools.cache
+def _key_details() -> type:
+    """What AOTAutograd's key is a hash of, less what only Inductor depends on, and with a key of ours.
 
-    That takes a third of a second; graphs that hold Triton kernels are then not kept.
+    To ask Inductor takes half a second, as its code generators are imported for that.
     """
-    name = "torch._inductor.codegen.wrapper"
-    if name in sys.modules:
-        yield
-        return
+    from torch._functorch._aot_autograd.autograd_cache import AOTAutogradCacheDetails
 
-    def no_source(kernel: Any) -> str:
-        raise cache_bypass("the graph calls a Triton kernel")
+    class Details(AOTAutogradCacheDetails):  # type: ignore[misc]
+        def __init__(self, key: str, *args: Any, **keywords: Any) -> None:
+            self.ourjit = key
+            super().__init__(*args, **keywords)
 
-    stand_in = types.ModuleType(name)
-    stand_in.user_defined_triton_kernel_transitive_closure_source_code = no_source  # type: ignore[attr-defined]
-    sys.modules[name] = stand_in
-    try:
-        yield
-    finally:
-        if sys.modules.get(name) is stand_in:
-            del sys.modules[name]
+        def __reduce__(self) -> Any:
+            return dict, (vars(self),)  # to be pickled, and never unpickled
+
+        def _init_fx_graph_hash_details(self, module: Any, inputs: Sequence[Any], settings: Any) -> None:
+            self.gm = module
+            self.example_inputs = list(inputs)
+
+        def get_triton_source_codes_from_gm(self, module: Any) -> list[str]:
+            """Called where Triton is installed."""
+            for part in module.modules():
+                for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+                    if "triton" in str(node.target) or any(self._iter_triton_kernels_from_node(node)):
+                        raise cache_bypass("the graph calls a Triton kernel")
+            return []
+
+    return Details

@@ -60,6 +60,8 @@ class Session:
             yield
         finally:
             self.seconds += time.perf_counter() - start
+            for warning in self.compiler.take_warnings():
+                log.warning("ourjit's disk cache: %s", warning)
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
@@ -68,8 +70,9 @@ class Session:
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
-                made = self.compile(graph, example_inputs, f"{kind}_{number}", record)
-                return warm_start.CompiledGraph(*made) if kept else made[0]
+                start = time.perf_counter_ns()
+                run, stored = self.compile(graph, example_inputs, f"{kind}_{number}", record)
+                return warm_start.CompiledGraph(run, stored, time.perf_counter_ns() - start) if kept else run
 
             return compile_stage
 

@@ -61,11 +61,11 @@ class StoredGraph:
 class CompiledGraph(OutputCode):  # type: ignore[misc]
     """What runs in place of a graph, in the form that AOTAutograd's cache takes."""
 
-    _boxed_call = True
-
-    def __init__(self, run: Compiled, stored: StoredGraph | str) -> None:
-        """`stored`: what to keep, or why that cannot be."""
+    def __init__(self, run: Compiled, stored: StoredGraph | str, nanoseconds: int) -> None:
+        """`stored`: what to keep, or why that cannot be; `nanoseconds`: of its compilation."""
         super().__init__()
+        self._boxed_call = True  # where wrappers of this object look for it
+        self._time_taken_ns = nanoseconds
         self.run: Compiled | None = run
         self.stored = stored
 
@@ -122,7 +122,8 @@ def why_not(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> str | None:
     if reason := _torch.why_no_graph_cache():
         return reason
     storages = set()
-    for value in inputs:
+    owned = [*module.parameters(), *module.buffers()]  # which AOTAutograd makes inputs as well
+    for value in (*inputs, *owned):
         if not isinstance(value, torch.Tensor):
             continue
         if not _torch.is_plain_fake(value):
@@ -131,9 +132,12 @@ def why_not(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> str | None:
         if storage in storages:
             return "inputs share memory"  # how they overlap is guarded by what a hit does not run
         storages.add(storage)
+    known = set(map(id, owned))
     for node in _nodes(module):
-        if node.op == "get_attr" and isinstance(_attribute(module, str(node.target)), torch.Tensor):
-            return "the captured graph holds a tensor"
+        if node.op == "get_attr":
+            value = _attribute(module, str(node.target))
+            if isinstance(value, torch.Tensor) and id(value) not in known:
+                return "the captured graph holds a tensor"
         if isinstance(node.target, (torch._ops.OpOverload, torch._ops.OpOverloadPacket)):
             namespace = str(node.target).partition(".")[0]
             if namespace not in _NAMESPACES:
