@@ -11,6 +11,7 @@ import functools
 import itertools
 import os
 import stat
+import sys
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,11 +23,64 @@ TORCH_FOLDER = torch.__file__.rpartition("/")[0]
 
 
 def aot_autograd(**keywords: Any) -> Callable[..., Any]:
-    """An `AotAutograd` instance: called with an FX module and inputs, it traces, partitions and compiles."""
-    from torch._dynamo.backends.common import aot_autograd as make
+    """What traces an FX module with its inputs, partitions it and compiles it, as torch's `AotAutograd` does.
 
-    made: Callable[..., Any] = make(**keywords)
-    return made
+    But that imports Inductor's code generators, a third of a second, for logs that it then does not write unless
+    TORCH_COMPILE_DEBUG asks for them; and it wraps what the backward compiler returns in two Python functions, a cost
+    at each call that a C++ executable does not need.
+    """
+    from torch._dynamo.exc import TensorifyScalarRestartAnalysis
+    from torch._dynamo.utils import counters, flatten_graph_inputs
+    from torch._functorch.aot_autograd import aot_module_simplified
+
+    def trace(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Any:
+        if any(isinstance(x, (list, tuple, dict)) for x in inputs):
+            return flatten_graph_inputs(module, inputs, trace)
+        count = counters["aot_autograd"]
+        count["total"] += 1
+        try:
+            with _aot_logs():
+                compiled = aot_module_simplified(module, inputs, **keywords)
+        except TensorifyScalarRestartAnalysis:
+            raise
+        except Exception:
+            count["not_ok"] += 1
+            raise
+        count["ok"] += 1
+        return torch.compiler.disable(compiled, reason="what AOTAutograd made of a graph")
+
+    return trace
+
+
+def _aot_logs() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, AOTAutograd writes the logs that TORCH_COMPILE_DEBUG asks for."""
+    if os.environ.get("TORCH_COMPILE_DEBUG", "0") != "1":
+        return contextlib.nullcontext()
+    from torch._inductor.debug import enable_aot_logging
+
+    logs: contextlib.AbstractContextManager[Any] = enable_aot_logging()
+    return logs
+
+
+def spare_imports() -> None:
+    """Has Dynamo trace optimizers without importing Inductor, which it does to ask whether CUDA graphs hold a gradient.
+
+    That takes half a second and more. Where Inductor's CUDA graphs were never imported, none of them holds anything.
+    """
+    from torch._dynamo.variables import optimizer
+
+    ask = getattr(optimizer, "_is_static_for_cudagraphs", None)
+    address_type = getattr(torch._dynamo.utils, "get_static_address_type", None)
+    if ask is None or address_type is None:
+        return
+
+    @functools.wraps(ask)
+    def is_static(x: torch.Tensor) -> bool:
+        if "torch._inductor.cudagraph_trees" in sys.modules:
+            return bool(ask(x))
+        return not x.is_cuda or address_type(x) is not None
+
+    optimizer._is_static_for_cudagraphs = is_static
 
 
 def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[..., Any]:
@@ -84,14 +138,9 @@ def find_overload(name: str) -> Any | None:
     return getattr(packet, overload, None) if packet is not None else None
 
 
-def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
-    """`compiler` as AotAutograd's backward compiler, hidden from Dynamo.
-
-    AotAutograd would also wrap what it returns in two Python functions that hide that from Dynamo: a cost at each call
-    that a C++ executable does not need.
-    """
+def hidden_from_dynamo(compiler: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiler that is called while a program runs, when its first backward does."""
     hidden: Callable[..., Any] = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
-    hidden._is_wrapped_bw_compiler = True  # type: ignore[attr-defined]
     return hidden
 
 

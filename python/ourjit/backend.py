@@ -22,6 +22,7 @@ from ourjit.options import check_options, with_torch_settings
 from ourjit.warm_start import StoredGraph, Wrapping
 
 log = logging.getLogger("ourjit")
+_torch.spare_imports()
 
 Compiled = Callable[[list[Any]], Any]
 Made = tuple[Compiled, StoredGraph | str]
@@ -40,8 +41,8 @@ class Session:
         self.reset()
 
     def derive(self) -> Session:
-        """A session with the same options that counts apart."""
-        return Session(self.options)
+        """A session with the same options that counts apart, and that compiles all itself."""
+        return Session({**self.options, "cache": False})
 
     def reset(self) -> None:
         """Forgets all counts and compiled kernels that no graph holds any more."""
@@ -79,7 +80,7 @@ class Session:
         forward, backward, inference = map(stage, ("forward", "backward", "inference"))
         aot = _torch.aot_autograd(
             fw_compiler=_torch.cacheable_compiler(forward) if kept else forward,
-            bw_compiler=_torch.mark_backward_compiler(backward),
+            bw_compiler=_torch.hidden_from_dynamo(backward),
             inference_compiler=inference,
             decompositions=decomposition_table(self.options["fallback_random"]),
             partition_fn=_torch.min_cut_partition(prepare),
@@ -89,7 +90,7 @@ class Session:
             scope.enter_context(_torch.traced_by(interpolation.rules() | composites.rules()))
             scope.enter_context(eager_strides.kept())
             if kept:
-                scope.enter_context(_torch.graph_cache(warm_start.key_of(self.options)))
+                scope.enter_context(warm_start.kept_by(self))
             return aot(module, inputs)
 
     def is_kept(self, module: torch.fx.GraphModule, inputs: Sequence[Any]) -> bool:

@@ -12,18 +12,23 @@ the cache of kernels. Nothing that depends on the machine is therefore in an ent
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch._inductor.output_code import OutputCode
 
 from ourjit import _C, _torch
+
+if TYPE_CHECKING:
+    from ourjit.backend import Session
 
 Compiled = Callable[[list[Any]], Any]
 
@@ -85,13 +90,28 @@ class CompiledGraph(OutputCode):  # type: ignore[misc]
         stored = self.stored
         if not isinstance(stored, StoredGraph):
             raise _torch.cache_miss("an entry without a graph")
-        owner = session(stored.options)
+        owner = _owner.get() or session(stored.options)
         if stored.key != key_of(owner.options):
             raise _torch.cache_miss("an entry for another build or other options")
         self.run = owner.restore(stored)
 
     def set_triton_bundle(self, triton_bundle: Any) -> None:
         """There is none."""
+
+
+_owner: ContextVar[Session | None] = ContextVar("ourjit_session", default=None)
+"""Who is compiling. Where Dynamo's work was saved too, nobody is, and the session is the one that the entry names."""
+
+
+@contextlib.contextmanager
+def kept_by(owner: Session) -> Iterator[None]:
+    """While it lasts, graphs that the session compiles are looked for in AOTAutograd's cache, and kept there."""
+    before = _owner.set(owner)
+    try:
+        with _torch.graph_cache(key_of(owner.options)):
+            yield
+    finally:
+        _owner.reset(before)
 
 
 @functools.cache
