@@ -15,6 +15,7 @@
 #include "backend/nvrtc.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "bindings/cache.h"
 #include "bindings/errors.h"
 #include "bindings/fx_import.h"
 #include "bindings/py_executable.h"
@@ -220,6 +221,10 @@ PYBIND11_MODULE(_C, m) {
   m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
   m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);
+  m.def(
+      "options", [](const py::dict& given) { return options_dict(options_of(given)); },
+      py::arg("given") = py::dict());
+  add_cache_functions(m);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")
       .def(py::init([](const py::dict& options) {
