@@ -71,8 +71,7 @@ void look_into(int folder, const std::string& name, bool payload, Listed& item) 
   const auto size = static_cast<size_t>(file.status.st_size);
   std::string bytes;
   try {
-    // Most heads fit into one page.
-    constexpr size_t kFirst = 4096;
+    constexpr size_t kFirst = 16384;  // most heads fit
     int error = read_bytes(file.fd.get(), 0, std::min(size, kFirst), bytes);
     if (!error) {
       const size_t head = head_bytes(bytes, size);  // raises for wrong sizes, before more is read

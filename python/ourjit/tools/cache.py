@@ -221,6 +221,8 @@ def _about(entry: dict[str, Any]) -> str:
 
 def printable(text: str, *, lines: bool = False) -> str:
     """The text with escapes for what a terminal would obey; with `lines` line ends and tabs stay."""
+    if text.isprintable():
+        return text
     kept = "\n\t" if lines else ""
     return "".join(c if c.isprintable() or c in kept else c.encode("unicode_escape").decode() for c in text)
 
