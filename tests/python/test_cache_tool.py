@@ -187,6 +187,17 @@ def test_prune_and_clear(tool: Tool) -> None:
     assert tool.json("ls")["entries"] == []
 
 
+@pytest.mark.parametrize("has_rich", [True, False])
+def test_on_a_terminal(tool: Tool, monkeypatch: pytest.MonkeyPatch, has_rich: bool) -> None:
+    digest = save(tool.cache, "0", name=ESCAPES)
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "150")
+    if not has_rich:
+        monkeypatch.setitem(sys.modules, "rich.console", None)  # an import of it fails
+    assert tool("ls") == 0
+    assert digest[:12] in tool.out and "\x1b[31m" not in tool.out and "\\x1b[31mred\\x07\\r\\n[bold]" in tool.out
+
+
 @pytest.mark.parametrize(
     "words", [[], ["dance"], ["show"], ["why", "ab"], ["prune", "--limit-mb", "x"], ["prune", "--limit-mb", "-1"]]
 )

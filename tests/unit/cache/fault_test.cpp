@@ -444,7 +444,7 @@ TEST(CacheFaults, ShortAndInterruptedWrites) {
     char buffer[5000];
     for (ssize_t n; (n = ::read(ends[0], buffer, sizeof buffer)) != 0;) {
       if (n > 0) got.append(buffer, static_cast<size_t>(n));
-      // The writer waits for this signal's thread below, so it is there.
+      // Until then the writer is in its call.
       if (got.size() < bytes.size()) pthread_kill(writer, SIGUSR1);
     }
   });
