@@ -31,6 +31,15 @@ class CodeTarget {
   virtual std::vector<std::shared_ptr<const KernelCode>> compile(
       const std::vector<const loop::Kernel*>& kernels, size_t threads) = 0;
 
+  /// Where code is kept, if each kernel's is found by a key of its own; else null.
+  virtual const CodeStore* codes() const { return nullptr; }
+  /// What finds the code of a scheduled kernel there.
+  virtual std::string code_key(const loop::Kernel&) const { return ""; }
+  /// The code with this key; null if it is not there.
+  virtual std::shared_ptr<const KernelCode> find(const std::string& /*code_key*/) {
+    return nullptr;
+  }
+
   /// Kernels that were compiled once more when they were launched.
   virtual int64_t variants() const { return 0; }
   /// Kernels, such ones among them, whose code was not compiled, but found in the store.

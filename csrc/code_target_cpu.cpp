@@ -23,13 +23,18 @@ class CpuCode final : public CodeTarget {
   std::vector<std::shared_ptr<const KernelCode>> compile(
       const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
     std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
-    for_each_parallel(kernels.size(), threads, [&](size_t i) {
-      const std::shared_ptr<LoadedKernel> loaded = backend_->compile(*kernels[i]);
-      loaded_ += loaded->was_stored();
-      codes[i] =
-          std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
-    });
+    for_each_parallel(kernels.size(), threads,
+                      [&](size_t i) { codes[i] = code(backend_->compile(*kernels[i])); });
     return codes;
+  }
+
+  const CodeStore* codes() const override { return &backend_->codes(); }
+  std::string code_key(const loop::Kernel& k) const override {
+    return backend_->code_key(k);
+  }
+  std::shared_ptr<const KernelCode> find(const std::string& code_key) override {
+    const std::shared_ptr<LoadedKernel> stored = backend_->find(code_key);
+    return stored ? code(stored) : nullptr;
   }
 
   int64_t loaded() const override { return loaded_; }
@@ -46,6 +51,11 @@ class CpuCode final : public CodeTarget {
   }
 
  private:
+  std::shared_ptr<const KernelCode> code(const std::shared_ptr<LoadedKernel>& loaded) {
+    loaded_ += loaded->was_stored();
+    return std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
+  }
+
   const HostCpu host_;
   const std::unique_ptr<CpuBackend> backend_;
   std::atomic<int64_t> loaded_{0};

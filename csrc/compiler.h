@@ -37,6 +37,8 @@ struct Stats {
 class CallInfo {
  public:
   virtual ~CallInfo() = default;
+  /// Tells builds of the library apart.
+  virtual std::string build() const { return ""; }
   /// True if `target` can be computed right into given memory (and not by a functional call plus a
   /// copy), where memory is given for all results or, if not `all`, for some.
   virtual bool writes_into_results(const std::string& target, bool all) const = 0;

@@ -20,7 +20,9 @@ namespace ourjit {
 
 /// A compiler and what all its executables share. Stays alive as long as one of them does.
 struct Session {
-  explicit Session(Options options) : calls(options.target), compiler(std::move(options), calls) {}
+  /// `torch_build`: what tells builds of torch apart.
+  Session(Options options, std::string torch_build)
+      : calls(options.target, std::move(torch_build)), compiler(std::move(options), calls) {}
 
   AtenCallInfo calls;
   Compiler compiler;

@@ -63,18 +63,18 @@ class LoadedKernelImpl : public LoadedKernel {
 class CpuBackendImpl : public CpuBackend {
  public:
   CpuBackendImpl(const HostCpu& host, CodeStore store)
-      : target_(host.target), machines_(host.name, host.features), store_(std::move(store)) {
+      : target_(host.target), machines_(host.name, host.features), codes_(std::move(store)) {
     initialize_llvm();
     for (cache::Component c : {cache::Component{"compiler", "LLVM " LLVM_VERSION_STRING},
                                {"cpu", host.name},
                                {"cpu features", host.features},
                                {"vector bits", std::to_string(host.target.vector_bits)}})
-      store_.common.push_back(std::move(c));
+      codes_.common.push_back(std::move(c));
   }
 
   std::shared_ptr<LoadedKernel> compile(const loop::Kernel& k) override {
-    const cache::Key key = store_.key({{"kernel", store_.store ? loop::canonical_text(k) : ""}});
-    if (std::shared_ptr<LoadedKernel> stored = load_stored(key)) return stored;
+    const std::string own_key = codes_.store ? code_key(k) : "";
+    if (std::shared_ptr<LoadedKernel> stored = find(own_key)) return stored;
     const auto start = std::chrono::steady_clock::now();
     const auto bytes = generate(k, llvm::CodeGenFileType::ObjectFile);
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
@@ -82,10 +82,24 @@ class CpuBackendImpl : public CpuBackend {
     auto loaded = std::make_shared<LoadedKernelImpl>(object, k.name, false);
     std::string lines;
     for (const std::string& line : k.provenance) lines += (lines.empty() ? "" : "\n") + line;
-    store_.keep(key,
+    codes_.keep(codes_.key({{"kernel", own_key}}),
                 {{"name", k.name}, {"compile ms", std::to_string(took.count())}, {"lines", lines}},
                 std::move(object));
     return loaded;
+  }
+
+  const CodeStore& codes() const override { return codes_; }
+  std::string code_key(const loop::Kernel& k) const override { return loop::canonical_text(k); }
+
+  std::shared_ptr<LoadedKernel> find(const std::string& code_key) const override {
+    std::optional<cache::Entry> entry = codes_.find(codes_.key({{"kernel", code_key}}));
+    if (!entry) return nullptr;
+    try {
+      return std::make_shared<LoadedKernelImpl>(std::move(entry->payload), note(*entry, "name"),
+                                                true);
+    } catch (const BackendError&) {
+      return nullptr;  // it is compiled, and replaced
+    }
   }
 
   std::string optimized_llvm(const loop::Kernel& k) override {
@@ -103,18 +117,6 @@ class CpuBackendImpl : public CpuBackend {
   }
 
  private:
-  /// Null if there is no code for the key, or none that can be loaded.
-  std::shared_ptr<LoadedKernel> load_stored(const cache::Key& key) const {
-    std::optional<cache::Entry> entry = store_.find(key);
-    if (!entry) return nullptr;
-    try {
-      return std::make_shared<LoadedKernelImpl>(std::move(entry->payload), note(*entry, "name"),
-                                                true);
-    } catch (const BackendError&) {
-      return nullptr;  // it is compiled, and replaced
-    }
-  }
-
   /// Does `work` such that each way in which LLVM may fail is a BackendError that shows the kernel.
   /// What a fatal error leaves behind, the machine on loan too, is never used again.
   template <class Work>
@@ -150,7 +152,7 @@ class CpuBackendImpl : public CpuBackend {
 
   loop::Target target_;
   TargetMachinePool machines_;
-  CodeStore store_;
+  CodeStore codes_;
 };
 
 }  // namespace

@@ -40,6 +40,11 @@ class CpuBackend {
   /// Compiles a scheduled kernel, or finds its code in the store, and loads it. Thread-safe: may be
   /// called from many threads at once. Raises BackendError.
   virtual std::shared_ptr<LoadedKernel> compile(const loop::Kernel& k) = 0;
+  virtual const CodeStore& codes() const = 0;
+  /// What finds the code of a kernel in the store: its text.
+  virtual std::string code_key(const loop::Kernel& k) const = 0;
+  /// The code of the kernel with this key; null if the store has none, or none that can be loaded.
+  virtual std::shared_ptr<LoadedKernel> find(const std::string& code_key) const = 0;
   /// LLVM IR after optimization, as text (for emit and dumps).
   virtual std::string optimized_llvm(const loop::Kernel& k) = 0;
   /// Host assembly of the kernel (for emit and dumps).

@@ -16,6 +16,7 @@
 #include "base/build_id.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "bindings/cache.h"
 #include "bindings/errors.h"
 #include "bindings/fx_import.h"
 #include "bindings/py_executable.h"
@@ -233,10 +234,17 @@ PYBIND11_MODULE(_C, m) {
   m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);
   m.def("build_id", build_id);
+  m.def(
+      "options", [](const py::dict& given) { return options_dict(options_of(given)); },
+      py::arg("given") = py::dict());
+  add_cache_functions(m);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")
       .def(py::init([](const py::dict& options) {
-             return std::make_shared<Session>(options_of(options));
+             const py::object version = py::module_::import("torch.version");
+             return std::make_shared<Session>(
+                 options_of(options), py::str(version.attr("__version__")).cast<std::string>() + " " +
+                                          py::str(version.attr("git_version")).cast<std::string>());
            }),
            py::arg("options"))
       .def("options", [](const Session& s) { return options_dict(s.compiler.options()); })

@@ -59,7 +59,8 @@ void each_file(int folder, const F& f) {
   }
 }
 
-/// Reads and checks the file behind `item`, whose name is that of an entry of our version.
+/// Reads and checks the file behind `item`, whose name is that of an entry of our version. No state
+/// is set if it is gone.
 void look_into(int folder, const std::string& name, bool payload, Listed& item) {
   const Opened file = open_file(folder, name);
   const auto is = [&](const char* state, const std::string& problem) {
@@ -67,12 +68,12 @@ void look_into(int folder, const std::string& name, bool payload, Listed& item) 
     item.problem = problem;
   };
   if (!file.refused.empty()) return is("refused", file.refused);
+  if (file.error == ENOENT) return;
   if (!file) return is("unreadable", strerror(file.error));
   const auto size = static_cast<size_t>(file.status.st_size);
   std::string bytes;
   try {
-    // Most heads fit into one page.
-    constexpr size_t kFirst = 4096;
+    constexpr size_t kFirst = 16384;  // most heads fit
     int error = read_bytes(file.fd.get(), 0, std::min(size, kFirst), bytes);
     if (!error) {
       const size_t head = head_bytes(bytes, size);  // raises for wrong sizes, before more is read
@@ -144,7 +145,7 @@ std::vector<Listed> list(const std::string& folder, bool payloads) {
   if (!root) return items;
   const auto add = [&](int in, const std::string& prefix, const std::string& name) {
     struct stat s{};
-    // What others delete meanwhile is not there.
+    // What others delete meanwhile is not listed.
     if (fstatat(in, name.c_str(), &s, AT_SYMLINK_NOFOLLOW) != 0) return;
     Listed item;
     item.name = prefix + name;
@@ -162,7 +163,7 @@ std::vector<Listed> list(const std::string& folder, bool payloads) {
       else
         item.state = "version";
     }
-    items.push_back(std::move(item));
+    if (!item.state.empty()) items.push_back(std::move(item));
   };
   each_file(root.fd.get(), [&](int sub, const std::string& name, const std::string& file) {
     add(sub, name + "/", file);

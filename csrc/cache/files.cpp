@@ -40,7 +40,7 @@ Opened checked(int fd, mode_t type, int folder, const std::string& name) {
     if ((o.error == ELOOP || o.error == ENOTDIR) &&
         fstatat(folder, name.c_str(), &link, AT_SYMLINK_NOFOLLOW) == 0) {
       if (S_ISLNK(link.st_mode))
-        o.refused = "is a symbolic link: name what it points to";
+        o.refused = "is a symbolic link: name the directory itself (option cache_dir)";
       else if (type == S_IFDIR)
         o.refused = "is no directory: remove it, or name another";
     }
