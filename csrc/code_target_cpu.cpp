@@ -29,9 +29,7 @@ class CpuCode final : public CodeTarget {
   }
 
   const CodeStore* codes() const override { return &backend_->codes(); }
-  std::string code_key(const loop::Kernel& k) const override {
-    return backend_->code_key(k);
-  }
+  std::string code_key(const loop::Kernel& k) const override { return backend_->code_key(k); }
   std::shared_ptr<const KernelCode> find(const std::string& code_key) override {
     const std::shared_ptr<LoadedKernel> stored = backend_->find(code_key);
     return stored ? code(stored) : nullptr;

@@ -307,9 +307,10 @@ void Compiler::State::keep(const cache::Key& key, const CompiledGraph& graph,
   if (key.empty() || !calls_the_library_only(graph.plan)) return;
   std::vector<std::string> code_keys;
   for (const Unique& u : unique) code_keys.push_back(target->code_key(u.kernel));
-  store->save({key,
-               {{"name", "graph " + graph.label}, {"compile ms", std::to_string(graph.seconds * 1e3)}},
-               encode(graph, code_keys)});
+  store->save(
+      {key,
+       {{"name", "graph " + graph.label}, {"compile ms", std::to_string(graph.seconds * 1e3)}},
+       encode(graph, code_keys)});
 }
 
 std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t table_rows) {

@@ -13,7 +13,7 @@
 namespace ourjit {
 
 struct StoredGraph {
-  CompiledGraph graph;                // its kernels have a name, provenance and launches
+  CompiledGraph graph;                 // its kernels have a name, provenance and launches
   std::vector<std::string> code_keys;  // of graph.plan.kernels: CodeTarget::code_key
 };
 

@@ -243,7 +243,8 @@ PYBIND11_MODULE(_C, m) {
       .def(py::init([](const py::dict& options) {
              const py::object version = py::module_::import("torch.version");
              return std::make_shared<Session>(
-                 options_of(options), py::str(version.attr("__version__")).cast<std::string>() + " " +
+                 options_of(options), py::str(version.attr("__version__")).cast<std::string>() +
+                                          " " +
                                           py::str(version.attr("git_version")).cast<std::string>());
            }),
            py::arg("options"))
