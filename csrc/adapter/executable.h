@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapter/operators.h"
+#include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "compiler.h"
 #include "runtime/arena_pool.h"
@@ -22,7 +23,9 @@ namespace ourjit {
 struct Session {
   /// `torch_build`: what tells builds of torch apart.
   Session(Options options, std::string torch_build)
-      : calls(options.target, std::move(torch_build)), compiler(std::move(options), calls) {}
+      : calls(options.target, std::move(torch_build)), compiler(std::move(options), calls) {
+    if (const CodeStore* codes = compiler.target().codes()) keep_products(*codes, calls.build());
+  }
 
   AtenCallInfo calls;
   Compiler compiler;
