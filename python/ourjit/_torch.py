@@ -283,6 +283,18 @@ def outputs_of_forward() -> Outputs:
     return Outputs(saved if isinstance(saved, slice) else slice(0, 0), written, views)
 
 
+def donate_nothing() -> None:
+    """Called while AOTAutograd compiles a forward: no saved tensor is given to the backward to write to.
+
+    A backward may then run twice, and torch does not refuse that.
+    """
+    from torch._guards import TracingContext
+
+    metadata = getattr(TracingContext.try_get(), "fw_metadata", None)
+    if hasattr(metadata, "bw_donated_idxs"):
+        metadata.bw_donated_idxs = []
+
+
 def report_output_strides(strides: Sequence[tuple[int, ...] | None]) -> None:
     """Tells AOTAutograd the strides that a compiled forward graph really returns."""
     from torch._guards import TracingContext
@@ -678,8 +690,7 @@ def why_no_graph_cache() -> str | None:
 def graph_cache(key: str) -> Iterator[None]:
     """While it lasts, AOTAutograd keeps what compilers return as `OutputCode`, under a key that holds `key` too.
 
-    The backward is compiled along with the forward, as both are one entry. No saved tensor is given to the backward to
-    write to, so that a graph can be differentiated twice whether it was loaded or not. Compiling holds Dynamo's lock, so
+    The backward is compiled along with the forward, as both are one entry. Compiling holds Dynamo's lock, so
     that no other thread sees this.
     """
     from torch._functorch import config

@@ -71,6 +71,8 @@ class Session:
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
+                if kept:
+                    _torch.donate_nothing()
                 start = time.perf_counter_ns()
                 run, stored = self.compile(graph, example_inputs, f"{kind}_{number}", record)
                 return warm_start.CompiledGraph(run, stored, time.perf_counter_ns() - start) if kept else run

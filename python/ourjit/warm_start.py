@@ -154,6 +154,8 @@ def why_not(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> str | None:
         storages.add(storage)
     known = set(map(id, owned))
     for node in _nodes(module):
+        if isinstance(node.meta.get("example_value"), torch.SymFloat):
+            return "the captured graph has a symbolic float"  # an entry's guards are about integers
         if node.op == "get_attr":
             value = _attribute(module, str(node.target))
             if isinstance(value, torch.Tensor) and id(value) not in known:

@@ -37,6 +37,12 @@ def assert_no_fallbacks() -> None:
     assert ourjit.stats()["fallbacks"] == {}
 
 
+def kernels_made() -> int:
+    """Kernels that were compiled since the last reset, or loaded from the disk cache."""
+    stats = ourjit.stats()
+    return stats["kernels_compiled"] + stats["kernels_loaded"]
+
+
 def strides(t: Tensor) -> list[int]:
     """Strides that mean something: of dims with several elements."""
     return [stride for size, stride in zip(t.shape, t.stride(), strict=True) if size > 1] if t.numel() else []

@@ -8,7 +8,7 @@ import sys
 import ourjit
 import pytest
 import torch
-from check import compiled
+from check import compiled, kernels_made
 from models import CASES
 from ourjit import _C
 from ourjit.options import check_options
@@ -79,7 +79,7 @@ def test_without_fusion_there_are_more_kernels() -> None:
         ourjit.reset()
         got = torch.compile(f, backend="ourjit", options={"fusion": fusion})(x)
         torch.testing.assert_close(got, f(x))
-        counts.append(ourjit.stats()["kernels_compiled"])
+        counts.append(kernels_made())
     assert counts[0] == 1 and counts[1] > 1
 
 
@@ -88,7 +88,7 @@ def test_stats_and_reset() -> None:
     compiled(lambda x, w: (x @ w).relu().sum())(torch.randn(8, 8, requires_grad=True), torch.randn(8, 8)).backward()
     stats = ourjit.stats()
     assert stats["graphs"] == 2
-    assert stats["kernels_compiled"] >= 1
+    assert kernels_made() >= 1
     assert 0 < stats["backend_seconds"] < 60
     assert sum(stats["library_calls"].values()) == 2
     assert stats["fallbacks"] == {} and stats["guard_misses"] == 0
