@@ -80,6 +80,13 @@ void count_calls(const Graph& g, const Options& options, const CallInfo& info, C
                             << list << "\nunset it to let them fall back";
 }
 
+std::vector<BufferUse> buffer_uses(const loop::Kernel& k) {
+  std::vector<BufferUse> uses;
+  for (const loop::Buffer& b : k.buffers)
+    uses.push_back({b.access != loop::Access::Out, b.access != loop::Access::In});
+  return uses;
+}
+
 std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
   std::string name = "k" + std::to_string(number);
   if (!s.group) return name + "_" + std::string(op_name(g.node(s.node).op));
@@ -135,9 +142,15 @@ Stats Compiler::stats() const {
   return stats;
 }
 
-void Compiler::add_guard_miss() {
+void Compiler::add_guard_miss(const std::string& label, const std::string& reason) {
+  // Sizes that change from call to call must not fill the memory.
+  constexpr size_t kReasons = 256;
+  if (state_->options.logs("guards")) log_line(label, "guards", reason);
   const std::lock_guard lock(state_->mutex);
   ++state_->stats.guard_misses;
+  auto& reasons = state_->stats.guard_miss_reasons;
+  const bool known = reasons.size() < kReasons || reasons.contains(reason);
+  ++reasons[known ? reason : "others"];
 }
 
 void Compiler::reset() {
@@ -247,7 +260,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
 
   // Graph to groups, groups to kernels, kernels to machine code.
   FusionOptions fusion_options;
-  fusion_options.fuse = s.options.fusion;
+  // A kernel of one operator has one Python line.
+  fusion_options.fuse = s.options.fusion && !s.options.check_nan;
   fusion_options.kept_row = s.target->lowering().kept_row;
   const Fusion fusion = fuse(g, fusion_options);
   out->groups = print(g, fusion);
@@ -272,9 +286,11 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
     return s.calls->writes_into_results(target, all);
   });
   for (const Unique& u : unique)
-    out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
+    out->plan.kernels.push_back(
+        {u.kernel.name, {u.code->function, u.code->device, u.code}, buffer_uses(u.kernel)});
   out->plan.guarded = s.options.guard_pages;
   out->plan.matmul = s.options.matmul;
+  out->plan.check_nan = s.options.check_nan;
   out->plan.device = s.target->device();
   if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
   relate_outputs(returned, out->plan);

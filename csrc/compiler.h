@@ -29,6 +29,7 @@ struct Stats {
   std::map<std::string, int64_t> library_calls;
   std::map<std::string, Fallback> fallbacks;
   int64_t guard_misses = 0;
+  std::map<std::string, int64_t> guard_miss_reasons;
 };
 
 /// What ATen offers, asked at compile time; implemented by the adapter.
@@ -73,7 +74,8 @@ class Compiler {
   const Options& options() const;
   const CodeTarget& target() const;
   Stats stats() const;
-  void add_guard_miss();
+  /// Counts an input of a graph that a call takes only after a change, and logs it as stage guards.
+  void add_guard_miss(const std::string& label, const std::string& reason);
   void reset();
 
  private:

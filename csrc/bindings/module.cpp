@@ -109,7 +109,7 @@ std::vector<size_t> held_elsewhere(const std::vector<at::Tensor>& tensors) {
 }
 
 py::dict stats_dict(const Stats& s) {
-  py::dict d, library, fallbacks;
+  py::dict d, library, fallbacks, reasons;
   for (const auto& [target, count] : s.library_calls) library[target.c_str()] = count;
   for (const auto& [target, f] : s.fallbacks) {
     py::dict entry;
@@ -124,6 +124,8 @@ py::dict stats_dict(const Stats& s) {
   d["library_calls"] = library;
   d["fallbacks"] = fallbacks;
   d["guard_misses"] = s.guard_misses;
+  for (const auto& [reason, count] : s.guard_miss_reasons) reasons[reason.c_str()] = count;
+  d["guard_miss_reasons"] = reasons;
   return d;
 }
 
@@ -151,10 +153,16 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
   return tensors;
 }
 
+/// Graph text, or the data that fx_export makes.
+Graph graph_of(const py::object& o, const std::string& device = "cpu") {
+  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
+                                    : import_graph(o.ptr(), device);
+}
+
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
                    const py::object& data, const py::sequence& constants, size_t table_rows) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
-  Graph graph = import_graph(data.ptr(), session->compiler.target().tensors_on());
+  Graph graph = graph_of(data, session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
@@ -162,12 +170,6 @@ py::object compile(const std::shared_ptr<Session>& session, const py::object& ty
         session, session->compiler.compile(std::move(graph), table_rows), std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
-}
-
-/// Graph text, or the data that fx_export makes.
-Graph graph_of(const py::object& o) {
-  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
-                                    : import_graph(o.ptr(), "cpu");
 }
 
 py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {

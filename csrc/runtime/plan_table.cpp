@@ -173,7 +173,8 @@ class Table {
   /// A step of the plan for the rows first .. last - 1. Rows that leave out an epilogue come first.
   void add_step(const PlanStep& s, size_t first, size_t last) {
     if (const auto* launch = std::get_if<LaunchStep>(&s)) {
-      LaunchStep step{launch->kernel, {}, launch->cost_ns, launch->silent * (last - first)};
+      LaunchStep step{
+          launch->kernel, {}, launch->cost_ns, launch->silent * (last - first), launch->provenance};
       for (size_t r = first; r < last; ++r)
         for (size_t i = 0; i < launch->silent; ++i)
           step.rows.push_back(launch_row(launch->rows[i], r));
