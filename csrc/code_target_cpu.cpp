@@ -1,6 +1,7 @@
 // The CPU as a target: in builds with LLVM.
 #include <utility>
 
+#include "backend/code_names.h"
 #include "backend/cpu_backend.h"
 #include "base/parallel.h"
 #include "code_target.h"
@@ -12,7 +13,8 @@ namespace {
 class CpuCode final : public CodeTarget {
  public:
   explicit CpuCode(const Options& options)
-      : host_(detect_host(static_cast<int>(options.max_vector_bits))),
+      : perf_map_(options.perf_map),
+        host_(detect_host(static_cast<int>(options.max_vector_bits))),
         backend_(make_cpu_backend(host_)) {}
 
   loop::Kernel schedule(loop::Kernel lowered) const override {
@@ -24,6 +26,9 @@ class CpuCode final : public CodeTarget {
     std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
     for_each_parallel(kernels.size(), threads, [&](size_t i) {
       const std::shared_ptr<LoadedKernel> loaded = backend_->compile(*kernels[i]);
+      if (perf_map_)
+        write_perf_map(reinterpret_cast<const void*>(loaded->function()), loaded->function_bytes(),
+                       "ourjit::" + kernels[i]->name);
       codes[i] =
           std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
     });
@@ -42,6 +47,7 @@ class CpuCode final : public CodeTarget {
   }
 
  private:
+  const bool perf_map_;
   const HostCpu host_;
   const std::unique_ptr<CpuBackend> backend_;
 };

@@ -60,6 +60,7 @@ class Table {
     out_.device = plan_.device;
     out_.guarded = plan_.guarded;
     out_.matmul = plan_.matmul;
+    out_.check_nan = plan_.check_nan;
     out_.tensors_on = plan_.tensors_on;
     for (size_t r = 0; r < rows_.size(); ++r) add_memory(r);
     if (temporaries_are_small()) {

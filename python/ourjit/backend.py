@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -12,7 +13,7 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation, stages
+from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation, repro, stages
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -43,16 +44,23 @@ class Session:
         self.compiler.reset()
         self.seconds = 0.0
         self.fallbacks: dict[str, dict[str, Any]] = {}
+        self.recompilations: list[dict[str, str]] = []
         self.graphs.clear()
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
         """What happens meanwhile is work of the backend."""
         start = time.perf_counter()
+        before = self.compiler.stats()
         try:
-            yield
+            with _torch.timed("ourjit.compile"):
+                yield
         finally:
             self.seconds += time.perf_counter() - start
+            after = self.compiler.stats()
+            for name in ("graphs", "kernels_compiled", "kernels_loaded"):
+                _torch.count(name, after[name] - before[name])
+            _torch.count("fallbacks", _calls(after["fallbacks"]) - _calls(before["fallbacks"]))
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
@@ -110,35 +118,69 @@ class Session:
         """An ATen graph as one executable. Raises Unsupported."""
         device = _gpu.device_of(self.options["target"])
         graph, constants = export_graph(module, name, outputs, example_inputs, device)
-        executable = self.compiler.compile(graph, constants=constants)
+        executable = self.compile_exported(graph, constants, example_inputs)
         higher_order.hold_with(executable, graph["calls"])
-        _gpu.log_machine_code(executable, self.options)
         if record is not None:
             record(executable)
         if name.startswith("forward"):
             strides = executable.output_strides[: graph["returned"]]
             _torch.report_output_strides([_static(s) for s in strides])
-        if self.options["cuda_graphs"]:
+        if self.options["cuda_graphs"] and not self.options["check_nan"]:  # replays run no checks
             executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
         run = _torch.with_host_outputs(executable, graph["host_outputs"])
         run = _torch.with_views(run, graph["views"], graph["returned"])
         run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
 
+    def compile_exported(
+        self, graph: Mapping[str, Any], constants: Sequence[Any], example_inputs: Sequence[Any], table_rows: int = 1
+    ) -> _C.Executable:
+        """What `export_graph` made as an executable; an error of the compiler leaves a repro file behind."""
+        try:
+            executable = self.compiler.compile(graph, constants=constants, table_rows=table_rows)
+        except (_C.InternalError, _C.BackendError) as error:
+            _, sentence = repro.write(error, graph, example_inputs, self.options)
+            raise type(error)(f"{error}\n{sentence}") from None
+        _gpu.log_machine_code(executable, self.options)
+        _log_output_code(executable)
+        return executable
+
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
         log.warning("ourjit runs %s uncompiled: %s", name, reason)
-        counted = self.fallbacks.setdefault("graph", {"count": 0, "reason": reason})
-        counted["count"] += 1
+        self.add_fallback("graph", reason)
         return _torch.boxed(module)
 
     def count_fallback(self, name: str, why: str) -> None:
         """Counts a call that runs otherwise than meant, and warns of the first. Raises Unsupported if strict."""
         if self.options["strict"]:
             raise _C.Unsupported(f"{name} cannot be compiled: {why}")
-        counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})
-        if counted["count"] == 0:
+        if self.add_fallback(name, why) == 1:
             log.warning("ourjit runs %s uncompiled: %s", name, why)
+
+    def add_fallback(self, name: str, why: str) -> int:
+        """How many there are now of this name."""
+        counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})
         counted["count"] += 1
+        _torch.count("fallbacks", 1)
+        return int(counted["count"])
+
+    def add_recompilation(self, what: _torch.Recompilation) -> None:
+        """Keeps and logs why a function is compiled again. Raises Unsupported if it is not and that is an error."""
+        saw = f", but is {what.value}" if what.value and "actual" not in what.guard else ""
+        if what.limit:
+            self.count_fallback(
+                what.function,
+                f"it is compiled no more, as {what.limit} is reached, and runs eagerly where no compiled version fits; "
+                f"raise that setting, or make what changes dynamic; the guard that failed last: {what.guard}{saw}",
+            )
+            return
+        self.recompilations.append({"function": what.function, "guard": what.guard, "value": what.value})
+        if self.logs("guards"):
+            print(f"[ourjit {what.function}] guards: compiled again: {what.guard}{saw}", file=sys.stderr)
+
+    def logs(self, stage: str) -> bool:
+        stages = self.options["log"].split(",")
+        return stages == ["all"] or stage in stages
 
     def stats(self) -> dict[str, Any]:
         stats = dict(self.compiler.stats())
@@ -146,6 +188,7 @@ class Session:
         stats["fallbacks"] = {**stats["fallbacks"], **self.fallbacks}
         stats["graph_captures"], stats["graph_replays"] = self.graphs.captures, self.graphs.replays
         stats["graph_skips"] = dict(self.graphs.skips)
+        stats["recompilations"] = list(self.recompilations)
         return stats
 
 
@@ -163,12 +206,33 @@ def session(options: Mapping[str, Any] | None) -> Session:
         found = _sessions.get(key)
         if found is None:
             found = _sessions[key] = Session(checked)
+            _torch.watch_recompilations(_recompiled)
         return found
 
 
 def sessions() -> list[Session]:
     with _sessions_lock:
         return list(_sessions.values())
+
+
+def _recompiled(what: _torch.Recompilation) -> None:
+    if what.backend is ourjit:
+        options = _gpu.with_target(what.keywords.get("options"), what.arguments)
+        session(options).add_recompilation(what)
+
+
+def _calls(fallbacks: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(entry["count"] for entry in fallbacks.values())
+
+
+def _log_output_code(executable: _C.Executable) -> None:
+    """For TORCH_LOGS="output_code"."""
+    output_code = _torch.output_code_log()
+    if not output_code.isEnabledFor(logging.DEBUG):
+        return
+    for kernel in executable.kernels():
+        head = "\n".join(("; " if "define" in kernel["source"] else "// ") + line for line in kernel["provenance"])
+        output_code.debug("Output code of %s, %s:\n%s\n%s", executable.label, kernel["name"], head, kernel["source"])
 
 
 def _static(strides: Sequence[int | str] | None) -> tuple[int, ...] | None:
