@@ -180,11 +180,13 @@ void Compiler::State::schedule(const Graph& g, const Fusion& f, PlannedKernels& 
       KernelReport report;
       report.provenance = lowered.provenance;
       report.lowered = loop::print(lowered);
-      if (log.wants("loop")) log.write("loop", lowered.name + ".loop", report.lowered);
+      if (log.wants("loop"))
+        log.write("loop", lowered.name + ".loop", loop::print(lowered, /*with_provenance=*/true));
       report.kernel = target->schedule(lowered);
       if (options.verify) loop::verify(report.kernel);
       if (log.wants("schedule"))
-        log.write("schedule", lowered.name + ".scheduled", loop::print(report.kernel));
+        log.write("schedule", lowered.name + ".scheduled",
+                  loop::print(report.kernel, /*with_provenance=*/true));
       unique.push_back({report.kernel, text, nullptr});
       out.kernels.push_back(std::move(report));
     }

@@ -11,6 +11,7 @@ import functools
 import itertools
 import logging
 import re
+import sys
 import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -633,17 +634,15 @@ def _recompilation(frame: Any, backend: Any, reason: str, limit: str) -> Recompi
 
 
 def count(name: str, by: int) -> None:
-    """Adds to torch._dynamo.utils.counters["ourjit"]."""
-    from torch._dynamo import utils
-
+    """Adds to torch._dynamo.utils.counters["ourjit"], where Dynamo is in use."""
+    utils: Any = sys.modules.get("torch._dynamo.utils")
     if by and hasattr(utils, "counters"):
         utils.counters["ourjit"][name] += by
 
 
 def timed(phase: str) -> contextlib.AbstractContextManager[Any]:
-    """What happens meanwhile is a phase of compilation in torch's timings and traces."""
-    from torch._dynamo import utils
-
+    """What happens meanwhile is a phase of compilation in torch's timings and traces, where Dynamo is in use."""
+    utils: Any = sys.modules.get("torch._dynamo.utils")
     if not hasattr(utils, "dynamo_timed"):
         return contextlib.nullcontext()
     measured: contextlib.AbstractContextManager[Any] = utils.dynamo_timed(phase, log_pt2_compile_event=True)

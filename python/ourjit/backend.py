@@ -142,7 +142,7 @@ class Session:
             _, sentence = repro.write(error, graph, example_inputs, self.options)
             raise type(error)(f"{error}\n{sentence}") from None
         _gpu.log_machine_code(executable, self.options)
-        _log_output_code(executable)
+        _log_output_code(executable, self.options["target"])
         return executable
 
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
@@ -206,7 +206,6 @@ def session(options: Mapping[str, Any] | None) -> Session:
         found = _sessions.get(key)
         if found is None:
             found = _sessions[key] = Session(checked)
-            _torch.watch_recompilations(_recompiled)
         return found
 
 
@@ -225,14 +224,15 @@ def _calls(fallbacks: Mapping[str, Mapping[str, Any]]) -> int:
     return sum(entry["count"] for entry in fallbacks.values())
 
 
-def _log_output_code(executable: _C.Executable) -> None:
+def _log_output_code(executable: _C.Executable, target: str) -> None:
     """For TORCH_LOGS="output_code"."""
     output_code = _torch.output_code_log()
     if not output_code.isEnabledFor(logging.DEBUG):
         return
     for kernel in executable.kernels():
-        head = "\n".join(("; " if "define" in kernel["source"] else "// ") + line for line in kernel["provenance"])
-        output_code.debug("Output code of %s, %s:\n%s\n%s", executable.label, kernel["name"], head, kernel["source"])
+        lines = kernel["provenance"] if target == "cpu" else ()  # CUDA text tells them itself
+        head = "".join(f"; {line}\n" for line in lines)
+        output_code.debug("Output code of %s, %s:\n%s%s", executable.label, kernel["name"], head, kernel["source"])
 
 
 def _static(strides: Sequence[int | str] | None) -> tuple[int, ...] | None:
@@ -256,5 +256,6 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
+    _torch.watch_recompilations(_recompiled)
     made = (node.meta.get("example_value") for node in module.graph.nodes)
     return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)
