@@ -41,12 +41,14 @@ CallFrame::CallFrame(const PlanInstance& instance)
   if (instance.plan->check_nan) nan_check_.emplace(instance);
 }
 
-std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool& arenas) {
+std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                      bool profiled) {
   struct Clear {
     CallFrame& frame;
     ~Clear() { frame.clear(); }
   } clear_at_end{*this};
   inputs_.swap(inputs);
+  profiled_ = profiled;
   const std::vector<PlanBuffer>& buffers = instance_.plan->buffers;
   for (size_t b = 0; b < buffers.size(); ++b)
     if (buffers[b].kind == BufferKind::Input)
@@ -128,7 +130,7 @@ bool CallFrame::is_input(int tensor) const {
 
 void CallFrame::begin_step(int step) {
   if (nan_check_) nan_check_->begin_step(step, frame_.buffers.data());
-  if (!is_profiled()) return;
+  if (!profiled_) return;
   const PlanStep& s = instance_.plan->steps[static_cast<size_t>(step)];
   record_.begin(step_name(*instance_.plan, s), provenance(s));
 }

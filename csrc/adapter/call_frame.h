@@ -21,8 +21,8 @@ class CallFrame final : public Host {
  public:
   explicit CallFrame(const PlanInstance& instance);
 
-  /// Runs the plan over checked inputs, which it takes.
-  std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas);
+  /// Runs the plan over checked inputs, which it takes. `profiled`: torch's profiler listens.
+  std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas, bool profiled);
 
   /// Raises what kernels of earlier calls have reported.
   void raise_reported() { ourjit::raise_reported(frame_); }
@@ -32,7 +32,7 @@ class CallFrame final : public Host {
   void* allocate(int buffer, int64_t bytes) override;
   void release(int buffer) override;
   /// For torch's profiler and for option check_nan.
-  bool watches() const override { return nan_check_ || is_profiled(); }
+  bool watches() const override { return nan_check_ || profiled_; }
   void begin_step(int step) override;
   void end_step(int step) override;
   void* stream() override;
@@ -52,6 +52,7 @@ class CallFrame final : public Host {
   std::vector<c10::Storage> storages_;  // by buffer: Output
   HeldResults held_;                    // by buffer: CallResult
   std::optional<NanCheck> nan_check_;
+  bool profiled_ = false;
   ProfilerRecord record_;  // of the step at hand
 };
 

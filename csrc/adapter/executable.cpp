@@ -76,8 +76,9 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
     OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
                             << inputs.size();
   refuse_tangents(inputs);
-  ProfilerRecord record;
-  if (is_profiled()) record.begin(graph_->plan.name, {});
+  const bool profiled = is_profiled();
+  std::optional<ProfilerRecord> record;
+  if (profiled) record.emplace().begin(graph_->plan.name, {});
   for (const at::Tensor& c : constants_) inputs.push_back({c, std::nullopt});
   const std::shared_ptr<Sized> s = sized(bind_symbols(inputs));
   check_inputs(*s->instance, inputs);
@@ -92,7 +93,7 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   }
   if (!frame) frame = std::make_unique<CallFrame>(*s->instance);
   // After an error the frame is not used again: a library call may have left it in any state.
-  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas);
+  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas, profiled);
   const std::lock_guard lock(s->mutex);
   s->idle.push_back(std::move(frame));
   return outputs;

@@ -134,8 +134,10 @@ void acquire(const PlanInstance& instance, Frame& frame, Host& host, int buffer)
   frame.buffers[i] = host.allocate(buffer, instance.buffer_bytes[i]);
 }
 
+/// All that a step does is inlined into the loop, though there are two of it.
 template <bool kWatched>
-void run_steps(const PlanInstance& instance, Frame& frame, Host& host, void* stream) {
+[[gnu::flatten]] void run_steps(const PlanInstance& instance, Frame& frame, Host& host,
+                                void* stream) {
   for (size_t i = 0; i < instance.steps.size(); ++i) {
     const InstanceStep& step = instance.steps[i];
     for (int k = 0; k < step.acquire.count; ++k)
