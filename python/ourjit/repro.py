@@ -83,7 +83,7 @@ def described(error: Exception) -> str:
 
 
 def write(
-    error: Exception, graph: Mapping[str, Any], inputs: Sequence[Any], options: Mapping[str, Any]
+    error: Exception, graph: str | Mapping[str, Any], inputs: Sequence[Any], options: Mapping[str, Any]
 ) -> tuple[str, str]:
     """Writes what met `error` into the folder of option dump, or else that of temporary files.
 
@@ -93,6 +93,7 @@ def write(
         text = _C.import_graph(graph)
     except (_C.UserError, _C.Unsupported, _C.InternalError) as bad:
         return "", f"There is no repro, as the graph cannot be written down: {bad}"
+    name = re.match(r"graph @(\w*)", text)
     defaults = {name: default for name, _, default, _, _, _ in _C.option_table()}
     changed = {name: value for name, value in options.items() if value != defaults[name] and name not in _OF_MACHINE}
     notes = [f"versions: {_versions()}", *map(_input, inputs)]
@@ -100,7 +101,7 @@ def write(
     try:
         folder = options["dump"] or tempfile.gettempdir()
         os.makedirs(folder, exist_ok=True)
-        handle, path = tempfile.mkstemp(prefix=f"ourjit_{graph['name']}_", suffix=".repro", dir=folder)
+        handle, path = tempfile.mkstemp(prefix=f"ourjit_{name[1] if name else ''}_", suffix=".repro", dir=folder)
         with os.fdopen(handle, "w") as file:
             file.write(repro.text())
     except OSError as bad:
