@@ -72,11 +72,7 @@ class PlanBuilder {
   void mark_written() {
     for (const Node& n : g_.nodes) {
       bool writes = n.op == Op::copy_to;
-      if (n.op == Op::call) {
-        const std::string& target = call_target(n);
-        const size_t end = target.rfind('.');
-        writes = end != std::string::npos && end > 0 && target[end - 1] == '_';
-      }
+      if (n.op == Op::call) writes = is_in_place(call_target(n));
       if (!writes || n.operands.empty()) continue;
       const ValueId memory = root_(n.operands[0]);
       for (size_t i = 0; i < g_.inputs.size(); ++i)
@@ -205,6 +201,10 @@ class PlanBuilder {
       for (const ValueId v : lowered.buffers) row.tensors.push_back(tensor(v));
       row.sizes = lowered.sizes;
       row.extent = lowered.extent;
+      for (const std::string& line : lowered.kernel.provenance)
+        if (std::find(step.provenance.begin(), step.provenance.end(), line) ==
+            step.provenance.end())
+          step.provenance.push_back(line);
     }
     plan_.steps.emplace_back(std::move(step));
   }

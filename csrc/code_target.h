@@ -35,8 +35,9 @@ class CodeTarget {
   virtual const CodeStore* codes() const { return nullptr; }
   /// What finds the code of a scheduled kernel there.
   virtual std::string code_key(const loop::Kernel&) const { return ""; }
-  /// The code with this key; null if it is not there.
-  virtual std::shared_ptr<const KernelCode> find(const std::string& /*code_key*/) {
+  /// The code with this key, of a kernel with this name; null if it is not there.
+  virtual std::shared_ptr<const KernelCode> find(const std::string& /*code_key*/,
+                                                 const std::string& /*name*/) {
     return nullptr;
   }
 

@@ -2,6 +2,7 @@
 #include <atomic>
 #include <utility>
 
+#include "backend/code_names.h"
 #include "backend/cpu_backend.h"
 #include "base/parallel.h"
 #include "code_target.h"
@@ -13,7 +14,8 @@ namespace {
 class CpuCode final : public CodeTarget {
  public:
   CpuCode(const Options& options, CodeStore store)
-      : host_(detect_host(static_cast<int>(options.max_vector_bits))),
+      : perf_map_(options.perf_map),
+        host_(detect_host(static_cast<int>(options.max_vector_bits))),
         backend_(make_cpu_backend(host_, std::move(store))) {}
 
   loop::Kernel schedule(loop::Kernel lowered) const override {
@@ -24,15 +26,18 @@ class CpuCode final : public CodeTarget {
       const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
     std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
     for_each_parallel(kernels.size(), threads,
-                      [&](size_t i) { codes[i] = code(backend_->compile(*kernels[i])); });
+                      [&](size_t i) {
+      codes[i] = code(backend_->compile(*kernels[i]), kernels[i]->name);
+    });
     return codes;
   }
 
   const CodeStore* codes() const override { return &backend_->codes(); }
   std::string code_key(const loop::Kernel& k) const override { return backend_->code_key(k); }
-  std::shared_ptr<const KernelCode> find(const std::string& code_key) override {
+  std::shared_ptr<const KernelCode> find(const std::string& code_key,
+                                         const std::string& name) override {
     const std::shared_ptr<LoadedKernel> stored = backend_->find(code_key);
-    return stored ? code(stored) : nullptr;
+    return stored ? code(stored, name) : nullptr;
   }
 
   int64_t loaded() const override { return loaded_; }
@@ -49,11 +54,16 @@ class CpuCode final : public CodeTarget {
   }
 
  private:
-  std::shared_ptr<const KernelCode> code(const std::shared_ptr<LoadedKernel>& loaded) {
+  std::shared_ptr<const KernelCode> code(const std::shared_ptr<LoadedKernel>& loaded,
+                                         const std::string& name) {
     loaded_ += loaded->was_stored();
+    if (perf_map_)
+      write_perf_map(reinterpret_cast<const void*>(loaded->function()), loaded->function_bytes(),
+                     "ourjit::" + name);
     return std::make_shared<const KernelCode>(KernelCode{loaded->function(), nullptr, loaded});
   }
 
+  const bool perf_map_;
   const HostCpu host_;
   const std::unique_ptr<CpuBackend> backend_;
   std::atomic<int64_t> loaded_{0};

@@ -98,6 +98,13 @@ bool calls_the_library_only(const Plan& plan) {
   });
 }
 
+std::vector<BufferUse> buffer_uses(const loop::Kernel& k) {
+  std::vector<BufferUse> uses;
+  for (const loop::Buffer& b : k.buffers)
+    uses.push_back({b.access != loop::Access::Out, b.access != loop::Access::In});
+  return uses;
+}
+
 std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
   std::string name = "k" + std::to_string(number);
   if (!s.group) return name + "_" + std::string(op_name(g.node(s.node).op));
@@ -177,9 +184,15 @@ std::vector<std::string> Compiler::take_warnings() {
   return std::exchange(state_->warnings, {});
 }
 
-void Compiler::add_guard_miss() {
+void Compiler::add_guard_miss(const std::string& label, const std::string& reason) {
+  // Sizes that change from call to call must not fill the memory.
+  constexpr size_t kReasons = 256;
+  if (state_->options.logs("guards")) log_line(label, "guards", reason);
   const std::lock_guard lock(state_->mutex);
   ++state_->stats.guard_misses;
+  auto& reasons = state_->stats.guard_miss_reasons;
+  const bool known = reasons.size() < kReasons || reasons.contains(reason);
+  ++reasons[known ? reason : "others"];
 }
 
 void Compiler::reset() {
@@ -210,11 +223,13 @@ void Compiler::State::schedule(const Graph& g, const Fusion& f, PlannedKernels& 
       KernelReport report;
       report.provenance = lowered.provenance;
       report.lowered = loop::print(lowered);
-      if (log.wants("loop")) log.write("loop", lowered.name + ".loop", report.lowered);
+      if (log.wants("loop"))
+        log.write("loop", lowered.name + ".loop", loop::print(lowered, /*with_provenance=*/true));
       report.kernel = target->schedule(lowered);
       if (options.verify) loop::verify(report.kernel);
       if (log.wants("schedule"))
-        log.write("schedule", lowered.name + ".scheduled", loop::print(report.kernel));
+        log.write("schedule", lowered.name + ".scheduled",
+                  loop::print(report.kernel, /*with_provenance=*/true));
       unique.push_back({report.kernel, text, nullptr});
       out.kernels.push_back(std::move(report));
     }
@@ -256,6 +271,7 @@ void Compiler::State::compile_missing(std::vector<Unique>& unique) {
 void Compiler::State::finish(Plan& plan) const {
   plan.guarded = options.guard_pages;
   plan.matmul = options.matmul;
+  plan.check_nan = options.check_nan;
   plan.device = target->device();
   if (const std::string on = target->tensors_on(); !on.empty()) plan.tensors_on = on;
 }
@@ -288,7 +304,8 @@ std::shared_ptr<CompiledGraph> Compiler::State::find_stored(const cache::Key& ke
     StoredGraph stored = decode_graph(entry->payload);
     auto graph = std::make_shared<CompiledGraph>(std::move(stored.graph));
     for (size_t i = 0; i < stored.code_keys.size(); ++i) {
-      const std::shared_ptr<const KernelCode> code = target->find(stored.code_keys[i]);
+      const std::shared_ptr<const KernelCode> code = 
+          target->find(stored.code_keys[i], graph->plan.kernels[i].name);
       if (!code) return nullptr;
       graph->plan.kernels[i].code = {code->function, code->device, code};
     }
@@ -313,7 +330,8 @@ void Compiler::State::keep(const cache::Key& key, const CompiledGraph& graph,
        encode(graph, code_keys)});
 }
 
-std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t table_rows) {
+std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t table_rows,
+                                                       bool reports) {
   State& s = *state_;
   const double start = now();
   int64_t number = 0;
@@ -325,7 +343,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   out->label = std::to_string(number) + "_" + captured.name;
   StageLog log(s.options, out->label);
   out->captured = print(captured);
-  const cache::Key stored_key = s.stored_key(out->captured, table_rows);
+  const cache::Key stored_key =
+      reports ? cache::Key() : s.stored_key(out->captured, table_rows);
   if (std::shared_ptr<CompiledGraph> stored = s.find_stored(stored_key)) {
     stored->label = out->label;
     stored->captured = std::move(out->captured);
@@ -360,7 +379,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
 
   // Graph to groups, groups to kernels, kernels to machine code.
   FusionOptions fusion_options;
-  fusion_options.fuse = s.options.fusion;
+  // A kernel of one operator has one Python line.
+  fusion_options.fuse = s.options.fusion && !s.options.check_nan;
   fusion_options.kept_row = s.target->lowering().kept_row;
   const Fusion fusion = fuse(g, fusion_options);
   out->groups = print(g, fusion);
@@ -385,7 +405,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
     return s.calls->writes_into_results(target, all);
   });
   for (const Unique& u : unique)
-    out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
+    out->plan.kernels.push_back(
+        {u.kernel.name, {u.code->function, u.code->device, u.code}, buffer_uses(u.kernel)});
   s.finish(out->plan);
   relate_outputs(returned, out->plan);
   for (const PlanOutput& o : out->plan.outputs)

@@ -31,6 +31,7 @@ struct Stats {
   std::map<std::string, Fallback> fallbacks;
   int64_t guard_misses = 0;
   cache::Counters disk_cache;  // since the compiler was made
+  std::map<std::string, int64_t> guard_miss_reasons;
 };
 
 /// What ATen offers, asked at compile time; implemented by the adapter.
@@ -73,13 +74,16 @@ class Compiler {
   ~Compiler();
   /// Thread-safe. Raises Unsupported if the options are strict and something would fall back.
   /// `table_rows`: how many sets of inputs its plan will run over (runtime/plan_table.h).
-  std::shared_ptr<const CompiledGraph> compile(Graph g, size_t table_rows = 1);
+  /// `reports`: all that reports show is wanted; else a graph from the disk cache lacks the texts.
+  std::shared_ptr<const CompiledGraph> compile(Graph g, size_t table_rows = 1,
+                                               bool reports = false);
   const Options& options() const;
   const CodeTarget& target() const;
   Stats stats() const;
-  void add_guard_miss();
   /// What the disk cache has warned of since the last call.
   std::vector<std::string> take_warnings();
+  /// Counts an input of a graph that a call takes only after a change, and logs it as stage guards.
+  void add_guard_miss(const std::string& label, const std::string& reason);
   void reset();
 
  private:

@@ -37,21 +37,26 @@ CallFrame::CallFrame(const PlanInstance& instance)
       borrowed_(instance),
       calls_(instance.steps.size()),
       storages_(instance.buffer_bytes.size()),
-      held_(instance.buffer_bytes.size()) {}
+      held_(instance.buffer_bytes.size()) {
+  if (instance.plan->check_nan) nan_check_.emplace(instance);
+}
 
-std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool& arenas) {
+std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                      bool profiled) {
   struct Clear {
     CallFrame& frame;
     ~Clear() { frame.clear(); }
   } clear_at_end{*this};
   inputs_.swap(inputs);
+  profiled_ = profiled;
   const std::vector<PlanBuffer>& buffers = instance_.plan->buffers;
   for (size_t b = 0; b < buffers.size(); ++b)
     if (buffers[b].kind == BufferKind::Input)
       frame_.buffers[b] = inputs_[static_cast<size_t>(buffers[b].input)].tensor.data_ptr();
+  if (nan_check_) nan_check_->begin_call();
   {
     std::optional<BelowAutograd> guard;
-    if (instance_.has_calls) guard.emplace();
+    if (instance_.has_calls || nan_check_) guard.emplace();
     if (device_.is_cpu()) {
       ourjit::run(instance_, frame_, arenas, *this);
     } else {
@@ -62,6 +67,15 @@ std::vector<CallValue> CallFrame::run(std::vector<CallValue>& inputs, ArenaPool&
       ourjit::run(instance_, frame_, static_cast<char*>(arena.mutable_data()), *this);
     }
   }
+  std::vector<CallValue> outputs = make_outputs();
+  if (nan_check_) {
+    const BelowAutograd guard;
+    nan_check_->end_call(outputs);
+  }
+  return outputs;
+}
+
+std::vector<CallValue> CallFrame::make_outputs() {
   const std::vector<PlanOutput>& plan_outputs = instance_.plan->outputs;
   std::vector<CallValue> outputs(plan_outputs.size());
   for (size_t i = 0; i < outputs.size(); ++i) {
@@ -114,19 +128,17 @@ bool CallFrame::is_input(int tensor) const {
   return instance_.plan->buffers[b].kind == BufferKind::Input;
 }
 
-bool CallFrame::profiles() const { return at::hasCallbacks(); }
-
 void CallFrame::begin_step(int step) {
-  record_.emplace(at::RecordScope::FUNCTION);
-  if (!record_->isActive()) return;
+  if (nan_check_) nan_check_->begin_step(step, frame_.buffers.data());
+  if (!profiled_) return;
   const PlanStep& s = instance_.plan->steps[static_cast<size_t>(step)];
-  const auto* launch = std::get_if<LaunchStep>(&s);
-  record_->before("ourjit::" +
-                  (launch ? instance_.plan->kernels[static_cast<size_t>(launch->kernel)].name
-                          : std::get<CallStep>(s).target));
+  record_.begin(step_name(*instance_.plan, s), provenance(s));
 }
 
-void CallFrame::end_step(int) { record_.reset(); }
+void CallFrame::end_step(int step) {
+  record_.end();
+  if (nan_check_) nan_check_->end_step(step, frame_.buffers.data());
+}
 
 void* CallFrame::stream() {
   if (device_.is_cpu()) return nullptr;
@@ -134,7 +146,7 @@ void* CallFrame::stream() {
 }
 
 void CallFrame::clear() {
-  record_.reset();
+  record_.end();
   for (CallValue& v : inputs_) v.tensor.reset();
   for (c10::Storage& s : storages_) s = c10::Storage();
   for (at::Tensor& t : held_) t.reset();

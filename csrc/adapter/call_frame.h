@@ -3,7 +3,6 @@
 #pragma once
 
 #include <ATen/core/Tensor.h>
-#include <ATen/record_function.h>
 
 #include <memory>
 #include <optional>
@@ -11,6 +10,8 @@
 
 #include "adapter/executable.h"
 #include "adapter/library_call.h"
+#include "adapter/nan_check.h"
+#include "adapter/profiling.h"
 #include "runtime/executor.h"
 
 namespace ourjit {
@@ -20,8 +21,8 @@ class CallFrame final : public Host {
  public:
   explicit CallFrame(const PlanInstance& instance);
 
-  /// Runs the plan over checked inputs, which it takes.
-  std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas);
+  /// Runs the plan over checked inputs, which it takes. `profiled`: torch's profiler listens.
+  std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas, bool profiled);
 
   /// Raises what kernels of earlier calls have reported.
   void raise_reported() { ourjit::raise_reported(frame_); }
@@ -30,13 +31,14 @@ class CallFrame final : public Host {
   void call(int step, void** buffers) override;
   void* allocate(int buffer, int64_t bytes) override;
   void release(int buffer) override;
-  /// Steps show up in torch's profiler under the names of kernels and operators.
-  bool profiles() const override;
+  /// For torch's profiler and for option check_nan.
+  bool watches() const override { return nan_check_ || profiled_; }
   void begin_step(int step) override;
   void end_step(int step) override;
   void* stream() override;
 
  private:
+  std::vector<CallValue> make_outputs();
   at::Tensor output(int tensor);
   bool is_input(int tensor) const;
   void clear();
@@ -49,7 +51,9 @@ class CallFrame final : public Host {
   std::vector<CallValue> inputs_;
   std::vector<c10::Storage> storages_;  // by buffer: Output
   HeldResults held_;                    // by buffer: CallResult
-  std::optional<at::RecordFunction> record_;
+  std::optional<NanCheck> nan_check_;
+  bool profiled_ = false;
+  ProfilerRecord record_;  // of the step at hand
 };
 
 }  // namespace ourjit

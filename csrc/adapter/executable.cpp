@@ -4,6 +4,7 @@
 
 #include "adapter/call_frame.h"
 #include "adapter/dtypes.h"
+#include "adapter/profiling.h"
 #include "base/error.h"
 #include "runtime/plan_table.h"
 
@@ -75,6 +76,9 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
     OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
                             << inputs.size();
   refuse_tangents(inputs);
+  const bool profiled = is_profiled();
+  std::optional<ProfilerRecord> record;
+  if (profiled) record.emplace().begin(graph_->plan.name, {});
   for (const at::Tensor& c : constants_) inputs.push_back({c, std::nullopt});
   const std::shared_ptr<Sized> s = sized(bind_symbols(inputs));
   check_inputs(*s->instance, inputs);
@@ -89,7 +93,7 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   }
   if (!frame) frame = std::make_unique<CallFrame>(*s->instance);
   // After an error the frame is not used again: a library call may have left it in any state.
-  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas);
+  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas, profiled);
   const std::lock_guard lock(s->mutex);
   s->idle.push_back(std::move(frame));
   return outputs;
@@ -140,7 +144,7 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
       continue;
     }
     at::Tensor& t = v.tensor;
-    fit_scalar(expected, graph_->plan.inputs[i], t);
+    fit_scalar(expected, i, t);
     if (!has_type(t, expected, device_)) wrong_input(instance, i, v);
     if (!is_plain(t)) {
       if (graph_->plan.inputs[i].written) wrong_input(instance, i, v);
@@ -156,14 +160,16 @@ void Executable::check_inputs(const PlanInstance& instance, std::vector<CallValu
 /// Eager takes scalars on the CPU beside tensors of other devices. And Dynamo traces a Python float
 /// that it reads anew at each call (random.random()) as a tensor of the default dtype, and passes
 /// one of fp64.
-void Executable::fit_scalar(const InstanceInput& expected, const PlanInput& input,
-                            at::Tensor& t) const {
+void Executable::fit_scalar(const InstanceInput& expected, size_t i, at::Tensor& t) const {
+  const PlanInput& input = graph_->plan.inputs[i];
   if (!t.defined() || t.dim() != 0 || input.written || !expected.sizes.empty()) return;
   const c10::ScalarType dtype = to_torch(expected.dtype);
   const bool narrows =
       t.scalar_type() == c10::kDouble && dtype != c10::kDouble && c10::isFloatingType(dtype);
   const bool moves = t.is_cpu() && !device_.is_cpu();
-  if (narrows) session_->compiler.add_guard_miss();
+  if (narrows)
+    guard_missed(i, "of dtype " + std::string(dtype_name(expected.dtype)),
+                 c10::toString(t.scalar_type()), "converted");
   // Not blocking: the copy has read the scalar when it returns, as it is in no pinned memory.
   if (narrows || moves)
     t = t.detach().to(device_, narrows ? dtype : t.scalar_type(), /*non_blocking=*/true);
@@ -177,8 +183,16 @@ void Executable::fit_strides(const PlanInstance& instance, size_t i, at::Tensor&
     OURJIT_RAISE(UserError) << graph_->plan.name << ": input " << i << " (" << input.name
                             << ") is modified in place and must have strides "
                             << shape(expected.strides) << ", but has " << shape(t.strides().vec());
-  session_->compiler.add_guard_miss();
+  guard_missed(i, "with strides " + shape(expected.strides), shape(t.strides().vec()), "copied");
   t = copy_with_strides(t, expected.strides);
+}
+
+void Executable::guard_missed(size_t i, const std::string& expected, const std::string& got,
+                              const char* remedy) const {
+  session_->compiler.add_guard_miss(
+      graph_->label, graph_->plan.name + ": input " + std::to_string(i) + " (" +
+                         graph_->plan.inputs[i].name + ") was expected " + expected + ", but has " +
+                         got + " and is " + remedy);
 }
 
 void Executable::wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const {

@@ -86,8 +86,11 @@ class Executable {
   std::vector<int64_t> bind_symbols(const std::vector<CallValue>& inputs) const;
   std::shared_ptr<Sized> sized(const std::vector<int64_t>& symbol_values);
   void check_inputs(const PlanInstance& instance, std::vector<CallValue>& inputs) const;
-  void fit_scalar(const InstanceInput& expected, const PlanInput& input, at::Tensor& t) const;
+  void fit_scalar(const InstanceInput& expected, size_t i, at::Tensor& t) const;
   void fit_strides(const PlanInstance& instance, size_t i, at::Tensor& t) const;
+  /// Counts and logs an input that a call takes only after a change.
+  void guard_missed(size_t i, const std::string& expected, const std::string& got,
+                    const char* remedy) const;
   [[noreturn]] void wrong_input(const PlanInstance& instance, size_t i, const CallValue& got) const;
 
   const std::shared_ptr<Session> session_;

@@ -51,6 +51,7 @@ class LoadedKernelImpl : public LoadedKernel {
   KernelFunction function() const override {
     return reinterpret_cast<KernelFunction>(code_->entry());
   }
+  size_t function_bytes() const override { return code_->entry_bytes(); }
   std::string_view object() const override { return object_; }
   bool was_stored() const override { return was_stored_; }
 

@@ -28,6 +28,8 @@ class LoadedKernel {
  public:
   virtual ~LoadedKernel() = default;
   virtual KernelFunction function() const = 0;
+  /// Bytes of the function's code.
+  virtual size_t function_bytes() const = 0;
   /// The object file (ELF).
   virtual std::string_view object() const = 0;
   /// True if it was not compiled now, but found in the store.

@@ -10,6 +10,7 @@
 #include <optional>
 #include <vector>
 
+#include "backend/code_names.h"
 #include "base/error.h"
 #include "codegen/llvm_module.h"
 
@@ -53,6 +54,7 @@ uint64_t page_size() { return static_cast<uint64_t>(sysconf(_SC_PAGESIZE)); }
 struct LinkResult {
   std::optional<jitlink::JITLinkMemoryManager::FinalizedAlloc> memory;
   void* entry = nullptr;
+  size_t entry_bytes = 0;
   std::string error;
 };
 
@@ -84,7 +86,10 @@ class LinkContext : public jitlink::JITLinkContext {
 
   llvm::Error notifyResolved(jitlink::LinkGraph& graph) override {
     for (const jitlink::Symbol* s : graph.defined_symbols())
-      if (s->hasName() && s->getName() == entry_) result_.entry = s->getAddress().toPtr<void*>();
+      if (s->hasName() && s->getName() == entry_) {
+        result_.entry = s->getAddress().toPtr<void*>();
+        result_.entry_bytes = s->getSize();
+      }
     return result_.entry ? llvm::Error::success()
                          : llvm::createStringError("the object does not define " + entry_);
   }
@@ -118,12 +123,15 @@ class LoadedObjectImpl : public LoadedObject {
     manager_.deallocate(std::move(all), [](llvm::Error e) { llvm::consumeError(std::move(e)); });
   }
   void* entry() const override { return result.entry; }
+  size_t entry_bytes() const override { return result.entry_bytes; }
+  void name(const std::string& entry) { name_.emplace(result.entry, result.entry_bytes, entry); }
   jitlink::JITLinkMemoryManager& manager() { return manager_; }
 
   LinkResult result;
 
  private:
   jitlink::InProcessMemoryManager manager_;
+  std::optional<GdbName> name_;
 };
 
 }  // namespace
@@ -138,6 +146,7 @@ std::unique_ptr<LoadedObject> load_object(std::string_view object, const std::st
   // The memory manager is synchronous: the link is over when link() returns.
   if (!loaded->result.memory)
     OURJIT_RAISE(BackendError) << "@" << entry << " cannot be loaded: " << loaded->result.error;
+  loaded->name(entry);
   return loaded;
 }
 

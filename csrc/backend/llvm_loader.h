@@ -13,6 +13,8 @@ class LoadedObject {
   virtual ~LoadedObject() = default;
   /// Address of the function that load_object was asked for.
   virtual void* entry() const = 0;
+  /// Its length in bytes.
+  virtual size_t entry_bytes() const = 0;
 };
 
 /// Places `object` in memory (code readable and executable, data readable, nothing both writable

@@ -12,6 +12,12 @@ namespace ourjit {
 StageLog::StageLog(const Options& options, std::string graph)
     : options_(options), graph_(std::move(graph)) {}
 
+void log_line(std::string_view graph, std::string_view stage, std::string_view text) {
+  std::string out = "[ourjit ";
+  out.append(graph).append("] ").append(stage).append(": ").append(text) += '\n';
+  std::fwrite(out.data(), 1, out.size(), stderr);
+}
+
 bool StageLog::wants(std::string_view stage) const {
   return !options_.dump.empty() || options_.logs(stage);
 }

@@ -27,4 +27,7 @@ class StageLog {
   int64_t number_ = 0;
 };
 
+/// Writes one line of a stage to standard error.
+void log_line(std::string_view graph, std::string_view stage, std::string_view text);
+
 }  // namespace ourjit

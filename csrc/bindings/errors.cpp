@@ -5,6 +5,7 @@
 
 #include <string>
 
+#include "adapter/nan_check.h"
 #include "base/error.h"
 #include "runtime/executor.h"
 
@@ -69,6 +70,8 @@ void set_python_error() {
     PyErr_SetString(t.index, e.what());
   } catch (const ZeroDivision& e) {
     PyErr_SetString(PyExc_RuntimeError, e.what());
+  } catch (const NotANumber& e) {
+    PyErr_SetString(PyExc_FloatingPointError, e.what());
   } catch (const Error& e) {
     PyErr_SetString(t.internal, e.what());
   } catch (...) {

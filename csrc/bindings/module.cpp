@@ -111,7 +111,7 @@ std::vector<size_t> held_elsewhere(const std::vector<at::Tensor>& tensors) {
 }
 
 py::dict stats_dict(const Stats& s) {
-  py::dict d, library, fallbacks;
+  py::dict d, library, fallbacks, reasons;
   for (const auto& [target, count] : s.library_calls) library[target.c_str()] = count;
   for (const auto& [target, f] : s.fallbacks) {
     py::dict entry;
@@ -137,6 +137,8 @@ py::dict stats_dict(const Stats& s) {
                                     {"errors", c.errors}})
     cache[name] = count;
   d["disk_cache"] = cache;
+  for (const auto& [reason, count] : s.guard_miss_reasons) reasons[reason.c_str()] = count;
+  d["guard_miss_reasons"] = reasons;
   return d;
 }
 
@@ -165,20 +167,21 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
 }
 
 /// Graph text, or the data that fx_export makes, of tensors on `device`.
-Graph graph_of(const py::object& o, const std::string& device) {
+Graph graph_of(const py::object& o, const std::string& device = "cpu") {
   return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
                                     : import_graph(o.ptr(), device);
 }
 
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
-                   const py::object& data, const py::sequence& constants, size_t table_rows) {
+                   const py::object& data, const py::sequence& constants, size_t table_rows,
+                   bool reports) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
   Graph graph = graph_of(data, session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
     executable = std::make_unique<Executable>(
-        session, session->compiler.compile(std::move(graph), table_rows), std::move(tensors));
+        session, session->compiler.compile(std::move(graph), table_rows, reports), std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
 }
@@ -252,10 +255,11 @@ PYBIND11_MODULE(_C, m) {
       .def(
           "compile",
           [executable_type](const std::shared_ptr<Session>& s, const py::object& graph,
-                            const py::sequence& constants, size_t table_rows) {
-            return compile(s, executable_type, graph, constants, table_rows);
+                            const py::sequence& constants, size_t table_rows, bool reports) {
+            return compile(s, executable_type, graph, constants, table_rows, reports);
           },
-          py::arg("graph"), py::arg("constants") = py::tuple(), py::arg("table_rows") = 1)
+          py::arg("graph"), py::arg("constants") = py::tuple(), py::arg("table_rows") = 1,
+          py::arg("reports") = false)
       .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
       .def("take_warnings", [](Session& s) { return s.compiler.take_warnings(); })
       .def("reset", [](Session& s) { s.compiler.reset(); });

@@ -158,6 +158,7 @@ struct Reduction {
   DType dtype;  // of the value
   ValueId value;
   ValueId result;
+  int line = kNone;  // as Node::line
 };
 
 /// var in begin .. end - 1. One parallel loop at most, outermost. A vector loop holds no other
@@ -174,8 +175,11 @@ struct For {
   std::vector<Node> body;
 };
 
+/// `line` is an index into Kernel::provenance: the operator that the node came from, the first of
+/// them where several need it. Not part of the text's meaning; kNone for what schedules add.
 struct Node {
   std::variant<Const, Index, Compute, Load, Store, Bind, Barrier, For> v;
+  int line = kNone;
 };
 
 struct Kernel {

@@ -20,11 +20,18 @@ std::string_view access_name(Access a) {
   return "";
 }
 
+/// "  # model.py:41" of "mul %x  # model.py:41"; the operator where its line is not known.
+std::string comment_of(const std::string& provenance) {
+  const size_t at = provenance.find("  # ");
+  return at == std::string::npos ? "  # " + provenance : provenance.substr(at);
+}
+
 /// Writes a kernel; with `canonical`, everything that has a name gets a new one when it is first
-/// met.
+/// met; with `lines`, statements tell where they came from.
 class Printer {
  public:
-  Printer(const Kernel& k, bool canonical) : k_(k), canonical_(canonical) {}
+  Printer(const Kernel& k, bool canonical, bool lines)
+      : k_(k), canonical_(canonical), lines_(lines) {}
 
   void kernel() {
     std::string header;
@@ -62,7 +69,8 @@ class Printer {
 
  private:
   void block(const std::vector<Node>& body) {
-    for (const Node& n : body)
+    for (const Node& n : body) {
+      comment_ = comment(n.line);
       std::visit(Overloaded{
                      [&](const Const& c) {
                        define(c.result, c.dtype,
@@ -80,7 +88,7 @@ class Printer {
                               "load " + memory(l.buffer) + "[" + sym(l.index) + "]" + mask(l.mask));
                      },
                      [&](const Store& s) {
-                       out_.line(std::string("store ") +
+                       statement(std::string("store ") +
                                  (s.atomic       ? "atomic "
                                   : s.accumulate ? "accumulate "
                                                  : "") +
@@ -90,12 +98,21 @@ class Printer {
                      [&](const Bind& b) {
                        const std::string text = " = " + value(b.value) + " in 0.." + sym(b.extent) +
                                                 (b.wrap ? " wrap" : "") + mask(b.mask);
-                       out_.line("bind " + declare_symbol(b.symbol, "t", binds_) + text);
+                       statement("bind " + declare_symbol(b.symbol, "t", binds_) + text);
                      },
-                     [&](const Barrier&) { out_.line("barrier"); },
+                     [&](const Barrier&) { statement("barrier"); },
                      [&](const For& f) { loop(f); },
                  },
                  n.v);
+    }
+  }
+
+  /// A line with what is known of the node at hand.
+  void statement(const std::string& text) { out_.line(text + comment_); }
+
+  std::string comment(int line) const {
+    if (!lines_ || line < 0) return "";
+    return comment_of(k_.provenance.at(static_cast<size_t>(line)));
   }
 
   void loop(const For& f) {
@@ -115,7 +132,7 @@ class Printer {
       line += std::string(" threads(") + (f.kind == LoopKind::ThreadX ? "x" : "y") + ", " +
               std::to_string(f.width) + ")";
     if (!f.slot.empty()) line += " slot " + declare_symbol(f.slot, "i", loops_);
-    out_.line(line + reduce + " {");
+    out_.line(line + reduce + " {" + (f.reductions.empty() ? "" : comment(f.reductions[0].line)));
     out_.indent();
     block(f.body);
     for (const Reduction& r : f.reductions)
@@ -126,7 +143,7 @@ class Printer {
   }
 
   void define(ValueId id, DType type, const std::string& text) {
-    out_.line(declare_value(id) + ": " + std::string(dtype_name(type)) + " = " + text);
+    statement(declare_value(id) + ": " + std::string(dtype_name(type)) + " = " + text);
   }
 
   std::string mask(ValueId id) { return id == kNone ? "" : " mask " + value(id); }
@@ -174,7 +191,8 @@ class Printer {
   }
 
   const Kernel& k_;
-  bool canonical_;
+  bool canonical_, lines_;
+  std::string comment_;  // of the node at hand
   TextWriter out_;
   std::unordered_map<ValueId, int> values_;
   std::unordered_map<std::string, Sym> symbols_;
@@ -182,8 +200,8 @@ class Printer {
   int next_value_ = 0, sizes_ = 0, buffers_ = 0, locals_ = 0, loops_ = 0, binds_ = 0;
 };
 
-std::string write(const Kernel& k, bool canonical) {
-  Printer p(k, canonical);
+std::string write(const Kernel& k, bool canonical, bool lines) {
+  Printer p(k, canonical, lines);
   p.kernel();
   return p.take();
 }
@@ -194,9 +212,9 @@ std::string print(const Kernel& k, bool with_provenance) {
   std::string comments;
   if (with_provenance)
     for (const std::string& p : k.provenance) comments += "# " + p + "\n";
-  return comments + write(k, false);
+  return comments + write(k, false, with_provenance);
 }
 
-std::string canonical_text(const Kernel& k) { return write(k, true); }
+std::string canonical_text(const Kernel& k) { return write(k, true, false); }
 
 }  // namespace ourjit::loop

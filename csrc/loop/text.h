@@ -8,7 +8,8 @@
 
 namespace ourjit::loop {
 
-/// No addresses; provenance is printed as leading comments only if asked.
+/// No addresses; provenance is printed only if asked: all of it as leading comments, and behind
+/// each statement the Python line that it came from.
 std::string print(const Kernel& k, bool with_provenance = false);
 /// Raises UserError with line and column on bad text; also for what verify() refuses.
 Kernel parse_kernel(std::string_view text);

@@ -110,6 +110,11 @@ class Verifier {
     leave(symbols, values);
   }
 
+  void known_line(int line) {
+    if (line < kNone || line >= static_cast<int>(k_.provenance.size()))
+      fail("its line is not among those of the kernel");
+  }
+
   void epilogue() {
     std::set<std::string> touched;
     for (const Node& n : k_.epilogue) {
@@ -160,6 +165,7 @@ class Verifier {
   }
 
   void node(const Node& n) {
+    known_line(n.line);
     std::visit(Overloaded{
                    [&](const Const& c) {
                      if (!is_native(c.dtype) || is_narrow_float(c.dtype)) fail("bad constant type");
@@ -242,6 +248,7 @@ class Verifier {
   }
 
   void loop(const For& f) {
+    for (const Reduction& r : f.reductions) known_line(r.line);
     symbols_known(f.begin);
     symbols_known(f.end);
     loop_kind(f);

@@ -152,6 +152,15 @@ void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f) 
   for_each_node(body, [&](Node& n) { map_syms(n, f); });
 }
 
+void shift_lines(std::vector<Node>& body, int by) {
+  for_each_node(body, [&](Node& n) {
+    if (n.line != kNone) n.line += by;
+    if (For* f = std::get_if<For>(&n.v))
+      for (Reduction& r : f->reductions)
+        if (r.line != kNone) r.line += by;
+  });
+}
+
 const For* parallel_loop(const Kernel& k) {
   for (const Node& n : k.body)
     if (const For* f = std::get_if<For>(&n.v); f && f->kind == LoopKind::Parallel) return f;

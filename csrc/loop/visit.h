@@ -41,6 +41,9 @@ void map_syms(Node& n, const std::function<Sym(const Sym&)>& f);
 /// The same for `body` and everything in it.
 void map_syms(std::vector<Node>& body, const std::function<Sym(const Sym&)>& f);
 
+/// Makes room for so many lines in front of those that the nodes of `body` and all in it refer to.
+void shift_lines(std::vector<Node>& body, int by);
+
 /// The parallel loop; null if there is none.
 const For* parallel_loop(const Kernel& k);
 For* parallel_loop(Kernel& k);

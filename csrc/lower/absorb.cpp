@@ -67,6 +67,10 @@ class Absorption {
       : out_(host), k_(host.kernel), tiny_(tiny), results_(results) {}
 
   void run() {
+    // The lines of the tiny kernel come first.
+    const auto lines = static_cast<int>(tiny_.kernel.provenance.size());
+    loop::shift_lines(k_.body, lines);
+    loop::shift_lines(k_.epilogue, lines);
     for (size_t b = 0; b < tiny_.buffers.size(); ++b) add_buffer(b);
     std::vector<loop::ValueId> computed;
     std::vector<loop::Node> statements = copy(computed);

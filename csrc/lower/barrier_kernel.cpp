@@ -22,6 +22,7 @@ class BarrierLowering {
       : g_(g), n_(n), options_(options), b_(name), e_(g, f, b_) {}
 
   LoweredKernel run() {
+    const KernelBuilder::Line only(b_, 0);
     switch (n_.op) {
       case Op::copy_to:
         copy_to();

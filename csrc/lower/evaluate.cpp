@@ -21,10 +21,11 @@ Sym reach(const TensorType& t) {
 }  // namespace
 
 Evaluator::Evaluator(const Graph& g, const Fusion& f, KernelBuilder& b)
-    : g_(g), f_(f), b_(b), member_(g.nodes.size(), false) {}
+    : g_(g), f_(f), b_(b), member_(g.nodes.size(), kNone) {}
 
 void Evaluator::set_members(const std::vector<NodeId>& members) {
-  for (const NodeId n : members) member_[static_cast<size_t>(n)] = true;
+  int line = 0;
+  for (const NodeId n : members) member_[static_cast<size_t>(n)] = line++;
 }
 
 void Evaluator::set_local(ValueId v, std::string local, IndexVector index, Sym at) {
@@ -83,13 +84,15 @@ loop::ValueId Evaluator::compute(ValueId v, const IndexVector& index, loop::Valu
   if (const auto l = locals_.find(v); l != locals_.end() && l->second.index == index)
     return b_.load(l->second.local, compute_dtype(g_.type(v).dtype), l->second.at, mask, true);
   const NodeId d = g_.values[static_cast<size_t>(v)].def;
-  const bool mine = d >= 0 && member_[static_cast<size_t>(d)];
+  const bool mine = d >= 0 && member_[static_cast<size_t>(d)] != kNone;
   // Other elements of what this kernel stores may not be there yet: they are computed again.
   const auto stored = stored_.find(v);
   const bool there = stored != stored_.end() && stored->second == index;
   if (d < 0 || there || (f_.materialized[static_cast<size_t>(v)] && !mine))
     return load(v, index, mask);
   const Node& n = g_.node(d);
+  std::optional<KernelBuilder::Line> from;
+  if (mine) from.emplace(b_, member_[static_cast<size_t>(d)]);
   switch (op_category(n.op)) {
     case OpCategory::View:
       return element(n.operands[0], view_operand_index(g_, n, index, b_.bounds()), mask);
@@ -329,6 +332,8 @@ void Evaluator::store(ValueId v, const IndexVector& index, loop::ValueId value,
   if (n && op_category(n->op) == OpCategory::View)
     return store(n->operands[0], view_operand_index(g_, *n, index, b_.bounds()), value, combine,
                  atomic);
+  std::optional<KernelBuilder::Line> from;
+  if (const int l = line(v); l != kNone) from.emplace(b_, l);
   const TensorType& t = g_.type(v);
   const int b = buffer(v, combine ? loop::Access::InOut : loop::Access::Out);
   const Sym at = linear_offset(index, t.strides, b_.bounds());

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <tuple>
@@ -20,8 +21,15 @@ class Evaluator {
  public:
   Evaluator(const Graph& g, const Fusion& f, KernelBuilder& b);
 
-  /// Nodes that this kernel computes itself rather than load.
+  /// Nodes that this kernel computes itself rather than load. They are, in this order, the lines of
+  /// its provenance.
   void set_members(const std::vector<NodeId>& members);
+
+  /// The line of the kernel's provenance that `v` comes from.
+  int line(ValueId v) const {
+    const NodeId d = g_.values[static_cast<size_t>(v)].def;
+    return d < 0 ? loop::kNone : member_[static_cast<size_t>(d)];
+  }
 
   /// Element `index` of `v`, zero where `mask` is false.
   loop::ValueId element(ValueId v, const IndexVector& index, loop::ValueId mask = loop::kNone);
@@ -66,7 +74,7 @@ class Evaluator {
   const Graph& g_;
   const Fusion& f_;
   KernelBuilder& b_;
-  std::vector<bool> member_;
+  std::vector<int> member_;  // by node: its line of the kernel's provenance; kNone for others
   std::map<ValueId, loop::ValueId> scalars_;
   std::map<ValueId, IndexVector> stored_;  // and which element
   std::map<ValueId, LocalCopy> locals_;

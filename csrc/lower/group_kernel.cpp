@@ -338,6 +338,7 @@ void GroupLowering::lower_inner_sinks(const std::vector<LoopDims>& rest) {
     const Node& node = g_.node(n);
     const DType t = compute_dtype(g_.type(node.results[0]).dtype);
     const loop::ValueId x = b_.cast(e_.element(node.operands[0], member_at(n)), t);
+    const KernelBuilder::Line from(b_, e_.line(node.results[0]));
     sums.emplace_back(n, b_.reduce(reduce_op(node), x, b_.depth()));
   }
   for (const ValueId v : s.stores) {
@@ -398,6 +399,7 @@ void GroupLowering::accumulate(NodeId sink) {
   const IndexVector at = partial_index(sink, chunk_);
   const DType t = g_.type(v).dtype;
   const loop::ValueId x = b_.cast(e_.element(node.operands[0], member_at(sink)), t);
+  const KernelBuilder::Line from(b_, e_.line(v));
   const loop::ValueId before =
       b_.load(b_.buffer_name(e_.buffer(v, loop::Access::InOut)), t,
               linear_offset(at, g_.type(v).strides, b_.bounds()), loop::kNone, true);
@@ -431,6 +433,7 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
   for (const ValueId v : s.locals) {
     const IndexVector index = at(v);
     const loop::ValueId x = e_.element(v, index);
+    const KernelBuilder::Line from(b_, e_.line(v));
     b_.store(locals_.at(v), local_index(), x);
   }
   for (const ValueId v : s.stores) {
@@ -446,6 +449,7 @@ void GroupLowering::stage_body(const Stage& s, int first_loop,
     x = op == ReduceOp::argmax || op == ReduceOp::argmin
             ? e_.seen(node.operands[0], x)
             : b_.cast(x, compute_dtype(g_.type(v).dtype));
+    const KernelBuilder::Line from(b_, e_.line(v));
     results->emplace_back(v, b_.reduce(op, x, first_loop));
   }
 }

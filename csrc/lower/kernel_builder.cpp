@@ -76,7 +76,7 @@ ValueId KernelBuilder::once(Key key, int depth, DType dtype, const Make& make) {
   const auto it = made.find(key);
   if (it != made.end()) return it->second;
   const ValueId v = new_value(dtype, depth);
-  block(depth).push_back({make(v)});
+  block(depth).push_back({make(v), line_});
   made.emplace(std::move(key), v);
   return v;
 }
@@ -118,7 +118,7 @@ ValueId KernelBuilder::load(const std::string& memory, DType dtype, const Sym& a
   const Sym e = bounds_.simplify(at);
   if (mutable_memory) {
     const ValueId v = new_value(dtype, depth());
-    block(depth()).push_back({loop::Load{v, memory, e, mask}});
+    block(depth()).push_back({loop::Load{v, memory, e, mask}, line_});
     return v;
   }
   const int d = std::max(sym_depth(e), mask == kNone ? 0 : value_depth(mask));
@@ -129,7 +129,7 @@ ValueId KernelBuilder::load(const std::string& memory, DType dtype, const Sym& a
 void KernelBuilder::store(const std::string& memory, const Sym& at, ValueId value, ValueId mask,
                           bool accumulate, bool atomic) {
   block(depth()).push_back(
-      {loop::Store{memory, bounds_.simplify(at), value, mask, accumulate, atomic}});
+      {loop::Store{memory, bounds_.simplify(at), value, mask, accumulate, atomic}, line_});
 }
 
 Sym KernelBuilder::bind(ValueId value, const Sym& extent, bool wrap, ValueId mask) {
@@ -140,7 +140,7 @@ Sym KernelBuilder::bind(ValueId value, const Sym& extent, bool wrap, ValueId mas
   const auto it = bound_.find(key);
   if (it != bound_.end()) return Sym::symbol(it->second);
   const std::string symbol = "i" + std::to_string(binds_++);
-  block(d).push_back({loop::Bind{symbol, value, extent, wrap, mask}});
+  block(d).push_back({loop::Bind{symbol, value, extent, wrap, mask}, line_});
   symbol_depth_[symbol] = d;
   bounds_.set_extent(symbol, extent);
   bound_.emplace(key, symbol);
@@ -153,7 +153,7 @@ ValueId KernelBuilder::reduce(ReduceOp op, ValueId value, int from) {
     OURJIT_CHECK(!index_result || depth() == from) << "argmax runs over one loop";
     const DType in = dtype(value);
     const ValueId result = new_value(index_result ? DType::i64 : in, d - 1);
-    scopes_[static_cast<size_t>(d)].loop.reductions.push_back({op, in, value, result});
+    scopes_[static_cast<size_t>(d)].loop.reductions.push_back({op, in, value, result, line_});
     value = result;
   }
   return value;

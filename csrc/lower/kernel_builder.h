@@ -48,6 +48,19 @@ class KernelBuilder {
   /// result belongs to depth from - 1 and becomes usable once those loops are closed.
   loop::ValueId reduce(ReduceOp op, loop::ValueId value, int from);
 
+  /// While it lives, what is emitted comes from line `line` of the kernel's provenance.
+  class Line {
+   public:
+    Line(KernelBuilder& b, int line) : b_(b), before_(b.line_) { b.line_ = line; }
+    ~Line() { b_.line_ = before_; }
+    Line(const Line&) = delete;
+    Line& operator=(const Line&) = delete;
+
+   private:
+    KernelBuilder& b_;
+    const int before_;
+  };
+
   DType dtype(loop::ValueId v) const { return kernel_.types[static_cast<size_t>(v)]; }
   int value_depth(loop::ValueId v) const { return depths_[static_cast<size_t>(v)]; }
   const SymBounds& bounds() const { return bounds_; }
@@ -84,6 +97,7 @@ class KernelBuilder {
   SymBounds bounds_;
   int serials_ = 0;
   int binds_ = 0;
+  int line_ = loop::kNone;
 };
 
 }  // namespace ourjit

@@ -129,6 +129,33 @@ void place_temporaries(const PlanInstance& instance, Frame& frame, char* arena) 
   frame.arena = arena;
 }
 
+void acquire(const PlanInstance& instance, Frame& frame, Host& host, int buffer) {
+  const auto i = static_cast<size_t>(buffer);
+  frame.buffers[i] = host.allocate(buffer, instance.buffer_bytes[i]);
+}
+
+/// All that a step does is inlined into the loop, though there are two of it.
+template <bool kWatched>
+[[gnu::flatten]] void run_steps(const PlanInstance& instance, Frame& frame, Host& host,
+                                void* stream) {
+  for (size_t i = 0; i < instance.steps.size(); ++i) {
+    const InstanceStep& step = instance.steps[i];
+    for (int k = 0; k < step.acquire.count; ++k)
+      acquire(instance, frame, host, instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
+    if constexpr (kWatched) host.begin_step(static_cast<int>(i));
+    if (step.function) {
+      launch(instance, step, frame, host);
+    } else if (step.device) {
+      launch_on_device(instance, step, frame, stream);
+    } else {
+      host.call(static_cast<int>(i), frame.buffers.data());
+    }
+    if constexpr (kWatched) host.end_step(static_cast<int>(i));
+    for (int k = 0; k < step.release.count; ++k)
+      host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
+  }
+}
+
 }  // namespace
 
 Frame::Frame(const PlanInstance& instance) : buffers(instance.buffer_bytes.size()) {
@@ -159,29 +186,12 @@ void run(const PlanInstance& instance, Frame& frame, char* arena, Host& host) {
   const DeviceScope scope(device);
   void* const stream = device ? host.stream() : nullptr;
   raise_reported(frame);
-  const auto acquire = [&](int b) {
-    const auto i = static_cast<size_t>(b);
-    frame.buffers[i] = host.allocate(b, instance.buffer_bytes[i]);
-  };
-  const bool profiles = host.profiles();
   for (int b : instance.release_at_start) host.release(b);
-  for (size_t i = 0; i < instance.steps.size(); ++i) {
-    const InstanceStep& step = instance.steps[i];
-    for (int k = 0; k < step.acquire.count; ++k)
-      acquire(instance.acquire[static_cast<size_t>(step.acquire.first + k)]);
-    if (profiles) host.begin_step(static_cast<int>(i));
-    if (step.function) {
-      launch(instance, step, frame, host);
-    } else if (step.device) {
-      launch_on_device(instance, step, frame, stream);
-    } else {
-      host.call(static_cast<int>(i), frame.buffers.data());
-    }
-    if (profiles) host.end_step(static_cast<int>(i));
-    for (int k = 0; k < step.release.count; ++k)
-      host.release(instance.release[static_cast<size_t>(step.release.first + k)]);
-  }
-  for (int b : instance.acquire_at_end) acquire(b);
+  if (host.watches())
+    run_steps<true>(instance, frame, host, stream);
+  else
+    run_steps<false>(instance, frame, host, stream);
+  for (int b : instance.acquire_at_end) acquire(instance, frame, host, b);
   if (device && device->synchronous()) raise_reported(frame);
 }
 

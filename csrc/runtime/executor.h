@@ -42,8 +42,9 @@ class Host {
   virtual void* allocate(int buffer, int64_t bytes) = 0;
   /// Says that no later step and no output needs this Input or CallResult buffer.
   virtual void release(int buffer) = 0;
-  /// True if this call is being profiled; then each step is enclosed in begin_step and end_step.
-  virtual bool profiles() const { return false; }
+  /// Asked once a call: true if each step shall be enclosed in begin_step, when memory for its
+  /// results is there, and end_step, when nothing has been released yet.
+  virtual bool watches() const { return false; }
   virtual void begin_step(int step) {}
   virtual void end_step(int step) {}
   /// Where the plan's device launches kernels; null: its default stream.

@@ -33,6 +33,26 @@ std::vector<int> step_tensors(const PlanStep& s) {
   return tensors;
 }
 
+StepAccess step_access(const Plan& p, const PlanStep& s) {
+  StepAccess access;
+  if (const auto* launch = std::get_if<LaunchStep>(&s)) {
+    const std::vector<BufferUse>& uses = p.kernels.at(static_cast<size_t>(launch->kernel)).buffers;
+    for (const LaunchRow& r : launch->rows)
+      for (size_t i = 0; i < r.tensors.size(); ++i) {
+        const BufferUse use = i < uses.size() ? uses[i] : BufferUse();
+        if (use.read) access.read.push_back(r.tensors[i]);
+        if (use.written) access.written.push_back(r.tensors[i]);
+      }
+    return access;
+  }
+  const auto& call = std::get<CallStep>(s);
+  for (const CallArg& a : call.args) collect(a, access.read);
+  if (is_in_place(call.target) && !access.read.empty()) access.written = {access.read.front()};
+  for (int t : call.results)
+    if (t >= 0) access.written.push_back(t);
+  return access;
+}
+
 std::vector<BufferLife> buffer_lives(const Plan& p) {
   std::vector<BufferLife> lives(p.buffers.size());
   for (size_t i = 0; i < p.steps.size(); ++i)

@@ -19,6 +19,12 @@ std::vector<BufferLife> buffer_lives(const Plan& p);
 /// The tensors (indices into Plan::tensors) that a step reads or writes.
 std::vector<int> step_tensors(const PlanStep& s);
 
+/// The same apart; one that is updated in place stands in both.
+struct StepAccess {
+  std::vector<int> read, written;
+};
+StepAccess step_access(const Plan& p, const PlanStep& s);
+
 /// A range of memory needed during the steps life.first .. life.last.
 struct MemoryRequest {
   int64_t bytes;

@@ -87,6 +87,23 @@ std::string show(const Plan&, const CallStep& s) {
 
 }  // namespace
 
+bool is_in_place(const std::string& target) {
+  const size_t end = target.rfind('.');
+  return end != std::string::npos && end > 0 && target[end - 1] == '_';
+}
+
+const std::string& step_name(const Plan& p, const PlanStep& s) {
+  if (const auto* launch = std::get_if<LaunchStep>(&s))
+    return p.kernels.at(static_cast<size_t>(launch->kernel)).name;
+  return std::get<CallStep>(s).target;
+}
+
+std::vector<std::string> provenance(const PlanStep& s) {
+  if (const auto* launch = std::get_if<LaunchStep>(&s)) return launch->provenance;
+  const auto& call = std::get<CallStep>(s);
+  return {call.target + (call.loc.empty() ? "" : "  # " + call.loc)};
+}
+
 std::string print(const Plan& p) {
   TextWriter w;
   w.line("plan @" + p.name + " {");

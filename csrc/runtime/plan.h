@@ -55,6 +55,7 @@ struct LaunchStep {
   std::vector<LaunchRow> rows;
   double cost_ns;     // estimated work of one iteration; decides how many iterations make a task
   size_t silent = 0;  // the first so many rows leave out the kernel's epilogue (loop/loop_ir.h)
+  std::vector<std::string> provenance = {};  // its operators and their Python lines
 };
 
 /// An argument of a library call: a tree like graph::Arg, with operands as indices into
@@ -115,9 +116,15 @@ struct KernelCode {
   std::shared_ptr<const void> owner;
 };
 
+/// What a kernel does with the memory of a buffer parameter.
+struct BufferUse {
+  bool read = true, written = true;
+};
+
 struct PlanKernel {
   std::string name;
   KernelCode code;
+  std::vector<BufferUse> buffers = {};  // in the order of LaunchRow::tensors
 };
 
 struct Plan {
@@ -133,7 +140,18 @@ struct Plan {
   bool guarded = false;            // run kernels of the host between forbidden pages
   std::string tensors_on = "cpu";  // torch's name of the device that tensors are on
   std::string matmul = "fastest";  // who multiplies matrices, as option matmul says
+  bool check_nan = false;          // say which step makes a NaN that leaves the call
 };
+
+/// True for a call that writes to its first operand: its name ends in _.
+bool is_in_place(const std::string& target);
+
+/// What a step runs: the name of a kernel or the target of a call.
+const std::string& step_name(const Plan& p, const PlanStep& s);
+
+/// The operators that a step computes, each with the Python line that it came from if that is
+/// known.
+std::vector<std::string> provenance(const PlanStep& s);
 
 /// Printed for explain(), OURJIT_LOG=plan and text tests: no addresses.
 std::string print(const Plan& p);

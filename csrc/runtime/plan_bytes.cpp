@@ -47,7 +47,8 @@ void fields(IO& io, Of<IO, LaunchRow>& x) {
 }
 template <class IO>
 void fields(IO& io, Of<IO, LaunchStep>& x) {
-  value(io, x.kernel), value(io, x.rows), value(io, x.cost_ns), value(io, x.silent);
+  value(io, x.kernel), value(io, x.rows), value(io, x.cost_ns), value(io, x.silent),
+      value(io, x.provenance);
 }
 template <class IO>
 void fields(IO& io, Of<IO, CallTensor>& x) {
@@ -80,8 +81,12 @@ void fields(IO& io, Of<IO, PlanOutput>& x) {
   value(io, x.tensor), value(io, x.number), value(io, x.same_as), value(io, x.shares);
 }
 template <class IO>
+void fields(IO& io, Of<IO, BufferUse>& x) {
+  value(io, x.read), value(io, x.written);
+}
+template <class IO>
 void fields(IO& io, Of<IO, PlanKernel>& x) {
-  value(io, x.name);
+  value(io, x.name), value(io, x.buffers);
 }
 template <class IO>
 void fields(IO& io, Of<IO, Plan>& x) {

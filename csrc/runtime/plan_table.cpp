@@ -60,6 +60,7 @@ class Table {
     out_.device = plan_.device;
     out_.guarded = plan_.guarded;
     out_.matmul = plan_.matmul;
+    out_.check_nan = plan_.check_nan;
     out_.tensors_on = plan_.tensors_on;
     for (size_t r = 0; r < rows_.size(); ++r) add_memory(r);
     if (temporaries_are_small()) {
@@ -173,7 +174,8 @@ class Table {
   /// A step of the plan for the rows first .. last - 1. Rows that leave out an epilogue come first.
   void add_step(const PlanStep& s, size_t first, size_t last) {
     if (const auto* launch = std::get_if<LaunchStep>(&s)) {
-      LaunchStep step{launch->kernel, {}, launch->cost_ns, launch->silent * (last - first)};
+      LaunchStep step{
+          launch->kernel, {}, launch->cost_ns, launch->silent * (last - first), launch->provenance};
       for (size_t r = first; r < last; ++r)
         for (size_t i = 0; i < launch->silent; ++i)
           step.rows.push_back(launch_row(launch->rows[i], r));

@@ -139,7 +139,7 @@ class SoftmaxMerger {
           !equal(max.value, distance->args[0]))
         continue;
       const ValueId found = finite ? sum.result : new_value(sum.dtype);
-      first.reductions.push_back({ReduceOp::exp_sum, sum.dtype, max.value, found});
+      first.reductions.push_back({ReduceOp::exp_sum, sum.dtype, max.value, found, sum.line});
       if (finite) return std::vector<Node>();
       // exp(x - m) is NaN where x and m are the same infinity.
       const ValueId nan_if_infinite = new_value(sum.dtype);

@@ -11,7 +11,7 @@ namespace {
 /// Wraps `inner` in `outer`, which takes over its reductions.
 For wrap(Kernel& k, For outer, For inner) {
   for (Reduction& r : inner.reductions) {
-    const Reduction whole{r.op, r.dtype, static_cast<ValueId>(k.types.size()), r.result};
+    const Reduction whole{r.op, r.dtype, static_cast<ValueId>(k.types.size()), r.result, r.line};
     k.types.push_back(r.dtype);
     r.result = whole.value;
     outer.reductions.push_back(whole);

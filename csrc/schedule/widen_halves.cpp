@@ -44,8 +44,9 @@ class Widener {
         twins[half] = l->result;
         const Compute narrow{
             half, ScalarOp::cast, k_.types[static_cast<size_t>(half)], {l->result}};
+        const int line = n.line;
         out.push_back(std::move(n));
-        out.push_back({narrow});
+        out.push_back({narrow, line});
         continue;
       } else if (Store* s = std::get_if<Store>(&n.v); s && names_.contains(s->buffer)) {
         s->value = twin(s->value, twins, out);

@@ -34,12 +34,14 @@ def stats() -> dict[str, Any]:
 
     graphs, kernels_compiled, kernels_loaded (from the disk cache), backend_seconds (export, passes, code generation,
     machine code), library_calls (operator -> calls planned), fallbacks (operator -> {count, reason}: what was meant to
-    be compiled and could not), guard_misses and, with option cuda_graphs, graph_captures, graph_replays and graph_skips
-    (reason -> calls that were neither). graphs_restored: those that AOTAutograd found in its cache, so that they were
-    neither traced nor cut; graphs_not_kept: reason -> captured graphs that no later process will find there.
-    disk_cache: hits, misses, stores, corrupt and refused entries, evicted ones and errors of the file system, since the
-    start of the process. products lists the products of matrices that were measured in this process:
-    form, chosen, and microseconds of each who could compute it (see option matmul).
+    be compiled and could not), guard_misses (calls for which an input was copied or converted first) and
+    guard_miss_reasons (which input and why -> calls), recompilations ([{function, guard, value}]: which guard of
+    Dynamo's failed and, where that is known, what it saw) and, with option cuda_graphs, graph_captures, graph_replays
+    and graph_skips (reason -> calls that were neither). graphs_restored: those that AOTAutograd found in its cache, so
+    that they were neither traced nor cut; graphs_not_kept: reason -> captured graphs that no later process will find
+    there. disk_cache: hits, misses, stores, corrupt and refused entries, evicted ones and errors of the file system,
+    since the start of the process. products lists the products of matrices of this process: form, chosen, and
+    microseconds of each who could compute it (see option matmul).
     """
     from ourjit import _C, backend
 
@@ -51,6 +53,8 @@ def stats() -> dict[str, Any]:
         "library_calls": {},
         "fallbacks": {},
         "guard_misses": 0,
+        "guard_miss_reasons": {},
+        "recompilations": [],
         "graph_captures": 0,
         "graph_replays": 0,
         "graph_skips": {},
@@ -61,7 +65,7 @@ def stats() -> dict[str, Any]:
     }
     for session in backend.sessions():
         for name, value in session.stats().items():
-            if name in ("library_calls", "graph_skips", "graphs_not_kept", "disk_cache"):
+            if name in ("library_calls", "graph_skips", "graphs_not_kept", "disk_cache", "guard_miss_reasons"):
                 for operator, count in value.items():
                     total[name][operator] = total[name].get(operator, 0) + count
             elif name == "fallbacks":

@@ -9,9 +9,12 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import os
+import re
 import stat
 import sys
+import threading
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -735,3 +738,101 @@ def _key_details() -> type:
             return []
 
     return Details
+
+
+class Recompilation(NamedTuple):
+    """Dynamo compiles a function once more, or does so no more as it met a limit."""
+
+    backend: Callable[..., Any]
+    """What the function that torch.compile was given calls for each graph, free of wrappers."""
+    keywords: dict[str, Any]
+    """What the backend is called with beside graph and inputs."""
+    function: str
+    guard: str
+    """The first guard that failed, of those of the version that was compiled last."""
+    value: str
+    """What the guard saw, as far as that is known."""
+    arguments: Sequence[Any]
+    """The local variables of the function as it was called."""
+    limit: str
+    """The setting that forbids to compile again; empty if there is none."""
+
+
+_NO_VALUE = object()
+
+
+def watch_recompilations(seen: Callable[[Recompilation], None]) -> None:
+    """Calls `seen` at each recompilation of any function, also of those that a limit forbids. Installs itself once.
+
+    Dynamo asks two questions in a row for a function that it has compiled before: why no version fits, and whether
+    there are too many.
+    """
+    from torch._dynamo import config, convert_frame
+
+    why = getattr(convert_frame, "get_and_maybe_log_recompilation_reasons", None)
+    is_too_many = getattr(convert_frame, "exceeds_recompile_limit", None)
+    if why is None or is_too_many is None or hasattr(why, "__wrapped__"):
+        return
+    asked = threading.local()
+
+    @functools.wraps(why)
+    def why_and_remember(entries: Any, frame: Any, backend: Any, *rest: Any, **keywords: Any) -> Any:
+        reasons = why(entries, frame, backend, *rest, **keywords)
+        asked.last = (frame, backend, reasons)
+        return reasons
+
+    @functools.wraps(is_too_many)
+    def is_too_many_and_tell(*rest: Any, **keywords: Any) -> Any:
+        answer = is_too_many(*rest, **keywords)
+        frame, backend, reasons = asked.__dict__.pop("last", (None, None, None))
+        if frame is not None:
+            exceeded, limit = answer
+            setting = f"torch._dynamo.config.{limit} ({getattr(config, limit)})" if exceeded else ""
+            seen(_recompilation(frame, backend, reasons[0] if reasons else "unknown", setting))
+        return answer
+
+    convert_frame.get_and_maybe_log_recompilation_reasons = why_and_remember
+    convert_frame.exceeds_recompile_limit = is_too_many_and_tell
+
+
+def _recompilation(frame: Any, backend: Any, reason: str, limit: str) -> Recompilation:
+    keywords = dict(getattr(backend, "kwargs", {}))
+    backend = getattr(backend, "compiler_fn", backend)
+    while isinstance(backend, functools.partial):
+        keywords = {**backend.keywords, **keywords}
+        backend = backend.func
+    code = frame.f_code
+    # "0/0: n == 3  # return x * n  # model.py:7 in f"
+    guard = re.sub(r"\s+#", "  #", re.sub(r"^\d+/\d+: ", "", reason.strip().partition("\n")[0]))
+    name = re.search(r"L\['(\w+)'\]|^(\w+)\b", guard)
+    value = frame.f_locals.get(name[1] or name[2], _NO_VALUE) if name else _NO_VALUE
+    seen = re.search(r"actual (.*)", guard)
+    if isinstance(value, (bool, int, float, str, type(None))):
+        shown = repr(value)
+    else:
+        shown = seen[1] if seen else ""
+    function = f"{code.co_name} ({code.co_filename.rpartition('/')[2]}:{code.co_firstlineno})"
+    return Recompilation(backend, keywords, function, guard, shown, tuple(frame.f_locals.values()), limit)
+
+
+def count(name: str, by: int) -> None:
+    """Adds to torch._dynamo.utils.counters["ourjit"], where Dynamo is in use."""
+    utils: Any = sys.modules.get("torch._dynamo.utils")
+    if by and hasattr(utils, "counters"):
+        utils.counters["ourjit"][name] += by
+
+
+def timed(phase: str) -> contextlib.AbstractContextManager[Any]:
+    """What happens meanwhile is a phase of compilation in torch's timings and traces, where Dynamo is in use."""
+    utils: Any = sys.modules.get("torch._dynamo.utils")
+    if not hasattr(utils, "dynamo_timed"):
+        return contextlib.nullcontext()
+    measured: contextlib.AbstractContextManager[Any] = utils.dynamo_timed(phase, log_pt2_compile_event=True)
+    return measured
+
+
+@functools.cache
+def output_code_log() -> logging.Logger:
+    """Where TORCH_LOGS="output_code" prints; off unless that is asked for. torch prints what is below its own name."""
+    make = getattr(torch._logging, "getArtifactLogger", None)
+    return logging.getLogger("ourjit.output_code") if make is None else make("torch.ourjit", "output_code")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import logging
+import sys
 import threading
 import time
 from collections import Counter
@@ -13,7 +14,18 @@ from typing import Any
 
 import torch
 
-from ourjit import _C, _gpu, _torch, composites, eager_strides, higher_order, interpolation, stages, warm_start
+from ourjit import (
+    _C,
+    _gpu,
+    _torch,
+    composites,
+    eager_strides,
+    higher_order,
+    interpolation,
+    repro,
+    stages,
+    warm_start,
+)
 from ourjit.cuda_graphs import Counts, replayed
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
@@ -51,18 +63,25 @@ class Session:
         self.fallbacks: dict[str, dict[str, Any]] = {}
         self.graphs_restored = 0
         self.graphs_not_kept: Counter[str] = Counter()
+        self.recompilations: list[dict[str, str]] = []
         self.graphs.clear()
 
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
         """What happens meanwhile is work of the backend."""
         start = time.perf_counter()
+        before = self.compiler.stats()
         try:
-            yield
+            with _torch.timed("ourjit.compile"):
+                yield
         finally:
             self.seconds += time.perf_counter() - start
             for warning in self.compiler.take_warnings():
                 log.warning("ourjit's disk cache: %s", warning)
+            after = self.compiler.stats()
+            for name in ("graphs", "kernels_compiled", "kernels_loaded"):
+                _torch.count(name, after[name] - before[name])
+            _torch.count("fallbacks", _calls(after["fallbacks"]) - _calls(before["fallbacks"]))
 
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
@@ -125,7 +144,8 @@ class Session:
             if self.options["strict"]:
                 raise
             known = isinstance(error, _C.Unsupported)
-            made = self.run_uncompiled(module, name, str(error) if known else f"the compiler failed: {error}"), str(error)
+            reason = str(error) if known else f"the compiler failed: {error}"
+            made = self.run_uncompiled(module, name, reason), reason
         return (_torch.boxed(module), "code is only emitted") if _gpu.only_emits(self.options["target"]) else made
 
     def compile_whole(
@@ -147,7 +167,7 @@ class Session:
             tokens=leading_tokens(module),
             ragged=tuple(i for i, value in enumerate(example_inputs) if _torch.is_nested_int(value)),
         )
-        executable = self.compiler.compile(graph, constants=constants)
+        executable = self.compile_exported(graph, constants, example_inputs)
         higher_order.hold_with(executable, graph["calls"])
         if record is not None:
             record(executable)
@@ -160,37 +180,76 @@ class Session:
             stored = StoredGraph(key, self.given, executable.captured, constants, wrapping)
         return self.wrapped(executable, wrapping), stored
 
-    def restore(self, stored: StoredGraph) -> Compiled:
+    def restore(self, stored: StoredGraph, example_inputs: Sequence[Any]) -> Compiled:
         """What compile_whole made of a graph, made again. Raises Unsupported."""
         with self.timed():
-            executable = self.compiler.compile(stored.text, constants=stored.constants)
+            executable = self.compile_exported(stored.text, stored.constants, example_inputs)
             self.graphs_restored += 1
             return self.wrapped(executable, stored.wrapping)
 
     def wrapped(self, executable: _C.Executable, wrapping: Wrapping) -> Compiled:
         """The executable as its caller wants it."""
-        _gpu.log_machine_code(executable, self.options)
-        if self.options["cuda_graphs"]:
+        if self.options["cuda_graphs"] and not self.options["check_nan"]:  # replays run no checks
             executable = replayed(executable, self.options["target"], self.graphs, wrapping.host_inputs)
         run = _torch.with_host_outputs(executable, wrapping.host_outputs)
         run = _torch.with_views(run, wrapping.views, wrapping.returned)
         run = _torch.without_tokens(run, wrapping.tokens)
         return _torch.without_nested_ints(run, wrapping.ragged)
 
+    def compile_exported(
+        self,
+        graph: Mapping[str, Any] | str,
+        constants: Sequence[Any],
+        example_inputs: Sequence[Any],
+        table_rows: int = 1,
+    ) -> _C.Executable:
+        """What `export_graph` made as an executable; an error of the compiler leaves a repro file behind."""
+        try:
+            reports = _torch.output_code_log().isEnabledFor(logging.DEBUG)
+            executable = self.compiler.compile(graph, constants, table_rows, reports)
+        except (_C.InternalError, _C.BackendError) as error:
+            _, sentence = repro.write(error, graph, example_inputs, self.options)
+            raise type(error)(f"{error}\n{sentence}") from None
+        _gpu.log_machine_code(executable, self.options)
+        _log_output_code(executable, self.options["target"])
+        return executable
+
     def run_uncompiled(self, module: torch.fx.GraphModule, name: str, reason: str) -> Compiled:
         log.warning("ourjit runs %s uncompiled: %s", name, reason)
-        counted = self.fallbacks.setdefault("graph", {"count": 0, "reason": reason})
-        counted["count"] += 1
+        self.add_fallback("graph", reason)
         return _torch.boxed(module)
 
     def count_fallback(self, name: str, why: str) -> None:
         """Counts a call that runs otherwise than meant, and warns of the first. Raises Unsupported if strict."""
         if self.options["strict"]:
             raise _C.Unsupported(f"{name} cannot be compiled: {why}")
-        counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})
-        if counted["count"] == 0:
+        if self.add_fallback(name, why) == 1:
             log.warning("ourjit runs %s uncompiled: %s", name, why)
+
+    def add_fallback(self, name: str, why: str) -> int:
+        """How many there are now of this name."""
+        counted = self.fallbacks.setdefault(name, {"count": 0, "reason": why})
         counted["count"] += 1
+        _torch.count("fallbacks", 1)
+        return int(counted["count"])
+
+    def add_recompilation(self, what: _torch.Recompilation) -> None:
+        """Keeps and logs why a function is compiled again. Raises Unsupported if it is not and that is an error."""
+        saw = f", but is {what.value}" if what.value and "actual" not in what.guard else ""
+        if what.limit:
+            self.count_fallback(
+                what.function,
+                f"it is compiled no more, as {what.limit} is reached, and runs eagerly where no compiled version fits; "
+                f"raise that setting, or make what changes dynamic; the guard that failed last: {what.guard}{saw}",
+            )
+            return
+        self.recompilations.append({"function": what.function, "guard": what.guard, "value": what.value})
+        if self.logs("guards"):
+            print(f"[ourjit {what.function}] guards: compiled again: {what.guard}{saw}", file=sys.stderr)
+
+    def logs(self, stage: str) -> bool:
+        stages = self.options["log"].split(",")
+        return stages == ["all"] or stage in stages
 
     def stats(self) -> dict[str, Any]:
         stats = dict(self.compiler.stats())
@@ -199,6 +258,7 @@ class Session:
         stats["graph_captures"], stats["graph_replays"] = self.graphs.captures, self.graphs.replays
         stats["graph_skips"] = dict(self.graphs.skips)
         stats["graphs_restored"], stats["graphs_not_kept"] = self.graphs_restored, dict(self.graphs_not_kept)
+        stats["recompilations"] = list(self.recompilations)
         return stats
 
 
@@ -224,6 +284,27 @@ def sessions() -> list[Session]:
         return list(_sessions.values())
 
 
+def _recompiled(what: _torch.Recompilation) -> None:
+    if what.backend is ourjit:
+        options = _gpu.with_target(what.keywords.get("options"), what.arguments)
+        session(options).add_recompilation(what)
+
+
+def _calls(fallbacks: Mapping[str, Mapping[str, Any]]) -> int:
+    return sum(entry["count"] for entry in fallbacks.values())
+
+
+def _log_output_code(executable: _C.Executable, target: str) -> None:
+    """For TORCH_LOGS="output_code"."""
+    output_code = _torch.output_code_log()
+    if not output_code.isEnabledFor(logging.DEBUG):
+        return
+    for kernel in executable.kernels():
+        lines = kernel["provenance"] if target == "cpu" else ()  # CUDA text tells them itself
+        head = "".join(f"; {line}\n" for line in lines)
+        output_code.debug("Output code of %s, %s:\n%s%s", executable.label, kernel["name"], head, kernel["source"])
+
+
 def _static(strides: Sequence[int | str] | None) -> tuple[int, ...] | None:
     """Strides that AOTAutograd can be told: numbers. Symbolic ones are those of the graph, which it knows."""
     if strides is None or not all(isinstance(stride, int) for stride in strides):
@@ -245,5 +326,6 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
+    _torch.watch_recompilations(_recompiled)
     made = (node.meta.get("example_value") for node in module.graph.nodes)
     return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)

@@ -357,7 +357,7 @@ class CompiledStep:
                 module = functional(update, kind, decomposition_table(session.options["fallback_random"]))
                 target = _gpu.device_of(session.options["target"])
                 graph, constants = export_graph(module, f"update_{next(session.numbers)}", device=target)
-                executable = session.compiler.compile(graph, constants=constants, table_rows=len(self.parameters))
+                executable = session.compile_exported(graph, constants, (), table_rows=len(self.parameters))
             found = self.templates[key] = _Template(executable, list(update.numbers))
         return found
 

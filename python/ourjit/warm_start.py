@@ -1,7 +1,7 @@
 """Compiled graphs in AOTAutograd's cache: a later process neither traces, differentiates nor cuts a graph again.
 
-What is kept of a graph is its text in our own IR, and from that text each process compiles anew; machine code comes from
-the cache of kernels. Nothing that depends on the machine is therefore in an entry, and none can be stale:
+What is kept of a graph is its text in our own IR, and from that text each process compiles anew; what it compiles to
+comes from our own disk cache. Nothing that depends on the machine is therefore in an entry, and none can be stale:
 
 * AOTAutograd's key covers the captured graph, the layouts of its inputs, and most of torch's settings.
 * `key_of` adds all else that tracing and export depend on: the build of ourjit (its C++ and its Python), the options
@@ -93,7 +93,7 @@ class CompiledGraph(OutputCode):  # type: ignore[misc]
         owner = _owner.get() or session(stored.options)
         if stored.key != key_of(owner.options):
             raise _torch.cache_miss("an entry for another build or other options")
-        self.run = owner.restore(stored)
+        self.run = owner.restore(stored, example_inputs or ())
 
     def set_triton_bundle(self, triton_bundle: Any) -> None:
         """There is none."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import ourjit
 import pytest
 import torch
 from check import assert_no_fallbacks, assert_same, compiled, kernels_made

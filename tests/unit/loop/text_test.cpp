@@ -3,6 +3,7 @@
 #include <gtest/gtest.h>
 
 #include "base/error.h"
+#include "loop/verify.h"
 
 namespace ourjit::loop {
 namespace {
@@ -49,6 +50,37 @@ TEST(LoopText, ProvenanceIsPrintedWhenAskedFor) {
   const std::string text = print(k, true);
   EXPECT_EQ(text, "# exp %x  # model.py:3\nkernel @k() {\n}\n");
   EXPECT_EQ(print(parse_kernel(text)), print(k));
+}
+
+TEST(LoopText, StatementsTellTheirPythonLine) {
+  Kernel k = parse_kernel(R"(kernel @k(b0: in f32[8], b1: out f32[1]) {
+  %1 = for i in 0..8 reduce sum f32 {
+    %0: f32 = load b0[i]
+    yield %0
+  }
+  store b1[0], %1
+}
+)");
+  k.provenance = {"exp %x  # model.py:3", "sum %y"};
+  For& f = std::get<For>(k.body[0].v);
+  f.body[0].line = 0;
+  f.reductions[0].line = k.body[1].line = 1;
+  verify(k);
+  const std::string text = print(k, true);
+  EXPECT_EQ(text, R"(# exp %x  # model.py:3
+# sum %y
+kernel @k(b0: in f32[8], b1: out f32[1]) {
+  %1 = for i in 0..8 reduce sum f32 {  # sum %y
+    %0: f32 = load b0[i]  # model.py:3
+    yield %0
+  }
+  store b1[0], %1  # sum %y
+}
+)");
+  EXPECT_EQ(print(parse_kernel(text)), print(k));
+  EXPECT_EQ(canonical_text(parse_kernel(text)), canonical_text(k));
+  f.body[0].line = 2;
+  EXPECT_THROW(verify(k), InternalError);
 }
 
 constexpr const char* kRenamed =

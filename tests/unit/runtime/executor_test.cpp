@@ -89,6 +89,36 @@ TEST(Executor, RunsAChainThroughTheArena) {
   }
 }
 
+/// Notes the steps that it sees, and what has been allocated and released by then.
+class Watcher final : public TestHost {
+ public:
+  bool watches() const override { return true; }
+  void begin_step(int step) override { note("begin", step); }
+  void end_step(int step) override { note("end", step); }
+  std::vector<std::string> seen;
+
+ private:
+  void note(const char* what, int step) {
+    seen.push_back(std::string(what) + " " + std::to_string(step) + ", " +
+                   std::to_string(allocated.size()) + " made, " + std::to_string(released.size()) +
+                   " gone");
+  }
+};
+
+TEST(Executor, AHostThatWatchesSeesEachStepWithAllItsMemory) {
+  const Plan p = chain(2);
+  const auto instance = instantiate(p, {10});
+  std::vector<float> x(10, 1);
+  ArenaPool arenas;
+  Frame frame(*instance);
+  frame.buffers[0] = x.data();
+  Watcher host;
+  run(*instance, frame, arenas, host);
+  EXPECT_EQ(host.seen,
+            (std::vector<std::string>{"begin 0, 0 made, 0 gone", "end 0, 0 made, 0 gone",
+                                      "begin 1, 1 made, 1 gone", "end 1, 1 made, 1 gone"}));
+}
+
 /// y[i] = x[i] + 1, and one element too many.
 void add_one_too_far(const KernelArgs* a) {
   add_one(a);

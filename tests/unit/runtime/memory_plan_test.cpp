@@ -106,5 +106,20 @@ TEST(BufferLives, SpanFirstToLastTouchAlsoThroughViewsAndCalls) {
   EXPECT_EQ(lives[2].last, 2);
 }
 
+TEST(StepAccess, TellsWhatIsReadFromWhatIsWritten) {
+  Plan p;
+  p.kernels = {{"k", {nullptr, nullptr, nullptr}, {{true, false}, {false, true}, {true, true}}}};
+  const StepAccess launch =
+      step_access(p, LaunchStep{0, {{{0, 1, 2}, {}, 1}, {{3, 4, 5}, {}, 1}}, 1.0});
+  EXPECT_EQ(launch.read, (std::vector<int>{0, 2, 3, 5}));
+  EXPECT_EQ(launch.written, (std::vector<int>{1, 2, 4, 5}));
+  const std::vector<CallArg> two = {CallArg{CallTensor{6}}, CallArg{CallTensor{7}}};
+  const StepAccess call = step_access(p, CallStep{"aten.mm.default", two, {8, -1}, true, ""});
+  EXPECT_EQ(call.read, (std::vector<int>{6, 7}));
+  EXPECT_EQ(call.written, std::vector<int>{8});
+  const StepAccess in_place = step_access(p, CallStep{"aten.add_.Tensor", two, {8}, false, ""});
+  EXPECT_EQ(in_place.written, (std::vector<int>{6, 8}));
+}
+
 }  // namespace
 }  // namespace ourjit
