@@ -114,9 +114,17 @@ bool CallFrame::is_input(int tensor) const {
   return instance_.plan->buffers[b].kind == BufferKind::Input;
 }
 
-bool CallFrame::profiles() const { return at::hasCallbacks(); }
+std::vector<CallValue> CallFrame::run_timed(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                            std::vector<double>& step_seconds) {
+  step_seconds.resize(instance_.steps.size());
+  step_seconds_ = &step_seconds;
+  return run(inputs, arenas);
+}
+
+bool CallFrame::profiles() const { return step_seconds_ || at::hasCallbacks(); }
 
 void CallFrame::begin_step(int step) {
+  if (step_seconds_) step_began_ = std::chrono::steady_clock::now();
   record_.emplace(at::RecordScope::FUNCTION);
   if (!record_->isActive()) return;
   const PlanStep& s = instance_.plan->steps[static_cast<size_t>(step)];
@@ -126,7 +134,14 @@ void CallFrame::begin_step(int step) {
                           : std::get<CallStep>(s).target));
 }
 
-void CallFrame::end_step(int) { record_.reset(); }
+void CallFrame::end_step(int step) {
+  record_.reset();
+  if (!step_seconds_) return;
+  if (!device_.is_cpu())
+    c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - step_began_;
+  (*step_seconds_)[static_cast<size_t>(step)] += took.count();
+}
 
 void* CallFrame::stream() {
   if (device_.is_cpu()) return nullptr;
@@ -135,6 +150,7 @@ void* CallFrame::stream() {
 
 void CallFrame::clear() {
   record_.reset();
+  step_seconds_ = nullptr;
   for (CallValue& v : inputs_) v.tensor.reset();
   for (c10::Storage& s : storages_) s = c10::Storage();
   for (at::Tensor& t : held_) t.reset();

@@ -5,6 +5,7 @@
 #include <ATen/core/Tensor.h>
 #include <ATen/record_function.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -23,6 +24,10 @@ class CallFrame final : public Host {
   /// Runs the plan over checked inputs, which it takes.
   std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas);
 
+  /// The same, and adds what each step took to `step_seconds`; the device is waited for after each.
+  std::vector<CallValue> run_timed(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                   std::vector<double>& step_seconds);
+
   /// Raises what kernels of earlier calls have reported.
   void raise_reported() { ourjit::raise_reported(frame_); }
 
@@ -30,7 +35,7 @@ class CallFrame final : public Host {
   void call(int step, void** buffers) override;
   void* allocate(int buffer, int64_t bytes) override;
   void release(int buffer) override;
-  /// Steps show up in torch's profiler under the names of kernels and operators.
+  /// Steps show up in torch's profiler under the names of kernels and operators; and are timed.
   bool profiles() const override;
   void begin_step(int step) override;
   void end_step(int step) override;
@@ -50,6 +55,8 @@ class CallFrame final : public Host {
   std::vector<c10::Storage> storages_;  // by buffer: Output
   HeldResults held_;                    // by buffer: CallResult
   std::optional<at::RecordFunction> record_;
+  std::vector<double>* step_seconds_ = nullptr;  // by step, of the call at hand if it is timed
+  std::chrono::steady_clock::time_point step_began_;
 };
 
 }  // namespace ourjit

@@ -19,6 +19,9 @@ class InternalError(RuntimeError):
 
 HAS_CPU_TARGET: bool  # False in a build without LLVM
 
+def host_cpu() -> dict[str, Any] | None:
+    """The CPU that kernels are made for: name, features, vector_bits, llvm_version; None without a CPU target."""
+
 def nvrtc_options(architecture: str, major: int) -> list[str]:
     """What NVRTC of this major version is told beside the text."""
 
@@ -47,6 +50,22 @@ class Executable:
         """
     def raise_reported(self) -> None: ...
     def report(self) -> dict[str, Any]: ...
+    def data(self) -> dict[str, Any]:
+        """The graph and its plan as plain data, for tools.
+
+        nodes: [{op, text, loc, reads, defines, step}] of the optimized graph; names of values; a step of -1 is index
+        arithmetic of its readers, or a view. phases: [(name, start, seconds)] of the compilation, by perf_counter().
+        For the sizes of the call made last, None where sizes are symbolic and no call was made, and for architectures
+        that code is only emitted for: steps: [{kernel, target, loc, rows, reads_bytes, writes_bytes, flops, operands,
+        results}], where kernel and flops are None for library calls, and operands and results of those are (dtype,
+        sizes); memory: {arena_bytes, buffers: [{name, kind, bytes, offset, first, last}]}, where offset, in the arena,
+        is -1 but for temporaries, and first and last are steps, -1 where none touches the buffer.
+        """
+    def time_steps(self, inputs: list[Any], repeats: int, /) -> list[list[float]]:
+        """Runs the graph `repeats` times on copies of what it writes: seconds of each step, run by run.
+
+        The device is waited for after each step. Raises what a call does; the list stays as it is.
+        """
 
 class Compiler:
     """Compiles graphs with one set of options."""

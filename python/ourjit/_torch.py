@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -552,3 +553,92 @@ def replace_step(optimizer: torch.optim.Optimizer, run: Callable[..., Any]) -> N
     hooked = torch.compiler.disable(torch.optim.Optimizer.profile_hook_step(step), reason="a compiled optimizer step")
     hooked._wrapped_by_lr_sched = True
     optimizer.step = types.MethodType(hooked, optimizer)  # type: ignore[method-assign]
+
+
+@contextlib.contextmanager
+def watching_dynamo(
+    compiled: Callable[[float, float], None], saw_code: Callable[[types.CodeType], None]
+) -> Iterator[None]:
+    """While it lasts, tells when each of Dynamo's compilations began and ended, and the code objects that it compiled.
+
+    Times are those of time.perf_counter(). What a torch release cannot tell is not told.
+    """
+    from torch._dynamo import callback, convert_frame
+
+    handler = getattr(callback, "callback_handler", None)
+    began: list[float] = []
+
+    def start(_: Any = None) -> None:
+        began.append(time.perf_counter())
+
+    def end(_: Any = None) -> None:
+        if began:
+            compiled(began.pop(), time.perf_counter())
+
+    def see(code: types.CodeType, _: types.CodeType) -> None:
+        saw_code(code)
+
+    with contextlib.ExitStack() as stack:
+        if handler is not None:
+            handler.register_start_callback(start)
+            stack.callback(handler.remove_start_callback, start)
+            handler.register_end_callback(end)
+            stack.callback(handler.remove_end_callback, end)
+        if hasattr(convert_frame, "register_bytecode_hook"):
+            stack.callback(convert_frame.register_bytecode_hook(see).remove)
+        yield
+
+
+def guards_of(code: types.CodeType) -> str:
+    """The guards of each compilation of a code object, as text; empty where there are none any more."""
+    from torch._dynamo import eval_frame
+
+    entries: Sequence[Any] = getattr(eval_frame, "_debug_get_cache_entry_list", lambda code: [])(code)
+    lines = []
+    for number, entry in enumerate(entries):
+        lines.append(f"{code.co_name} ({code.co_filename}:{code.co_firstlineno}), compilation {number}")
+        for line in str(getattr(entry, "guard_manager", "")).splitlines():
+            kind, _, text = line.partition("+- ")[2].partition(": ")
+            if text and "Manager" not in kind:
+                lines.append("  " + text)
+    return "\n".join(lines)
+
+
+def graph_breaks() -> dict[str, int]:
+    """Where Dynamo cut functions into several graphs since the last torch.compiler.reset(): reason -> times."""
+    from torch._dynamo.utils import counters
+
+    return dict(counters["graph_break"]) if "graph_break" in counters else {}
+
+
+def compiled_call(module: torch.nn.Module, compile: Callable[..., Any], **keywords: Any) -> Callable[..., Any]:
+    """What `module.compile(**keywords)` makes of a call of the module, by this torch.compile.
+
+    Dynamo takes up no frame of a file of torch, and so nothing of nn.Sequential and the like: those get a frame that is
+    not torch's, with a Dynamo cache of its own.
+    """
+    from torch._dynamo import trace_rules
+
+    call: Callable[..., Any] = module._call_impl
+    if hasattr(trace_rules, "check") and trace_rules.check(module.forward):
+        inner = call
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return inner(*args, **kwargs)
+
+        call.__code__ = call.__code__.replace(co_name=type(module).__name__)
+    compiled: Callable[..., Any] = compile(call, **keywords)
+    return compiled
+
+
+def wraps_compiled(module: torch.nn.Module) -> bool:
+    """True for what torch.compile(module) returns."""
+    return "_orig_mod" in vars(module).get("_modules", {})
+
+
+def without_errors_of_compilation() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, what Dynamo cannot compile runs as it is."""
+    from torch._dynamo import config
+
+    patch: contextlib.AbstractContextManager[Any] = config.patch(suppress_errors=True)
+    return patch

@@ -18,6 +18,7 @@ from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
 from ourjit.joint_graph import prepare
 from ourjit.options import check_options, with_torch_settings
+from ourjit.recording import Recording
 
 log = logging.getLogger("ourjit")
 
@@ -54,34 +55,42 @@ class Session:
         finally:
             self.seconds += time.perf_counter() - start
 
-    def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
+    def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], recording: Recording | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
         number = next(self.numbers)
+        timed = _timer(recording)
+
+        def partition(*arguments: Any, **keywords: Any) -> Any:
+            with timed("partition"):
+                return split(*arguments, **keywords)
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
-                return self.compile(graph, example_inputs, f"{kind}_{number}", record)
+                with timed(f"{kind}_{number}"):
+                    return self.compile(graph, example_inputs, f"{kind}_{number}", recording)
 
             return compile_stage
 
+        split = _torch.min_cut_partition(prepare)
         aot = _torch.aot_autograd(
             fw_compiler=stage("forward"),
             bw_compiler=_torch.mark_backward_compiler(stage("backward")),
             inference_compiler=stage("inference"),
             decompositions=decomposition_table(self.options["fallback_random"]),
-            partition_fn=_torch.min_cut_partition(prepare),
+            partition_fn=partition,
             keep_inference_input_mutations=True,
         )
-        with _torch.traced_by(interpolation.rules() | composites.rules()), eager_strides.kept():
+        rules = interpolation.rules() | composites.rules()
+        with timed("AOTAutograd"), _torch.traced_by(rules), eager_strides.kept():
             return aot(module, inputs)
 
     def compile(
-        self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
+        self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, recording: Recording | None
     ) -> Compiled:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
 
         def compile_part(part: torch.fx.GraphModule, number: int) -> Compiled:
-            return self.compile_whole(part, (), f"part_{number}_of_{name}", _torch.Outputs(), record)
+            return self.compile_whole(part, (), f"part_{number}_of_{name}", _torch.Outputs(), recording)
 
         try:
             with self.timed():
@@ -91,7 +100,7 @@ class Session:
                     run = stages.compile_stages(module, compile_part)
                 else:
                     outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
-                    run = self.compile_whole(module, example_inputs, name, outputs, record)
+                    run = self.compile_whole(module, example_inputs, name, outputs, recording)
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise
@@ -105,22 +114,24 @@ class Session:
         example_inputs: Sequence[Any],
         name: str,
         outputs: _torch.Outputs,
-        record: Recorder | None,
+        recording: Recording | None,
     ) -> Compiled:
         """An ATen graph as one executable. Raises Unsupported."""
         device = _gpu.device_of(self.options["target"])
-        graph, constants = export_graph(module, name, outputs, example_inputs, device)
+        with _timer(recording)("export"):
+            graph, constants = export_graph(module, name, outputs, example_inputs, device)
         executable = self.compiler.compile(graph, constants=constants)
         higher_order.hold_with(executable, graph["calls"])
         _gpu.log_machine_code(executable, self.options)
-        if record is not None:
-            record(executable)
         if name.startswith("forward"):
             strides = executable.output_strides[: graph["returned"]]
             _torch.report_output_strides([_static(s) for s in strides])
-        if self.options["cuda_graphs"]:
-            executable = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
-        run = _torch.with_host_outputs(executable, graph["host_outputs"])
+        run: Compiled = executable
+        if recording is not None:
+            run = recording.add(executable, self.options["target"], graph["files"])
+        elif self.options["cuda_graphs"]:
+            run = replayed(executable, self.options["target"], self.graphs, graph["host_inputs"])
+        run = _torch.with_host_outputs(run, graph["host_outputs"])
         run = _torch.with_views(run, graph["views"], graph["returned"])
         run = _torch.without_tokens(run, leading_tokens(module))
         return _torch.without_nested_ints(run, example_inputs)
@@ -149,7 +160,10 @@ class Session:
         return stats
 
 
-Recorder = Callable[["_C.Executable"], None]
+def _timer(recording: Recording | None) -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """What times a stage for the recording, if there is one."""
+    return recording.timed if recording is not None else lambda name: contextlib.nullcontext()
+
 
 _sessions: dict[tuple[tuple[str, Any], ...], Session] = {}
 _sessions_lock = threading.Lock()
@@ -192,5 +206,12 @@ def ourjit(
     """
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
+    return session_for(module, example_inputs, options).capture(module, example_inputs)
+
+
+def session_for(
+    module: torch.fx.GraphModule, example_inputs: Sequence[Any], options: Mapping[str, Any] | None
+) -> Session:
+    """The session that compiles a captured graph: of these options, for the device that its tensors are on."""
     made = (node.meta.get("example_value") for node in module.graph.nodes)
-    return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)
+    return session(_gpu.with_target(options, itertools.chain(example_inputs, made)))

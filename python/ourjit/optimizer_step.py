@@ -470,7 +470,8 @@ def accelerate(
         raise _C.UserError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     if optimizer is not None:
         accelerate_optimizer(optimizer, options)
-    model.compile(backend="ourjit", options=dict(options or {}))
+    call = _torch.compiled_call(model, torch.compile, backend="ourjit", options=dict(options or {}))
+    model._compiled_call_impl = call  # as model.compile() does
 
 
 def accelerate_optimizer(optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None = None) -> None:

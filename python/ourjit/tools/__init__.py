@@ -1,0 +1,1 @@
+"""The commands of `python -m ourjit`: modules with `add_arguments(parser)` and `run(arguments)`, the exit code."""
