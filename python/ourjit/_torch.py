@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import itertools
+import logging
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -557,23 +558,25 @@ def replace_step(optimizer: torch.optim.Optimizer, run: Callable[..., Any]) -> N
 
 @contextlib.contextmanager
 def watching_dynamo(
-    compiled: Callable[[float, float], None], saw_code: Callable[[types.CodeType], None]
+    compiled: Callable[[str, float, float], None], saw_code: Callable[[types.CodeType], None]
 ) -> Iterator[None]:
-    """While it lasts, tells when each of Dynamo's compilations began and ended, and the code objects that it compiled.
+    """While it lasts, tells when each compilation began and ended, by name, and the code objects that Dynamo compiled.
 
-    Times are those of time.perf_counter(). What a torch release cannot tell is not told.
+    Names are "Dynamo" and "lazy backward". Times are those of time.perf_counter(). What a torch release cannot tell is
+    not told.
     """
     from torch._dynamo import callback, convert_frame
 
     handler = getattr(callback, "callback_handler", None)
-    began: list[float] = []
+    began: list[tuple[str, float]] = []
 
-    def start(_: Any = None) -> None:
-        began.append(time.perf_counter())
+    def start(arguments: Any = None) -> None:
+        trigger = getattr(getattr(arguments, "callback_trigger", None), "name", "DYNAMO")
+        began.append(("Dynamo" if trigger == "DYNAMO" else trigger.lower().replace("_", " "), time.perf_counter()))
 
     def end(_: Any = None) -> None:
         if began:
-            compiled(began.pop(), time.perf_counter())
+            compiled(*began.pop(), time.perf_counter())
 
     def see(code: types.CodeType, _: types.CodeType) -> None:
         saw_code(code)
@@ -629,6 +632,25 @@ def compiled_call(module: torch.nn.Module, compile: Callable[..., Any], **keywor
         call.__code__ = call.__code__.replace(co_name=type(module).__name__)
     compiled: Callable[..., Any] = compile(call, **keywords)
     return compiled
+
+
+@contextlib.contextmanager
+def hearing_what_runs_uncompiled(tell: Callable[[str, str], None]) -> Iterator[None]:
+    """While it lasts, tells (function, why) of what Dynamo gives up: compiled too often, or not at all."""
+
+    class Hear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines = [line.strip() for line in record.getMessage().splitlines() if line.strip()]
+            function = next((line.partition(":")[2].strip() for line in lines if line.startswith("function:")), "")
+            tell(function or "a function", " ".join(lines[:3]))
+
+    handler = Hear(logging.WARNING)
+    logger = logging.getLogger("torch._dynamo.convert_frame")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
 
 
 def wraps_compiled(module: torch.nn.Module) -> bool:

@@ -18,7 +18,7 @@ from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
 from ourjit.joint_graph import prepare
 from ourjit.options import check_options, with_torch_settings
-from ourjit.recording import Recording
+from ourjit.recording import Recording, timer_of
 
 log = logging.getLogger("ourjit")
 
@@ -58,7 +58,7 @@ class Session:
     def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], recording: Recording | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
         number = next(self.numbers)
-        timed = _timer(recording)
+        timed = timer_of(recording)
 
         def partition(*arguments: Any, **keywords: Any) -> Any:
             with timed("partition"):
@@ -118,7 +118,7 @@ class Session:
     ) -> Compiled:
         """An ATen graph as one executable. Raises Unsupported."""
         device = _gpu.device_of(self.options["target"])
-        with _timer(recording)("export"):
+        with timer_of(recording)("export"):
             graph, constants = export_graph(module, name, outputs, example_inputs, device)
         executable = self.compiler.compile(graph, constants=constants)
         higher_order.hold_with(executable, graph["calls"])
@@ -158,11 +158,6 @@ class Session:
         stats["graph_captures"], stats["graph_replays"] = self.graphs.captures, self.graphs.replays
         stats["graph_skips"] = dict(self.graphs.skips)
         return stats
-
-
-def _timer(recording: Recording | None) -> Callable[[str], contextlib.AbstractContextManager[None]]:
-    """What times a stage for the recording, if there is one."""
-    return recording.timed if recording is not None else lambda name: contextlib.nullcontext()
 
 
 _sessions: dict[tuple[tuple[str, Any], ...], Session] = {}

@@ -62,10 +62,10 @@ class Recording:
 
     @contextlib.contextmanager
     def watching(self) -> Iterator[None]:
-        """While it lasts, Dynamo's compilations are events, and its guards are kept findable."""
+        """While it lasts, compilations are events, and the guards of Dynamo are kept findable."""
 
-        def compiled(start: float, end: float) -> None:
-            self.events.append(Event("Dynamo", start, end - start))
+        def compiled(name: str, start: float, end: float) -> None:
+            self.events.append(Event(name, start, end - start))
 
         with _torch.watching_dynamo(compiled, self.codes.append):
             yield
@@ -74,7 +74,8 @@ class Recording:
         """Keeps a compiled graph; returns what is to run in its place."""
         graph = Compiled(executable, target, files)
         self.graphs.append(graph)
-        self.events += [Event(*phase) for phase in executable.data()["phases"]]
+        phases = (Event(*phase) for phase in executable.data()["phases"])
+        self.events += [event for event in phases if event not in self.events]  # one graph may serve several tables
         if not self.measures or _gpu.only_emits(target):
             return executable
 
@@ -99,3 +100,8 @@ class Recording:
     def guard_text(self) -> str:
         """The guards of Dynamo, one a line, under the function that each frame compiled."""
         return "\n".join(_torch.guards_of(code) for code in dict.fromkeys(self.codes)).strip()
+
+
+def timer_of(recording: Recording | None) -> Callable[[str], contextlib.AbstractContextManager[None]]:
+    """What times a stage for the recording, if there is one."""
+    return recording.timed if recording is not None else lambda name: contextlib.nullcontext()

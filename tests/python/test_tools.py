@@ -123,7 +123,7 @@ def test_run_ends_as_the_script_does(script: Path, tmp_path: Path) -> None:
 def test_explain_a_script(script: Path) -> None:
     done = python("-m", "ourjit", "explain", "--json", script, 2, code=0)
     data = json.loads(done.stdout)
-    assert [graph["name"] for graph in data["graphs"]] == ["forward_0", "backward_0"]
+    assert [graph["name"] for graph in data["graphs"]] == ["forward_0", "backward_0", "update_1"]
     assert "0 " in done.stderr  # what the script prints
     lines = [line for graph in data["graphs"] for kernel in graph["kernels"] for line in kernel["lines"]]
     assert any("tanh() * 3" in line["text"] for line in lines), lines

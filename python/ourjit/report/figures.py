@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import linecache
 import math
+import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ourjit.inspection import Explanation, GraphFacts
 from ourjit.recording import Event
 from ourjit.report.machine import Limits
+
+ROUNDING = 1e-7  # seconds by which stages that follow each other may seem to overlap
 
 Data = dict[str, Any]
 Tensor = tuple[str, Sequence[int]]  # dtype and sizes
@@ -32,6 +35,8 @@ def describe(explanation: Explanation, limits: Limits | None) -> Data:
             "compile_seconds": compile_seconds(explanation.events),
             "run_seconds": sum(measured) if measured else None,
             "target": explanation.target,
+            "load": os.getloadavg()[0],
+            "cores": os.cpu_count() or 1,
         },
         "limits": limits and {"bytes_per_second": limits.bytes_per_second, "flops_per_second": limits.flops_per_second},
         "graphs": graphs,
@@ -53,12 +58,19 @@ def compile_seconds(events: Sequence[Event]) -> float:
 
 
 def _stages(events: Sequence[Event]) -> list[Data]:
-    """Sums by name, in order of first appearance: {name, count, seconds}."""
+    """Sums by name, in order of first appearance: {name, count, seconds, own_seconds: those not in stages within}."""
     sums: dict[str, Data] = {}
+    around: list[Event] = []
     for event in sorted(events, key=lambda e: (e.start, -e.seconds)):
-        stage = sums.setdefault(event.name, {"name": event.name, "count": 0, "seconds": 0.0})
+        while around and event.start >= around[-1].start + around[-1].seconds - ROUNDING:
+            around.pop()
+        if around:
+            sums[around[-1].name]["own_seconds"] -= event.seconds
+        around.append(event)
+        stage = sums.setdefault(event.name, {"name": event.name, "count": 0, "seconds": 0.0, "own_seconds": 0.0})
         stage["count"] += 1
         stage["seconds"] += event.seconds
+        stage["own_seconds"] += event.seconds
     return list(sums.values())
 
 

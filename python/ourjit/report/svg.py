@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from typing import Any
 
+from ourjit.report.figures import ROUNDING
 from ourjit.report.graph_layout import NODE_HEIGHT, NODE_WIDTH, layout
 
 Data = Mapping[str, Any]
@@ -134,7 +135,7 @@ def flame_svg(events: Sequence[Data]) -> str:
     skipped, reached = 0.0, None
     for event in ordered:
         start, end = event["start"], event["start"] + event["seconds"]
-        while open_until and start >= open_until[-1] - 1e-7:
+        while open_until and start >= open_until[-1] - ROUNDING:
             open_until.pop()
         if not open_until and (reached is None or start > reached):
             skipped += start - (reached or 0.0)

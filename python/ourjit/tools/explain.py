@@ -8,7 +8,12 @@ import json
 import sys
 
 from ourjit.inspection import explanation_of
+from ourjit.report.figures import Data
+from ourjit.report.svg import amount, seconds_text
 from ourjit.tools import script
+from ourjit.tools.console import print_rows
+
+_SLOWEST = 10
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -17,6 +22,34 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print JSON: what ourjit.report.figures.describe() returns")
     parser.add_argument("script", help="the script; what it prints goes to standard error")
     parser.add_argument("arguments", nargs=argparse.REMAINDER, help="its own arguments")
+
+
+def summary_rows(data: Data) -> list[tuple[str, str]]:
+    """What the page has at its top, as names and texts."""
+    summary, limits = data["summary"], data["limits"]
+    rows = [
+        (name.replace("_", " "), str(summary[name])) for name in ("graphs", "kernels", "library_calls", "fallbacks")
+    ]
+    rows.append(("compiling", seconds_text(summary["compile_seconds"])))
+    rows.append(("all steps, once each", seconds_text(summary["run_seconds"])))
+    if limits:
+        reached = f"{amount(limits['bytes_per_second'], 'B/s')}, {amount(limits['flops_per_second'], 'flop/s')}"
+        rows.append(("limits", f"{reached}: a copy and an f32 matrix product, measured here"))
+    return rows
+
+
+def slowest_rows(data: Data) -> list[tuple[str, str]]:
+    """The steps of all graphs that take longest, with what part of the nearer limit they reach."""
+    steps = [(graph["name"], step) for graph in data["graphs"] for step in graph["steps"] if step["seconds"]]
+    steps.sort(key=lambda entry: -entry[1]["seconds"])
+    return [
+        (
+            f"{name} step {step['number']}: {step['name']}",
+            f"{seconds_text(step['seconds'])}, {step['share']:.0%} of {step['bound']}"
+            + ("  " + ", ".join(line["loc"] for line in step["lines"][:2]) if step["lines"] else ""),
+        )
+        for name, step in steps[:_SLOWEST]
+    ]
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -31,7 +64,10 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps(explanation.data()))
     elif not arguments.html:
-        print(explanation)
+        data = explanation.data()
+        print_rows("ourjit explain", summary_rows(data), sys.stdout)
+        print_rows("\nslowest steps", slowest_rows(data), sys.stdout)
+        print(f"\n{explanation}")
     if code != 0:
         print(f"ourjit explain: the script ended with exit code {code}", file=sys.stderr)
     elif not explanation.facts:

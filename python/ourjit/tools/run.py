@@ -111,7 +111,7 @@ def rows_of(gain: Gain) -> list[tuple[str, str]]:
         ("compiling", f"{seconds_text(gain.compile_seconds)} in Dynamo, AOTAutograd and ourjit"),
         ("graphs", str(gain.graphs)),
         ("kernels", f"{gain.kernels_compiled} compiled, {gain.kernels_loaded} loaded from the disk cache"),
-        ("graph breaks", "\n".join(f"{n}x {why}" for why, n in gain.graph_breaks.items()) or "none"),
+        ("graph breaks", "\n".join(f"{n}x {why.splitlines()[0]}" for why, n in gain.graph_breaks.items()) or "none"),
     ]
     fallbacks = [f"{name} {entry['count']}x: {entry['reason']}" for name, entry in sorted(gain.fallbacks.items())]
     return [*rows, ("fallbacks", "\n".join(fallbacks) or "none")]

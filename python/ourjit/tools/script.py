@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import runpy
 import sys
 import threading
@@ -32,8 +31,6 @@ from ourjit.optimizer_step import accelerate_optimizer
 from ourjit.recording import Recording
 from ourjit.report.figures import compile_seconds
 
-log = logging.getLogger("ourjit")
-
 
 @dataclass
 class Watched:
@@ -50,6 +47,10 @@ class Watched:
     """Calls from outside, by class."""
     eager: dict[str, str] = field(default_factory=dict)
     """What ran as it is, and why."""
+
+    def note(self, name: str, why: str) -> None:
+        """Keeps that something ran as it is; the first reason counts."""
+        self.eager.setdefault(name, why)
 
     @property
     def seconds(self) -> list[float]:
@@ -179,7 +180,7 @@ class _Watcher:
             except Exception as error:
                 if session.options["strict"]:
                     raise
-                self.watched.eager["a graph"] = f"{type(error).__name__}: {error}"
+                self.watched.note("a graph", f"{type(error).__name__}: {error}")
                 return module.forward
 
         self.backends[key] = compile_graph
@@ -204,9 +205,9 @@ class _Watcher:
                 continue
             self.accelerated.add(optimizer)
             try:
-                accelerate_optimizer(optimizer)
+                accelerate_optimizer(optimizer, None, self.watched.recording)
             except _C.UserError as error:
-                self.watched.eager[f"{type(optimizer).__name__}.step"] = str(error)
+                self.watched.note(f"{type(optimizer).__name__}.step", str(error))
 
     def end_step(self) -> None:
         self.mark()
@@ -247,7 +248,8 @@ class _Watcher:
         else:
             torch.compiler.set_stance("force_eager")
         try:
-            with self.watched.recording.watching():
+            gave_up = _torch.hearing_what_runs_uncompiled(self.watched.note)
+            with self.watched.recording.watching(), gave_up:
                 yield
         finally:
             torch.compiler.set_stance("default")
