@@ -623,7 +623,8 @@ def compiled_call(module: torch.nn.Module, compile: Callable[..., Any], **keywor
     from torch._dynamo import trace_rules
 
     call: Callable[..., Any] = module._call_impl
-    if hasattr(trace_rules, "check") and trace_rules.check(module.forward):
+    is_method = isinstance(module.forward, types.MethodType)
+    if is_method and hasattr(trace_rules, "check") and trace_rules.check(module.forward):
         inner = call
 
         def call(*args: Any, **kwargs: Any) -> Any:

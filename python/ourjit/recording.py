@@ -89,7 +89,8 @@ class Recording:
     def measure(self, graph: Compiled, inputs: list[Any]) -> None:
         """Times the steps of a graph on copies of what it writes. Random generators stay as they are."""
         start = time.perf_counter()
-        with torch.random.fork_rng():
+        devices = list(range(torch.cuda.device_count())) if torch.cuda.is_initialized() else []
+        with torch.random.fork_rng(devices):
             graph.executable.time_steps(inputs, 1)  # library calls choose their kernels in the first run
             (once,) = graph.executable.time_steps(inputs, 1)
             repeats = min(_MOST, max(_FEWEST, int(_MEASURE_SECONDS / max(sum(once), 1e-6))))

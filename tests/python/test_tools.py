@@ -77,6 +77,14 @@ def test_a_missing_script_is_told(command: str, capsys: pytest.CaptureFixture[st
     assert "there is no script 'missing.py'" in error and "Traceback" not in error
 
 
+def test_a_report_that_cannot_be_written_is_told_first(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["explain", "--html", str(script / "no" / "page.html"), str(script), "2"]) == 2
+    assert command_line.main(["run", "--report", str(script.parent), str(script), "2"]) == 2
+    assert command_line.main(["run", "--eager-steps", "-1", str(script), "2"]) == 2
+    found = capsys.readouterr()
+    assert found.err.count("the report cannot be written") == 2 and found.out == ""
+
+
 def test_doctor(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OURJIT_VERIFY", "2")
     assert command_line.main(["doctor", "--json"]) == 0
@@ -165,6 +173,17 @@ def test_what_the_script_compiles_is_compiled_by_ourjit(tmp_path: Path) -> None:
     )
     code, gain = in_process(path)
     assert code == 0 and gain.graphs >= 2 and gain.modules == {"OptimizedModule": 3}
+
+
+def test_what_cannot_be_compiled_runs_and_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object) -> None:
+        raise ourjit.BackendError("no compiler is here")
+
+    monkeypatch.setattr("ourjit.backend.Session.capture", fails)
+    path = tmp_path / "infer.py"
+    path.write_text("import torch\nmodel = torch.nn.Linear(4, 4)\nfor _ in range(3): model(torch.ones(2, 4))\n")
+    code, gain = in_process(path)
+    assert code == 0 and "no compiler is here" in gain.fallbacks["a graph"]["reason"]
 
 
 # --- pages ------------------------------------------------------------------------------------------

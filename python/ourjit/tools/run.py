@@ -10,7 +10,7 @@ import sys
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ourjit import _torch
+from ourjit import UserError, _torch
 from ourjit.report.svg import seconds_text
 from ourjit.tools import script
 from ourjit.tools.console import print_rows
@@ -132,7 +132,9 @@ def _break_even_text(gain: Gain) -> str:
 
 def run(arguments: argparse.Namespace) -> int:
     """Runs the script and reports to standard error; the exit code is the script's."""
-    script.check_script(arguments.script)
+    script.check(arguments.script, arguments.report)
+    if arguments.eager_steps < 0:
+        raise UserError(f"--eager-steps must be 0 or more, not {arguments.eager_steps}")
     with script.compiled_script(arguments.eager_steps, measures=bool(arguments.report)) as watched:
         code = script.run_script(arguments.script, arguments.arguments)
     sys.stdout.flush()

@@ -12,11 +12,11 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import runpy
 import sys
 import threading
 import time
-import traceback
 import weakref
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -30,6 +30,8 @@ from ourjit import _C, _torch, backend
 from ourjit.optimizer_step import accelerate_optimizer
 from ourjit.recording import Recording
 from ourjit.report.figures import compile_seconds
+
+_INTERRUPTED = 130  # the exit code that shells give a process which Ctrl-C ended
 
 
 @dataclass
@@ -58,10 +60,12 @@ class Watched:
         return [end - start for start, end in zip(self.ends, self.ends[1:], strict=False)]
 
 
-def check_script(path: str) -> None:
-    """Raises UserError if there is no such script."""
+def check(path: str, report: str | None) -> None:
+    """Raises UserError if there is no such script, or where the report could not be written."""
     if not Path(path).exists():
         raise _C.UserError(f"there is no script '{path}' in {Path.cwd()}: give its path, then its own arguments")
+    if report is not None and (Path(report).is_dir() or not os.access(Path(report).resolve().parent, os.W_OK)):
+        raise _C.UserError(f"the report cannot be written to '{report}': give the path of a file in a folder of yours")
 
 
 def run_script(path: str, arguments: Sequence[str]) -> int:
@@ -80,14 +84,12 @@ def run_script(path: str, arguments: Sequence[str]) -> int:
             return stop.code or 0
         print(stop.code, file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
-        raise
     except BaseException as error:
         frames = error.__traceback__
         while frames is not None and not _is_of_script(frames.tb_frame.f_globals, frames.tb_frame.f_code.co_filename):
             frames = frames.tb_next
-        traceback.print_exception(type(error), error, frames)
-        return 1
+        sys.excepthook(type(error), error.with_traceback(frames), frames)
+        return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
     finally:
         sys.argv[:], sys.path[:] = before
     return 0
