@@ -22,8 +22,9 @@ COMMANDS = {
 }
 
 
-def main(words: Sequence[str]) -> int:
-    """Runs the command that the words name; returns the exit code."""
+def main(words: Sequence[str] | None = None) -> int:
+    """Runs the command that the words, else those of the command line, name; returns the exit code."""
+    words = sys.argv[1:] if words is None else words
     if not words or words[0] in ("-h", "--help"):
         print(_usage(), file=sys.stdout if words else sys.stderr)
         return 0 if words else 2
@@ -34,7 +35,7 @@ def main(words: Sequence[str]) -> int:
     tool = importlib.import_module(f"ourjit.tools.{name}")
     parser = argparse.ArgumentParser(
         prog=f"python -m ourjit {name}",
-        description=COMMANDS[name],
+        description=tool.__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     tool.add_arguments(parser)
@@ -57,4 +58,4 @@ def _usage() -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(main())

@@ -140,26 +140,35 @@ def _gpus() -> Facts:
 
 def _cache() -> Facts:
     """The disk cache as options say it: folder, whether it can be used, files and bytes in it."""
-    options = _C.Compiler({}).options()
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    folder = Path(options.get("cache_dir") or os.path.join(home, "ourjit"))
-    sizes = []
-    for where, _, names in os.walk(folder):
-        for name in names:
-            try:
-                sizes.append(os.stat(os.path.join(where, name)).st_size)
-            except OSError:  # another process has deleted it
-                continue
+    options = getattr(_C, "options", lambda: _C.Compiler({}).options())()
+    own_default = getattr(_C, "cache_default_folder", lambda: str(Path.home() / ".cache" / "ourjit"))
+    folder = Path(options["cache_dir"] or own_default())
     usable = "yes"
+    entries: list[Facts] = []
+    try:
+        entries = getattr(_C, "cache_list", _files)(str(folder))
+    except _C.UserError as error:
+        usable = f"no: {error}"
     above = next((path for path in (folder, *folder.parents) if path.exists()), Path("/"))
-    if not options.get("cache", False):
+    if not options["cache"]:
         usable = "no: option cache is off"
-    elif folder.exists() and folder.stat().st_uid != os.getuid():
-        usable = "no: the folder belongs to another user"
     elif not os.access(above, os.W_OK | os.X_OK):
         usable = f"no: {above} cannot be written; set OURJIT_CACHE_DIR"
-    limit = options.get("cache_limit_mb", 0) << 20
-    return {"folder": str(folder), "usable": usable, "files": len(sizes), "bytes": sum(sizes), "limit_bytes": limit}
+    broken = sum(entry["state"] in ("corrupt", "refused", "unreadable") for entry in entries)
+    return {
+        "folder": str(folder),
+        "usable": usable,
+        "files": len(entries),
+        "broken": f"{broken}: see python -m ourjit cache verify" if broken else 0,
+        "bytes": sum(entry["bytes"] for entry in entries),
+        "limit_bytes": options["cache_limit_mb"] << 20,
+    }
+
+
+def _files(folder: str) -> list[Facts]:
+    """The files in a folder and their sizes, for builds that cannot read them."""
+    paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+    return [{"state": "unknown", "bytes": path.stat().st_size} for path in paths]
 
 
 def _set_options() -> Facts:

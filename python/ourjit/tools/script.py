@@ -120,7 +120,8 @@ class _Watcher:
         self.has_optimizers = False
         self.optimizers: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.accelerated: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
-        self.first: weakref.ref[torch.optim.Optimizer] | None = None
+        self.lead: weakref.ref[torch.optim.Optimizer] | None = None
+        self.since_lead: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.compile = torch.compile
         self.backends: dict[str, Callable[..., Any]] = {}
 
@@ -191,13 +192,20 @@ class _Watcher:
     # --- optimizers and steps ----------------------------------------------------------------------
 
     def see(self, optimizer: torch.optim.Optimizer, *_: Any) -> None:
-        """Called after each step of each optimizer."""
+        """Called after each step of each optimizer.
+
+        Where several take turns, a step of the first ends a step of the script; another takes its place once it has
+        stepped twice without it.
+        """
         self.optimizers.add(optimizer)
-        if self.first is None or self.first() is None:
-            self.first = weakref.ref(optimizer)
+        if self.lead is None or optimizer in self.since_lead:
+            self.lead = weakref.ref(optimizer)
             self.watched.step_is = f"a step of {type(optimizer).__name__}"
-        if self.first() is optimizer:
+        if self.lead() is optimizer:
+            self.since_lead.clear()
             self.end_step()
+        else:
+            self.since_lead.add(optimizer)
         if self.watched.compiled_from is not None:
             self.accelerate()
 
