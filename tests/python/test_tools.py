@@ -238,13 +238,14 @@ class Net(torch.nn.Module):
         super().__init__()
         self.up, self.norm, self.down = torch.nn.Linear(16, 32), torch.nn.LayerNorm(32), torch.nn.Linear(32, 16)
 
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.down(torch.nn.functional.gelu(self.norm(self.up(x)))).softmax(dim=-1)
+    def forward(self, x: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        scores = self.down(torch.nn.functional.gelu(self.norm(self.up(x))))
+        return torch.nn.functional.cross_entropy(scores, y.flatten())
 
 
 @pytest.fixture(scope="module")
 def explanation() -> Any:
-    return ourjit.explain(Net(), torch.randn(8, 16))
+    return ourjit.explain(Net(), torch.randn(8, 16), torch.arange(8).view(4, 2))
 
 
 def test_the_page_shows_everything(explanation: Any, tmp_path: Path) -> None:
@@ -254,6 +255,7 @@ def test_the_page_shows_everything(explanation: Any, tmp_path: Path) -> None:
     names = {kernel.name for kernel in explanation.kernels}
     assert names
     page = check_page(text, {*names, "forward_0", "backward_0", "<a & b>", "aten.mm.default"})
+    assert 'data-step="0:-1"' in text  # the view of y that backward needs
     assert "self.norm(self.up(x))" in page.text  # a line of Python
     assert "define " in page.text and ".text" in page.text  # LLVM IR and assembly
     assert "check_tensor" in explanation.guard_text

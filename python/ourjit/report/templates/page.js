@@ -63,10 +63,10 @@ function select(svg, hit) {
     const link = element("a", `step ${at}: ${step.name}`, element("p", "", side));
     link.href = step.kernel === null ? `#g${graph}-step${at}` : `#g${graph}-k${step.kernel}`;
     element("p", `${step.kernel === null ? "library call" : "kernel"}, ${step.seconds}`, side).className = "dim";
-  } else if (node) {
-    element("p", "a view, or index arithmetic of the kernels that read it", side).className = "dim";
+  } else {
+    element("p", "views, or index arithmetic of the kernels that read it", side).className = "dim";
   }
-  for (const line of (node ?? step).lines) {
+  for (const line of (node ?? step ?? { lines: [] }).lines) {
     element("p", line.loc, side).className = "dim";
     if (line.text) element("pre", line.text, side);
   }
