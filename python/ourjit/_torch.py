@@ -614,25 +614,28 @@ def graph_breaks() -> dict[str, int]:
     return dict(counters["graph_break"]) if "graph_break" in counters else {}
 
 
-def compiled_call(module: torch.nn.Module, compile: Callable[..., Any], **keywords: Any) -> Callable[..., Any]:
-    """What `module.compile(**keywords)` makes of a call of the module, by this torch.compile.
-
-    Dynamo takes up no frame of a file of torch, and so nothing of nn.Sequential and the like: those get a frame that is
-    not torch's, with a Dynamo cache of its own.
-    """
+def needs_frame(module: torch.nn.Module) -> bool:
+    """True for nn.Sequential and the like: Dynamo takes up no frame of a file of torch, so nothing of their calls."""
     from torch._dynamo import trace_rules
 
-    call: Callable[..., Any] = module._call_impl
     is_method = isinstance(module.forward, types.MethodType)
-    if is_method and hasattr(trace_rules, "check") and trace_rules.check(module.forward):
-        inner = call
+    return is_method and hasattr(trace_rules, "check") and bool(trace_rules.check(module.forward))
 
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return inner(*args, **kwargs)
 
-        call.__code__ = call.__code__.replace(co_name=type(module).__name__)
-    compiled: Callable[..., Any] = compile(call, **keywords)
-    return compiled
+def framed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """`function` in a frame that Dynamo takes up, with a cache of its own."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    call.__code__ = call.__code__.replace(co_name=name)
+    return call
+
+
+def call_of(module: torch.nn.Module) -> Callable[..., Any]:
+    """What torch.compile is to compile of calls of a module: a function that takes the module and its arguments."""
+    call: Callable[..., Any] = type(module)._call_impl
+    return framed(call, type(module).__name__) if needs_frame(module) else call
 
 
 @contextlib.contextmanager

@@ -484,8 +484,11 @@ def accelerate(
         raise _C.UserError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     if optimizer is not None:
         accelerate_optimizer(optimizer, options)
-    call = _torch.compiled_call(model, torch.compile, backend="ourjit", options=dict(options or {}))
-    model._compiled_call_impl = call  # as model.compile() does
+    given: dict[str, Any] = {"backend": "ourjit", "options": dict(options or {})}
+    if _torch.needs_frame(model):
+        model._compiled_call_impl = torch.compile(_torch.framed(model._call_impl, type(model).__name__), **given)
+    else:
+        model.compile(**given)
 
 
 def accelerate_optimizer(

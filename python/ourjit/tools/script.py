@@ -86,17 +86,13 @@ def run_script(path: str, arguments: Sequence[str]) -> int:
         return 1
     except BaseException as error:
         frames = error.__traceback__
-        while frames is not None and not _is_of_script(frames.tb_frame.f_globals, frames.tb_frame.f_code.co_filename):
-            frames = frames.tb_next
+        while frames is not None and not frames.tb_frame.f_code.co_filename.startswith(path):
+            frames = frames.tb_next  # ours and runpy's
         sys.excepthook(type(error), error.with_traceback(frames), frames)
         return _INTERRUPTED if isinstance(error, KeyboardInterrupt) else 1
     finally:
         sys.argv[:], sys.path[:] = before
     return 0
-
-
-def _is_of_script(names: Mapping[str, Any], file: str) -> bool:
-    return names.get("__name__") == "__main__" and file != __file__ and "ourjit/__main__" not in file
 
 
 class _Answer:
@@ -123,6 +119,7 @@ class _Watcher:
         self.lead: weakref.ref[torch.optim.Optimizer] | None = None
         self.since_lead: weakref.WeakSet[torch.optim.Optimizer] = weakref.WeakSet()
         self.compile = torch.compile
+        self.forms: dict[int, Callable[..., Any]] = {}  # by the identities of modules that live
         self.backends: dict[str, Callable[..., Any]] = {}
 
     # --- modules -----------------------------------------------------------------------------------
@@ -131,15 +128,21 @@ class _Watcher:
         """What a module runs where `nn.Module.__call__` asks for its compiled form; None: its own code."""
         if self.depth or next(module.parameters(), None) is None or isinstance(module, torch.jit.ScriptModule):
             return None
-        inner: Callable[..., Any] = module._call_impl
-        if not _torch.wraps_compiled(module):
-            inner = _torch.compiled_call(module, self.compile, backend=self.backend(None))
-        call = functools.partial(self.call, type(module).__name__, inner)
-        # As module.compile() leaves it: neither copies nor pickles of a module have it.
-        vars(module)["_compiled_call_impl"] = call
-        return call
+        return functools.partial(self.call, module)
 
-    def call(self, name: str, inner: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def form_of(self, module: nn.Module) -> Callable[..., Any]:
+        """The compiled form of a module, which takes it as an argument and does not keep it alive."""
+        key = id(module)
+        found = self.forms.get(key)
+        if found is None:
+            found = _torch.call_of(module)
+            if not _torch.wraps_compiled(module):
+                found = self.compile(found, backend=self.backend(None))
+            self.forms[key] = found
+            weakref.finalize(module, self.forms.pop, key, None)
+        return found
+
+    def call(self, module: nn.Module, *args: Any, **kwargs: Any) -> Any:
         """Calls a module from outside."""
         with self.lock:
             self.depth += 1
@@ -148,10 +151,11 @@ class _Watcher:
                 nn.Module._compiled_call_impl = None
         try:
             if outermost:
+                name = type(module).__name__
                 self.watched.modules[name] = self.watched.modules.get(name, 0) + 1
                 if not self.watched.ends:
                     self.mark()
-            return inner(*args, **kwargs)
+            return self.form_of(module)(module, *args, **kwargs)
         finally:
             with self.lock:
                 self.depth -= 1
