@@ -109,10 +109,13 @@ def test_doctor_finds_what_does_not_work(capsys: pytest.CaptureFixture[str], mon
 # --- scripts ----------------------------------------------------------------------------------------
 
 
-def test_run_changes_nothing_and_tells_what_it_gained(script: Path) -> None:
-    eager = python(script, 8, code=0)
+def test_run_changes_nothing_and_tells_what_it_gained(script: Path, capfd: pytest.CaptureFixture[str]) -> None:
+    from ourjit.tools import script as scripts
+
+    assert scripts.run_script(str(script), ["8"]) == 0
+    eager = capfd.readouterr().out
     done = python("-m", "ourjit", "run", "--json", script, 8, code=0)
-    assert done.stdout == eager.stdout
+    assert done.stdout == eager
     gain = json.loads(done.stderr[done.stderr.index("{") :])
     assert (gain["steps"], gain["eager_steps"], gain["modules"]) == (8, 3, {"Sequential": 8})
     assert gain["graphs"] >= 2 and gain["kernels_compiled"] + gain["kernels_loaded"] >= 2
@@ -128,11 +131,12 @@ def test_run_ends_as_the_script_does(script: Path, tmp_path: Path) -> None:
     check_page(page.read_text(), {"forward_0", "backward_0"})
 
 
-def test_explain_a_script(script: Path) -> None:
-    done = python("-m", "ourjit", "explain", "--json", script, 2, code=0)
-    data = json.loads(done.stdout)
+def test_explain_a_script(script: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert command_line.main(["explain", "--json", str(script), "2"]) == 0
+    printed = capsys.readouterr()
+    data = json.loads(printed.out)
     assert [graph["name"] for graph in data["graphs"]] == ["forward_0", "backward_0", "update_1"]
-    assert "0 " in done.stderr  # what the script prints
+    assert "0 " in printed.err  # what the script prints
     lines = [line for graph in data["graphs"] for kernel in graph["kernels"] for line in kernel["lines"]]
     assert any("tanh() * 3" in line["text"] for line in lines), lines
 
