@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,6 +64,14 @@ class CodeTarget {
 
 /// False in builds without LLVM, which compile for GPUs only.
 bool has_cpu_target();
+
+/// The CPU that kernels are made for.
+struct HostFacts {
+  std::string name, features, llvm_version;
+  int vector_bits;
+};
+/// Nothing in builds without LLVM.
+std::optional<HostFacts> host_facts();
 
 /// The host. Raises BackendError in builds without LLVM.
 std::unique_ptr<CodeTarget> make_cpu_code(const Options& options, CodeStore store);

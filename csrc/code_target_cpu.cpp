@@ -73,6 +73,11 @@ class CpuCode final : public CodeTarget {
 
 bool has_cpu_target() { return true; }
 
+std::optional<HostFacts> host_facts() {
+  const HostCpu host = detect_host();
+  return HostFacts{host.name, host.features, llvm_version(), host.target.vector_bits};
+}
+
 std::unique_ptr<CodeTarget> make_cpu_code(const Options& options, CodeStore store) {
   return std::make_unique<CpuCode>(options, std::move(store));
 }

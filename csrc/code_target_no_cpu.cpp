@@ -6,6 +6,8 @@ namespace ourjit {
 
 bool has_cpu_target() { return false; }
 
+std::optional<HostFacts> host_facts() { return std::nullopt; }
+
 std::unique_ptr<CodeTarget> make_cpu_code(const Options&, CodeStore) {
   OURJIT_RAISE(BackendError)
       << "this build of ourjit has no CPU target, because it was built without LLVM: use "

@@ -105,6 +105,12 @@ std::vector<BufferUse> buffer_uses(const loop::Kernel& k) {
   return uses;
 }
 
+std::string print(const std::vector<Phase>& phases) {
+  std::string text;
+  for (const Phase& p : phases) text += p.name + " " + std::to_string(p.seconds * 1e3) + " ms\n";
+  return text;
+}
+
 std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
   std::string name = "k" + std::to_string(number);
   if (!s.group) return name + "_" + std::string(op_name(g.node(s.node).op));
@@ -342,6 +348,12 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   auto out = std::make_shared<CompiledGraph>();
   out->label = std::to_string(number) + "_" + captured.name;
   StageLog log(s.options, out->label);
+  double reached = start;
+  const auto end_of = [&](std::string phase) {
+    const double end = now();
+    out->phases.push_back({std::move(phase), reached, end - reached});
+    reached = end;
+  };
   out->captured = print(captured);
   const cache::Key stored_key =
       reports ? cache::Key() : s.stored_key(out->captured, table_rows);
@@ -353,6 +365,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
     return stored;
   }
   if (log.wants("graph")) log.write("graph", "captured.graph", out->captured);
+  end_of("print");
 
   // Graph to graph.
   PassContext context;
@@ -363,12 +376,10 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   std::vector<ValueId> returned;
   for (const GraphOutput& o : captured.outputs) returned.push_back(o.value);
   Graph g = run_passes(std::move(captured), context,
-                       [&](const Pass& pass, const Graph&, const Graph& after, double seconds) {
+                       [&](const Pass& pass, const Graph&, const Graph& after, double) {
+                         end_of(std::string(pass.name));
                          if (log.wants("passes"))
                            log.write("passes", std::string(pass.name) + ".graph", print(after));
-                         if (log.wants("time"))
-                           log.write("time", std::string(pass.name) + ".time",
-                                     std::to_string(seconds * 1e3) + " ms\n");
                        });
   g = insert_copies(g);
   if (s.options.verify) verify(g);
@@ -385,20 +396,16 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   const Fusion fusion = fuse(g, fusion_options);
   out->groups = print(g, fusion);
   if (log.wants("fusion")) log.write("fusion", "groups.txt", out->groups);
-  const double fused = now();
+  end_of("fusion");
   std::vector<Unique> unique;
   PlannedKernels planned = plan_kernels(g, fusion, s.target->lowering());
+  end_of("lowering");
   s.schedule(g, fusion, planned, table_rows, log, *out, unique);
-  const double lowered = now();
+  end_of("scheduling");
   s.find_loaded(unique);
   s.compile_missing(unique);
-  if (log.wants("time"))
-    log.write("time", "compile.time",
-              "passes and fusion " + std::to_string((fused - start) * 1e3) + " ms, lowering " +
-                  std::to_string((lowered - fused) * 1e3) + " ms, machine code of " +
-                  std::to_string(unique.size()) + " kernels " +
-                  std::to_string((now() - lowered) * 1e3) + " ms\n");
   for (const Unique& u : unique) s.target->log(u.kernel, log);
+  end_of("machine code");
 
   // Everything to a plan.
   out->plan = build_plan(g, fusion, planned, [&](const std::string& target, bool all) {
@@ -414,6 +421,9 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
         o.tensor < 0 ? std::nullopt
                      : std::optional(out->plan.tensors[static_cast<size_t>(o.tensor)].strides));
   if (log.wants("plan")) log.write("plan", "plan.txt", print(out->plan));
+  out->nodes = report_nodes(g, fusion, planned);
+  end_of("plan");
+  if (log.wants("time")) log.write("time", "compile.time", print(out->phases));
 
   out->seconds = now() - start;
   s.keep(stored_key, *out, unique);

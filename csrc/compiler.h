@@ -10,6 +10,7 @@
 #include "cache/store.h"
 #include "code_target.h"
 #include "graph/graph.h"
+#include "graph_report.h"
 #include "loop/loop_ir.h"
 #include "runtime/plan.h"
 
@@ -55,6 +56,12 @@ struct KernelReport {
   int64_t launches = 0;  // in this graph
 };
 
+/// A stage of one compilation, by std::chrono::steady_clock in seconds.
+struct Phase {
+  std::string name;
+  double start = 0, seconds = 0;
+};
+
 struct CompiledGraph {
   Plan plan;
   std::vector<std::optional<std::vector<Sym>>>
@@ -63,6 +70,8 @@ struct CompiledGraph {
   std::string label;                  // "3_backward": names it in logs and dumps
   std::string captured, optimized;    // graph text before and after the passes
   std::string groups;                 // fusion groups and reasons
+  std::vector<ReportNode> nodes;      // of the optimized graph
+  std::vector<Phase> phases;          // in order
   std::map<std::string, int64_t> library_calls;
   std::map<std::string, Fallback> fallbacks;
   double seconds = 0;

@@ -128,8 +128,16 @@ bool CallFrame::is_input(int tensor) const {
   return instance_.plan->buffers[b].kind == BufferKind::Input;
 }
 
+std::vector<CallValue> CallFrame::run_timed(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                            std::vector<double>& step_seconds) {
+  step_seconds.resize(instance_.steps.size());
+  step_seconds_ = &step_seconds;
+  return run(inputs, arenas, false);
+}
+
 void CallFrame::begin_step(int step) {
   if (nan_check_) nan_check_->begin_step(step, frame_.buffers.data());
+  if (step_seconds_) step_began_ = std::chrono::steady_clock::now();
   if (!profiled_) return;
   const PlanStep& s = instance_.plan->steps[static_cast<size_t>(step)];
   record_.begin(step_name(*instance_.plan, s), provenance(s));
@@ -137,6 +145,12 @@ void CallFrame::begin_step(int step) {
 
 void CallFrame::end_step(int step) {
   record_.end();
+  if (step_seconds_) {
+    if (!device_.is_cpu())
+      c10::impl::VirtualGuardImpl(device_.type()).getStream(device_).synchronize();
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - step_began_;
+    (*step_seconds_)[static_cast<size_t>(step)] += took.count();
+  }
   if (nan_check_) nan_check_->end_step(step, frame_.buffers.data());
 }
 
@@ -147,6 +161,7 @@ void* CallFrame::stream() {
 
 void CallFrame::clear() {
   record_.end();
+  step_seconds_ = nullptr;
   for (CallValue& v : inputs_) v.tensor.reset();
   for (c10::Storage& s : storages_) s = c10::Storage();
   for (at::Tensor& t : held_) t.reset();

@@ -4,6 +4,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include <chrono>
 #include <memory>
 #include <optional>
 #include <vector>
@@ -24,6 +25,10 @@ class CallFrame final : public Host {
   /// Runs the plan over checked inputs, which it takes. `profiled`: torch's profiler listens.
   std::vector<CallValue> run(std::vector<CallValue>& inputs, ArenaPool& arenas, bool profiled);
 
+  /// The same, and adds what each step took to `step_seconds`; the device is waited for after each.
+  std::vector<CallValue> run_timed(std::vector<CallValue>& inputs, ArenaPool& arenas,
+                                   std::vector<double>& step_seconds);
+
   /// Raises what kernels of earlier calls have reported.
   void raise_reported() { ourjit::raise_reported(frame_); }
 
@@ -31,8 +36,8 @@ class CallFrame final : public Host {
   void call(int step, void** buffers) override;
   void* allocate(int buffer, int64_t bytes) override;
   void release(int buffer) override;
-  /// For torch's profiler and for option check_nan.
-  bool watches() const override { return nan_check_ || profiled_; }
+  /// For torch's profiler, for option check_nan, and for times.
+  bool watches() const override { return nan_check_ || profiled_ || step_seconds_; }
   void begin_step(int step) override;
   void end_step(int step) override;
   void* stream() override;
@@ -54,6 +59,8 @@ class CallFrame final : public Host {
   std::optional<NanCheck> nan_check_;
   bool profiled_ = false;
   ProfilerRecord record_;  // of the step at hand
+  std::vector<double>* step_seconds_ = nullptr;  // by step, of the call at hand if it is timed
+  std::chrono::steady_clock::time_point step_began_;
 };
 
 }  // namespace ourjit

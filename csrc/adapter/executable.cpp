@@ -2,6 +2,8 @@
 
 #include <torch/csrc/autograd/forward_grad.h>
 
+#include <algorithm>
+
 #include "adapter/call_frame.h"
 #include "adapter/dtypes.h"
 #include "adapter/profiling.h"
@@ -72,6 +74,23 @@ Executable::Executable(std::shared_ptr<Session> session, std::shared_ptr<const C
 Executable::~Executable() = default;
 
 std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
+  return execute(inputs, nullptr);
+}
+
+std::vector<double> Executable::time_steps(const std::vector<CallValue>& inputs) {
+  std::vector<CallValue> copies = inputs;
+  for (size_t i = 0; i < std::min(copies.size(), graph_->plan.inputs.size()); ++i) {
+    at::Tensor& t = copies[i].tensor;
+    if (graph_->plan.inputs[i].written && t.defined())
+      t = copy_with_strides(t.detach(), t.strides());
+  }
+  std::vector<double> seconds;
+  execute(copies, &seconds);
+  return seconds;
+}
+
+std::vector<CallValue> Executable::execute(std::vector<CallValue>& inputs,
+                                           std::vector<double>* step_seconds) {
   if (inputs.size() != this->inputs())
     OURJIT_RAISE(UserError) << graph_->plan.name << " takes " << this->inputs() << " inputs, not "
                             << inputs.size();
@@ -93,7 +112,9 @@ std::vector<CallValue> Executable::run(std::vector<CallValue>& inputs) {
   }
   if (!frame) frame = std::make_unique<CallFrame>(*s->instance);
   // After an error the frame is not used again: a library call may have left it in any state.
-  std::vector<CallValue> outputs = frame->run(inputs, session_->arenas, profiled);
+  std::vector<CallValue> outputs = step_seconds
+                                       ? frame->run_timed(inputs, session_->arenas, *step_seconds)
+                                       : frame->run(inputs, session_->arenas, profiled);
   const std::lock_guard lock(s->mutex);
   s->idle.push_back(std::move(frame));
   return outputs;
@@ -252,11 +273,19 @@ std::vector<std::string> Executable::guards() const {
   return lines;
 }
 
+std::shared_ptr<const PlanInstance> Executable::instance() {
+  const auto can_run = [](const PlanKernel& k) { return k.code.function || k.code.device; };
+  const auto& kernels = graph_->plan.kernels;
+  if (!std::all_of(kernels.begin(), kernels.end(), can_run)) return nullptr;
+  const bool is_static = graph_->plan.symbols.empty();
+  if (!is_static && instances_.size() == 0) return nullptr;
+  const std::shared_ptr<Sized> s = is_static ? sized({}) : instances_.latest();
+  return {s, s->instance.get()};
+}
+
 std::string Executable::memory_report() {
-  if (!graph_->plan.symbols.empty() && instances_.size() == 0)
-    return "known after the first call, as sizes are symbolic\n";
-  const std::shared_ptr<Sized> s = graph_->plan.symbols.empty() ? sized({}) : instances_.latest();
-  return print_memory(*s->instance);
+  const std::shared_ptr<const PlanInstance> known = instance();
+  return known ? print_memory(*known) : "known after the first call\n";
 }
 
 }  // namespace ourjit

@@ -57,6 +57,10 @@ class Executable {
   /// Raises UserError for inputs of the wrong number, kind, dtype, device or shape. Needs no GIL.
   std::vector<CallValue> run(std::vector<CallValue>& inputs);
 
+  /// Runs the graph on copies of what it writes, so that nothing changes: the seconds of each step
+  /// of the plan, waiting for the device after each. Raises what run() does.
+  std::vector<double> time_steps(const std::vector<CallValue>& inputs);
+
   /// Raises what kernels of calls that have returned have reported. Calls do so for themselves;
   /// replays of a captured call do not.
   void raise_reported();
@@ -73,6 +77,9 @@ class Executable {
   std::vector<std::string> guards() const;
   /// The memory of the graph in text; for symbolic sizes of the call made last.
   std::string memory_report();
+  /// The plan for static sizes, or those of the call made last; null if none was made yet, and for
+  /// an architecture that is not here.
+  std::shared_ptr<const PlanInstance> instance();
 
  private:
   /// An instance and its idle frames.
@@ -83,6 +90,8 @@ class Executable {
     ~Sized();
   };
 
+  /// `step_seconds` is null where nothing is timed.
+  std::vector<CallValue> execute(std::vector<CallValue>& inputs, std::vector<double>* step_seconds);
   std::vector<int64_t> bind_symbols(const std::vector<CallValue>& inputs) const;
   std::shared_ptr<Sized> sized(const std::vector<int64_t>& symbol_values);
   void check_inputs(const PlanInstance& instance, std::vector<CallValue>& inputs) const;

@@ -20,6 +20,9 @@ struct HostCpu {
   std::string features;
 };
 
+/// As in "19.1.7".
+std::string llvm_version();
+
 /// Detects once; `max_vector_bits` (0: no limit) narrows vectors.
 HostCpu detect_host(int max_vector_bits = 0);
 

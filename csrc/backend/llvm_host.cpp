@@ -1,6 +1,7 @@
 #include "backend/llvm_host.h"
 
 #include <llvm/ADT/StringMap.h>
+#include <llvm/Config/llvm-config.h>
 #include <llvm/MC/MCSubtargetInfo.h>
 #include <llvm/MC/TargetRegistry.h>
 #include <llvm/Support/TargetSelect.h>
@@ -84,6 +85,8 @@ void initialize_llvm() {
     return true;
   }();
 }
+
+std::string llvm_version() { return LLVM_VERSION_STRING; }
 
 HostCpu detect_host(int max_vector_bits) {
   static const HostCpu best = detect();

@@ -157,6 +157,17 @@ py::list products() {
   return found;
 }
 
+py::object host_cpu() {
+  const std::optional<HostFacts> host = host_facts();
+  if (!host) return py::none();
+  py::dict d;
+  d["name"] = host->name;
+  d["features"] = host->features;
+  d["vector_bits"] = host->vector_bits;
+  d["llvm_version"] = host->llvm_version;
+  return d;
+}
+
 std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
   std::vector<at::Tensor> tensors;
   for (const py::handle& o : objects) {
@@ -233,6 +244,7 @@ PYBIND11_MODULE(_C, m) {
   if (!executable_type) throw py::error_already_set();
   m.attr("Executable") = executable_type;
   m.attr("HAS_CPU_TARGET") = has_cpu_target();
+  m.def("host_cpu", host_cpu);
   m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
   m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);

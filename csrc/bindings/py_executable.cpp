@@ -8,6 +8,7 @@
 
 #include "base/error.h"
 #include "bindings/errors.h"
+#include "bindings/executable_report.h"
 #include "bindings/fx_import.h"
 #include "loop/text.h"
 #include "schedule/cost.h"
@@ -206,6 +207,15 @@ PyObject* accepts(PyObject* self, PyObject* inputs) {
   });
 }
 
+PyObject* time_steps(PyObject* self, PyObject* args) {
+  return guarded([&]() -> PyObject* {
+    PyObject* inputs = nullptr;
+    int repeats = 1;
+    if (!PyArg_ParseTuple(args, "O!i", &PyList_Type, &inputs, &repeats)) return nullptr;
+    return step_seconds(of(self), take_inputs(inputs), repeats);
+  });
+}
+
 PyObject* over_table(PyObject* self, PyObject* table) {
   return guarded([&] {
     std::vector<std::vector<at::Tensor>> rows;
@@ -249,6 +259,19 @@ PyObject* report(PyObject* self, PyObject*) {
                              str(f.reason)));
     set_item(d.get(), "library_calls", library.release());
     set_item(d.get(), "fallbacks", fallbacks.release());
+    return d.release();
+  });
+}
+
+/// The parts of the report that are for tools rather than for reading.
+PyObject* data(PyObject* self, PyObject*) {
+  return guarded([&] {
+    Executable& e = of(self);
+    Ref d(PyDict_New());
+    set_item(d.get(), "nodes", node_list(e.graph()));
+    set_item(d.get(), "phases", phase_list(e.graph()));
+    set_item(d.get(), "steps", step_list(e));
+    set_item(d.get(), "memory", memory_dict(e));
     return d.release();
   });
 }
@@ -325,6 +348,11 @@ PyMethodDef methods[] = {
     {"assembly", assembly, METH_O, "Assembly of a kernel: of the host, or PTX."},
     {"binary", binary, METH_O, "The object file or cubin of a kernel."},
     {"report", report, METH_NOARGS, "What became of the graph, stage by stage."},
+    {"data", data, METH_NOARGS,
+     "Of the graph: nodes, phases of its compilation, steps and memory of its plan; as plain "
+     "data."},
+    {"time_steps", time_steps, METH_VARARGS,
+     "Runs the graph so many times on copies of what it writes: seconds of each step, run by run."},
     {"accepts", accepts, METH_O,
      "True if the tensors in a list are laid out in memory as the graph expects them."},
     {"over_table", over_table, METH_O,

@@ -19,8 +19,14 @@ class InternalError(RuntimeError):
 
 HAS_CPU_TARGET: bool  # False in a build without LLVM
 
+def host_cpu() -> dict[str, Any] | None:
+    """The CPU that kernels are made for: name, features, vector_bits, llvm_version; None without a CPU target."""
+
 def nvrtc_options(architecture: str, major: int) -> list[str]:
     """What NVRTC of this major version is told beside the text."""
+
+def build_id() -> str:
+    """Tells builds of the extension apart."""
 
 def option_table() -> list[tuple[str, str, Any, str, bool, str]]:
     """(name, type, default, environment variable, affects_code, help) of each option."""
@@ -67,6 +73,8 @@ class Executable:
     def assembly(self, index: int) -> str: ...
     def binary(self, index: int) -> bytes: ...
     label: str
+    captured: str
+    """The graph as text, before all passes."""
     written_inputs: Sequence[bool]
     def accepts(self, inputs: list[Any], /) -> bool:
         """True if the tensors are laid out in memory as a graph without symbolic sizes expects them."""
@@ -79,6 +87,22 @@ class Executable:
         """
     def raise_reported(self) -> None: ...
     def report(self) -> dict[str, Any]: ...
+    def data(self) -> dict[str, Any]:
+        """The graph and its plan as plain data, for tools.
+
+        nodes: [{op, text, loc, reads, defines, step}] of the optimized graph; names of values; a step of -1 is index
+        arithmetic of its readers, or a view. phases: [(name, start, seconds)] of the compilation, by perf_counter().
+        For the sizes of the call made last, None where sizes are symbolic and no call was made, and for architectures
+        that code is only emitted for: steps: [{kernel, target, loc, rows, reads_bytes, writes_bytes, flops, operands,
+        results}], where kernel and flops are None for library calls, and operands and results of those are (dtype,
+        sizes); memory: {arena_bytes, buffers: [{name, kind, bytes, offset, first, last}]}, where offset, in the arena,
+        is -1 but for temporaries, and first and last are steps, -1 where none touches the buffer.
+        """
+    def time_steps(self, inputs: list[Any], repeats: int, /) -> list[list[float]]:
+        """Runs the graph `repeats` times on copies of what it writes: seconds of each step, run by run.
+
+        The device is waited for after each step. Raises what a call does; the list stays as it is.
+        """
 
 class Compiler:
     """Compiles graphs with one set of options."""
@@ -86,8 +110,18 @@ class Compiler:
     def __init__(self, options: Mapping[str, Any]) -> None: ...
     def options(self) -> dict[str, Any]: ...
     def compile(
-        self, graph: str | Mapping[str, Any], constants: Sequence[torch.Tensor] = ..., table_rows: int = ...
-    ) -> Executable: ...
+        self,
+        graph: str | Mapping[str, Any],
+        constants: Sequence[torch.Tensor] = ...,
+        table_rows: int = ...,
+        reports: bool = ...,
+    ) -> Executable:
+        """Compiles graph text or exported data, or finds them compiled in the disk cache.
+
+        `reports`: all that reports show is wanted; else a graph from the disk cache lacks its texts.
+        """
+    def take_warnings(self) -> list[str]:
+        """What the disk cache has warned of since the last call."""
     def stats(self) -> dict[str, Any]: ...
     def reset(self) -> None: ...
 

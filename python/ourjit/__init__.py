@@ -108,7 +108,10 @@ def train_step(
 
 
 def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-    """What becomes of fn(*args, **kwargs): an object whose text names graphs, groups, guards, kernels, fallbacks."""
+    """What becomes of fn(*args, **kwargs): an object whose text names graphs, groups, guards, kernels, fallbacks.
+
+    Its `.html(path)` is a page with pictures of them and measured times: see ourjit.inspection.
+    """
     from ourjit.inspection import explain as explain_function
 
     return explain_function(fn, *args, **kwargs)

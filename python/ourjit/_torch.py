@@ -15,6 +15,7 @@ import re
 import stat
 import sys
 import threading
+import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -293,7 +294,7 @@ def donate_nothing() -> None:
     """
     from torch._guards import TracingContext
 
-    metadata = getattr(TracingContext.try_get(), "fw_metadata", None)
+    metadata: Any = getattr(TracingContext.try_get(), "fw_metadata", None)
     if hasattr(metadata, "bw_donated_idxs"):
         metadata.bw_donated_idxs = []
 
@@ -653,14 +654,16 @@ def cache_bypass(reason: str) -> Exception:
     """Raised while an entry is saved: it is left out, for this reason."""
     from torch._functorch._aot_autograd.autograd_cache import BypassAOTAutogradCache
 
-    return BypassAOTAutogradCache(reason)
+    bypass: Exception = BypassAOTAutogradCache(reason)
+    return bypass
 
 
 def cache_miss(reason: str) -> Exception:
     """Raised while an entry is loaded: it counts as a miss."""
     from torch._functorch._aot_autograd.autograd_cache import FXGraphCacheMiss
 
-    return FXGraphCacheMiss(reason)
+    miss: Exception = FXGraphCacheMiss(reason)
+    return miss
 
 
 def why_no_graph_cache() -> str | None:
@@ -836,3 +839,117 @@ def output_code_log() -> logging.Logger:
     """Where TORCH_LOGS="output_code" prints; off unless that is asked for. torch prints what is below its own name."""
     make = getattr(torch._logging, "getArtifactLogger", None)
     return logging.getLogger("ourjit.output_code") if make is None else make("torch.ourjit", "output_code")
+
+
+@contextlib.contextmanager
+def watching_dynamo(
+    compiled: Callable[[str, float, float], None], saw_code: Callable[[types.CodeType], None]
+) -> Iterator[None]:
+    """While it lasts, tells when each compilation began and ended, by name, and the code objects that Dynamo compiled.
+
+    Names are "Dynamo" and "lazy backward". Times are those of time.perf_counter(). What a torch release cannot tell is
+    not told.
+    """
+    from torch._dynamo import callback, convert_frame
+
+    handler = getattr(callback, "callback_handler", None)
+    began: list[tuple[str, float]] = []
+
+    def start(arguments: Any = None) -> None:
+        trigger = getattr(getattr(arguments, "callback_trigger", None), "name", "DYNAMO")
+        began.append(("Dynamo" if trigger == "DYNAMO" else trigger.lower().replace("_", " "), time.perf_counter()))
+
+    def end(_: Any = None) -> None:
+        if began:
+            compiled(*began.pop(), time.perf_counter())
+
+    def see(code: types.CodeType, _: types.CodeType) -> None:
+        saw_code(code)
+
+    with contextlib.ExitStack() as stack:
+        if handler is not None:
+            handler.register_start_callback(start)
+            stack.callback(handler.remove_start_callback, start)
+            handler.register_end_callback(end)
+            stack.callback(handler.remove_end_callback, end)
+        if hasattr(convert_frame, "register_bytecode_hook"):
+            stack.callback(convert_frame.register_bytecode_hook(see).remove)
+        yield
+
+
+def guards_of(code: types.CodeType) -> str:
+    """The guards of each compilation of a code object, as text; empty where there are none any more."""
+    from torch._dynamo import eval_frame
+
+    entries: Sequence[Any] = getattr(eval_frame, "_debug_get_cache_entry_list", lambda code: [])(code)
+    lines = []
+    for number, entry in enumerate(entries):
+        lines.append(f"{code.co_name} ({code.co_filename}:{code.co_firstlineno}), compilation {number}")
+        for line in str(getattr(entry, "guard_manager", "")).splitlines():
+            kind, _, text = line.partition("+- ")[2].partition(": ")
+            if text and "Manager" not in kind:
+                lines.append("  " + text)
+    return "\n".join(lines)
+
+
+def graph_breaks() -> dict[str, int]:
+    """Where Dynamo cut functions into several graphs since the last torch.compiler.reset(): reason -> times."""
+    from torch._dynamo.utils import counters
+
+    return dict(counters["graph_break"]) if "graph_break" in counters else {}
+
+
+def needs_frame(module: torch.nn.Module) -> bool:
+    """True for nn.Sequential and the like: Dynamo takes up no frame of a file of torch, so nothing of their calls."""
+    from torch._dynamo import trace_rules
+
+    is_method = isinstance(module.forward, types.MethodType)
+    return is_method and hasattr(trace_rules, "check") and bool(trace_rules.check(module.forward))
+
+
+def framed(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """`function` in a frame that Dynamo takes up, with a cache of its own."""
+
+    def call(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    call.__code__ = call.__code__.replace(co_name=name)
+    return call
+
+
+def call_of(module: torch.nn.Module) -> Callable[..., Any]:
+    """What torch.compile is to compile of calls of a module: a function that takes the module and its arguments."""
+    call: Callable[..., Any] = type(module)._call_impl
+    return framed(call, type(module).__name__) if needs_frame(module) else call
+
+
+@contextlib.contextmanager
+def hearing_what_runs_uncompiled(tell: Callable[[str, str], None]) -> Iterator[None]:
+    """While it lasts, tells (function, why) of what Dynamo gives up: compiled too often, or not at all."""
+
+    class Hear(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            lines = [line.strip() for line in record.getMessage().splitlines() if line.strip()]
+            function = next((line.partition(":")[2].strip() for line in lines if line.startswith("function:")), "")
+            tell(function or "a function", " ".join(lines[:3]))
+
+    handler = Hear(logging.WARNING)
+    logger = logging.getLogger("torch._dynamo.convert_frame")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+def wraps_compiled(module: torch.nn.Module) -> bool:
+    """True for what torch.compile(module) returns."""
+    return "_orig_mod" in vars(module).get("_modules", {})
+
+
+def without_errors_of_compilation() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, what Dynamo cannot compile runs as it is."""
+    from torch._dynamo import config
+
+    patch: contextlib.AbstractContextManager[Any] = config.patch(suppress_errors=True)
+    return patch

@@ -31,6 +31,7 @@ from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, leading_tokens
 from ourjit.joint_graph import prepare
 from ourjit.options import check_options, with_torch_settings
+from ourjit.recording import Recording, timer_of
 from ourjit.warm_start import StoredGraph, Wrapping
 
 log = logging.getLogger("ourjit")
@@ -83,17 +84,24 @@ class Session:
                 _torch.count(name, after[name] - before[name])
             _torch.count("fallbacks", _calls(after["fallbacks"]) - _calls(before["fallbacks"]))
 
-    def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], record: Recorder | None = None) -> Any:
+    def capture(self, module: torch.fx.GraphModule, inputs: Sequence[Any], recording: Recording | None = None) -> Any:
         """Compiles a graph that Dynamo captured: what runs in its place."""
         number = next(self.numbers)
-        kept = record is None and self.is_kept(module, inputs)
+        kept = recording is None and self.is_kept(module, inputs)
+        timed = timer_of(recording)
+        split = _torch.min_cut_partition(prepare)
+
+        def partition(*arguments: Any, **keywords: Any) -> Any:
+            with timed("partition"):
+                return split(*arguments, **keywords)
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
                 if kept:
                     _torch.donate_nothing()
                 start = time.perf_counter_ns()
-                run, stored = self.compile(graph, example_inputs, f"{kind}_{number}", record)
+                with timed(f"{kind}_{number}"):
+                    run, stored = self.compile(graph, example_inputs, f"{kind}_{number}", recording)
                 return warm_start.CompiledGraph(run, stored, time.perf_counter_ns() - start) if kept else run
 
             return compile_stage
@@ -104,10 +112,11 @@ class Session:
             bw_compiler=_torch.hidden_from_dynamo(backward),
             inference_compiler=inference,
             decompositions=decomposition_table(self.options["fallback_random"]),
-            partition_fn=_torch.min_cut_partition(prepare),
+            partition_fn=partition,
             keep_inference_input_mutations=True,
         )
         with contextlib.ExitStack() as scope:
+            scope.enter_context(timed("AOTAutograd"))
             scope.enter_context(_torch.traced_by(interpolation.rules() | composites.rules()))
             scope.enter_context(eager_strides.kept())
             if kept:
@@ -124,12 +133,12 @@ class Session:
         return reason is None
 
     def compile(
-        self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, record: Recorder | None
+        self, module: torch.fx.GraphModule, example_inputs: Sequence[Any], name: str, recording: Recording | None
     ) -> Made:
         """An ATen graph as an executable that takes one list, or the FX graph itself if it cannot be compiled."""
 
         def compile_part(part: torch.fx.GraphModule, number: int) -> Compiled:
-            return self.compile_whole(part, (), f"part_{number}_of_{name}", _torch.Outputs(), record)[0]
+            return self.compile_whole(part, (), f"part_{number}_of_{name}", _torch.Outputs(), recording)[0]
 
         try:
             with self.timed():
@@ -139,7 +148,7 @@ class Session:
                     made: Made = stages.compile_stages(module, compile_part), "data decide sizes of the graph"
                 else:
                     outputs = _torch.Outputs() if name.startswith("backward") else _torch.outputs_of_forward()
-                    made = self.compile_whole(module, example_inputs, name, outputs, record)
+                    made = self.compile_whole(module, example_inputs, name, outputs, recording)
         except (_C.Unsupported, _C.UserError, _C.InternalError) as error:
             if self.options["strict"]:
                 raise
@@ -154,11 +163,12 @@ class Session:
         example_inputs: Sequence[Any],
         name: str,
         outputs: _torch.Outputs,
-        record: Recorder | None,
+        recording: Recording | None,
     ) -> Made:
         """An ATen graph as one executable. Raises Unsupported."""
         device = _gpu.device_of(self.options["target"])
-        graph, constants = export_graph(module, name, outputs, example_inputs, device)
+        with timer_of(recording)("export"):
+            graph, constants = export_graph(module, name, outputs, example_inputs, device)
         wrapping = Wrapping(
             returned=graph["returned"],
             views=tuple(graph["views"]),
@@ -167,10 +177,8 @@ class Session:
             tokens=leading_tokens(module),
             ragged=tuple(i for i, value in enumerate(example_inputs) if _torch.is_nested_int(value)),
         )
-        executable = self.compile_exported(graph, constants, example_inputs)
+        executable = self.compile_exported(graph, constants, example_inputs, reports=recording is not None)
         higher_order.hold_with(executable, graph["calls"])
-        if record is not None:
-            record(executable)
         if name.startswith("forward"):
             strides = executable.output_strides[: graph["returned"]]
             _torch.report_output_strides([_static(s) for s in strides])
@@ -178,7 +186,8 @@ class Session:
         if not graph["calls"]:
             key = warm_start.key_of(self.options)
             stored = StoredGraph(key, self.given, executable.captured, constants, wrapping)
-        return self.wrapped(executable, wrapping), stored
+        run = executable if recording is None else recording.add(executable, self.options["target"], graph["files"])
+        return self.wrapped(run, wrapping), stored
 
     def restore(self, stored: StoredGraph, example_inputs: Sequence[Any]) -> Compiled:
         """What compile_whole made of a graph, made again. Raises Unsupported."""
@@ -187,11 +196,12 @@ class Session:
             self.graphs_restored += 1
             return self.wrapped(executable, stored.wrapping)
 
-    def wrapped(self, executable: _C.Executable, wrapping: Wrapping) -> Compiled:
-        """The executable as its caller wants it."""
-        if self.options["cuda_graphs"] and not self.options["check_nan"]:  # replays run no checks
-            executable = replayed(executable, self.options["target"], self.graphs, wrapping.host_inputs)
-        run = _torch.with_host_outputs(executable, wrapping.host_outputs)
+    def wrapped(self, run: Compiled, wrapping: Wrapping) -> Compiled:
+        """An executable, or what records its calls, as the caller of the graph wants it."""
+        replays = self.options["cuda_graphs"] and not self.options["check_nan"]  # replays run no checks
+        if replays and isinstance(run, _C.Executable):
+            run = replayed(run, self.options["target"], self.graphs, wrapping.host_inputs)
+        run = _torch.with_host_outputs(run, wrapping.host_outputs)
         run = _torch.with_views(run, wrapping.views, wrapping.returned)
         run = _torch.without_tokens(run, wrapping.tokens)
         return _torch.without_nested_ints(run, wrapping.ragged)
@@ -202,10 +212,14 @@ class Session:
         constants: Sequence[Any],
         example_inputs: Sequence[Any],
         table_rows: int = 1,
+        reports: bool = False,
     ) -> _C.Executable:
-        """What `export_graph` made as an executable; an error of the compiler leaves a repro file behind."""
+        """Exported data, or graph text, as an executable; an error of the compiler leaves a repro file behind.
+
+        `reports`: see _C.Compiler.compile.
+        """
         try:
-            reports = _torch.output_code_log().isEnabledFor(logging.DEBUG)
+            reports = reports or _torch.output_code_log().isEnabledFor(logging.DEBUG)
             executable = self.compiler.compile(graph, constants, table_rows, reports)
         except (_C.InternalError, _C.BackendError) as error:
             _, sentence = repro.write(error, graph, example_inputs, self.options)
@@ -261,8 +275,6 @@ class Session:
         stats["recompilations"] = list(self.recompilations)
         return stats
 
-
-Recorder = Callable[["_C.Executable"], None]
 
 _sessions: dict[tuple[tuple[str, Any], ...], Session] = {}
 _sessions_lock = threading.Lock()
@@ -327,5 +339,12 @@ def ourjit(
     if mode not in (None, "default"):
         raise _C.UserError(f"mode '{mode}' belongs to the inductor backend; ourjit is steered by options={{...}}")
     _torch.watch_recompilations(_recompiled)
+    return session_for(module, example_inputs, options).capture(module, example_inputs)
+
+
+def session_for(
+    module: torch.fx.GraphModule, example_inputs: Sequence[Any], options: Mapping[str, Any] | None
+) -> Session:
+    """The session that compiles a captured graph: of these options, for the device that its tensors are on."""
     made = (node.meta.get("example_value") for node in module.graph.nodes)
-    return session(_gpu.with_target(options, itertools.chain(example_inputs, made))).capture(module, example_inputs)
+    return session(_gpu.with_target(options, itertools.chain(example_inputs, made)))

@@ -1,6 +1,6 @@
 """Exports an FX graph of ATen operators as plain data, the only form in which the C++ side sees it.
 
-The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, views, returned}:
+The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outputs, views, returned, files}:
 
 * Values are numbered 0, 1, 2, ...: the inputs first, then the results of each node in order. Every result takes a
   number, also one that is None or unused.
@@ -16,6 +16,7 @@ The graph is a dict {name, inputs, nodes, outputs, calls, host_inputs, host_outp
 * `views`: (position, of an output, number, rank) of each output that is a view of an input, or of an output, as only
   guards know. It is None among the outputs; its sizes, strides and distance from the start of what it is a view of are
   outputs behind all others, in this order. The first `returned` outputs are those of the FX graph.
+* `files`: the path of the Python file of each `loc` such as "model.py:41".
 
 Constants that the graph holds become additional inputs behind the others.
 
@@ -90,6 +91,7 @@ _MEMORY_FORMATS = {
 }
 
 Graph = dict[str, Any]
+_NOT_THE_USERS = (TORCH_FOLDER, __file__.rpartition("/")[0])
 _ANY_OUTPUTS = Outputs()
 
 
@@ -148,6 +150,7 @@ class Exporter:
         self.host_outputs: list[int] = []
         self.views: list[tuple[int, bool, Any, int]] = []
         self.locations: dict[str | None, str] = {None: ""}
+        self.files: dict[str, str] = {}  # the paths of locations
         self.devices: dict[torch.device, str] = {}
         self.loc = ""  # of the operator that is being exported
 
@@ -185,7 +188,7 @@ class Exporter:
         self.add_views(views, outputs, roles)
         graph: Graph = {"name": self.name, "inputs": self.inputs, "nodes": self.nodes, "outputs": outputs}
         graph |= {"calls": self.calls, "host_inputs": self.host_inputs, "views": self.views}
-        graph["returned"] = len(results)
+        graph |= {"returned": len(results), "files": self.files}
         return graph, self.constants
 
     def add_input(self, node: torch.fx.Node) -> None:
@@ -492,7 +495,9 @@ class Exporter:
         trace = node.stack_trace
         found = self.locations.get(trace)
         if found is None:
-            found = self.locations[trace] = _user_line(trace or "")
+            path, line = _user_line(trace or "")
+            found = self.locations[trace] = f"{path.rpartition('/')[2]}:{line}" if path else ""
+            self.files[found] = path
         return found
 
 
@@ -521,15 +526,17 @@ def _gives_more_than_tensors(node: torch.fx.Node, value: Any) -> bool:
     return any(i in used and not isinstance(v, torch.Tensor) and v is not None for i, v in enumerate(value))
 
 
-def _user_line(trace: str) -> str:
-    best = ""
+def _user_line(trace: str) -> tuple[str, str]:
+    """Path and number of the innermost line that is neither torch's nor ours, else of the innermost one; or empty."""
+    user = innermost = ("", "")
     for raw in trace.splitlines():
         line = raw.strip()
         if line.startswith('File "'):
             path, _, rest = line[6:].partition('", line ')
-            if not path.startswith(TORCH_FOLDER) or not best:
-                best = f"{path.rpartition('/')[2]}:{rest.partition(',')[0]}"
-    return best
+            innermost = (path, rest.partition(",")[0])
+            if not path.startswith(_NOT_THE_USERS):
+                user = innermost
+    return user if user[0] else innermost
 
 
 def _dtype(dtype: torch.dtype) -> str:

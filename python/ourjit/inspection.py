@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,15 +12,20 @@ from torch.utils._pytree import tree_leaves
 
 from ourjit import _C, _gpu, _torch
 from ourjit.backend import Session, session
+from ourjit.recording import Compiled, Event, Recording
 
 
 @dataclass(frozen=True)
 class Kernel:
-    """A compiled kernel: `source` is its LLVM IR or CUDA text, `loop_ir` the scheduled loops that it came from."""
+    """A compiled kernel: `source` is its LLVM IR or CUDA text, `loop_ir` the scheduled loops that it came from.
+
+    `lowered` are the loops before they were scheduled.
+    """
 
     name: str
     source: str
     loop_ir: str
+    lowered: str
     provenance: tuple[str, ...]
     reads_bytes: str
     writes_bytes: str
@@ -32,6 +38,13 @@ class Kernel:
         if self._target != "cpu" and _gpu.tool("cuobjdump") and _gpu.tool("nvdisasm"):
             return _gpu.disassemble(self.binary())
         return self._executable.assembly(self._index)
+
+    def text_of_machine_code(self) -> str:
+        """`assembly()`, or, where a library for that is missing or fails, what it said."""
+        try:
+            return self.assembly()
+        except _C.BackendError as error:
+            return f"not available: {error}"
 
     def binary(self) -> bytes:
         """The object file; for a GPU the cubin."""
@@ -55,13 +68,65 @@ class Kernel:
 
 
 @dataclass(frozen=True)
+class GraphFacts:
+    """What is known of one compiled graph: `report` for reading, `data` for tools (see `_C.Executable`)."""
+
+    report: dict[str, Any]
+    data: dict[str, Any]
+    kernels: tuple[Kernel, ...]
+    files: dict[str, str]
+    """The paths of the Python files, by locations such as "model.py:41"."""
+    step_seconds: list[float] | None
+    """Median time of each step of the plan; None where nothing ran."""
+
+
+@dataclass(frozen=True)
 class Explanation:
     """What became of a function: one report for each compiled graph, and why others did not compile."""
 
-    graphs: tuple[dict[str, Any], ...]
-    kernels: tuple[Kernel, ...]
+    facts: tuple[GraphFacts, ...]
     fallbacks: dict[str, dict[str, Any]]
     guard_text: str
+    """The guards of Dynamo, under which it takes the compiled code."""
+    events: tuple[Event, ...]
+    """The stages of compilation; those in others lie within their time."""
+    target: str
+    """What the first graph was compiled for, as option `target` names it."""
+
+    @property
+    def graphs(self) -> tuple[dict[str, Any], ...]:
+        """The report of each compiled graph."""
+        return tuple(facts.report for facts in self.facts)
+
+    @property
+    def kernels(self) -> tuple[Kernel, ...]:
+        """The kernels of all graphs."""
+        return tuple(kernel for facts in self.facts for kernel in facts.kernels)
+
+    def data(self) -> dict[str, Any]:
+        """All of this as plain data for JSON: see `ourjit.report.figures.describe`.
+
+        The first call in a process measures what the machine can do, which takes some 0.1 s.
+        """
+        from ourjit.report.figures import describe
+        from ourjit.report.machine import limits
+
+        ran = any(facts.step_seconds for facts in self.facts)
+        return describe(self, limits(_gpu.device_of(self.target)) if ran else None)
+
+    def html(self, path: str | Path | None = None, title: str = "ourjit") -> str:
+        """One page that needs no other file and no network; also written to `path` if given.
+
+        It shows the graphs with their fusion groups, for each kernel its Python lines, loops, code, bytes, operations,
+        time and which limit of the machine it reaches, library calls, memory over time, guards, fallbacks, and where
+        compile time went. Raises OSError if the file cannot be written.
+        """
+        from ourjit.report.page import render
+
+        text = render(self.data(), title)
+        if path is not None:
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
     def __str__(self) -> str:
         parts = [
@@ -79,16 +144,33 @@ def explain(fn: Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """Compiles `fn` for these arguments, runs it once, and reports what became of it.
 
     The report, as text through `str()`: the graphs after the passes, fusion groups and why neighbours were not fused,
-    guards, kernels, library calls, fallbacks and memory. Where gradients are needed the backward graph is included;
-    no gradient is accumulated.
+    guards, kernels, library calls, fallbacks and memory; `.html("report.html")` makes a page with pictures and times of
+    it. Where gradients are needed the backward graph is included; no gradient is accumulated. The first call of each
+    graph is repeated some times on copies of what it writes, to time its steps.
     """
     own = session(_gpu.with_target(None, tree_leaves((args, kwargs)))).derive()
-    executables, fallbacks = _compile(own, fn, args, kwargs)
+    recording = Recording(measures=True)
+    _compile(own, fn, args, kwargs, recording)
+    return explanation_of(recording, own.stats()["fallbacks"])
+
+
+def explanation_of(recording: Recording, fallbacks: dict[str, dict[str, Any]]) -> Explanation:
+    """What a recording tells, and what fell back while it was made."""
     return Explanation(
-        graphs=tuple(executable.report() for executable in executables),
-        kernels=tuple(kernel for executable in executables for kernel in _kernels(executable, own)),
+        facts=tuple(
+            GraphFacts(
+                report=graph.executable.report(),
+                data=graph.executable.data(),
+                kernels=tuple(_kernels(graph)),
+                files=graph.files,
+                step_seconds=graph.step_seconds,
+            )
+            for graph in recording.graphs
+        ),
         fallbacks=fallbacks,
-        guard_text="",
+        guard_text=recording.guard_text(),
+        events=tuple(recording.events),
+        target=recording.graphs[0].target if recording.graphs else "cpu",
     )
 
 
@@ -100,20 +182,20 @@ def emit(fn: Callable[..., Any], *args: Any, target: str = "cpu", **kwargs: Any)
     `pip install nvidia-cuda-nvrtc` installs. Raises UserError for another target.
     """
     own = session({"target": target}).derive()
-    executables, _ = _compile(own, fn, args, kwargs)
-    return [kernel for executable in executables for kernel in _kernels(executable, own)]
+    recording = Recording()
+    _compile(own, fn, args, kwargs, recording)
+    return [kernel for graph in recording.graphs for kernel in _kernels(graph)]
 
 
 def _compile(
-    own: Session, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[list[_C.Executable], dict[str, dict[str, Any]]]:
+    own: Session, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], recording: Recording
+) -> None:
     """Compiles and runs `fn` once, apart from what torch.compile has compiled of it before."""
     if not callable(fn):
         raise _C.UserError(f"expected a function or a module, not a {type(fn).__name__}")
-    executables: list[_C.Executable] = []
 
     def backend(module: torch.fx.GraphModule, inputs: Any) -> Any:
-        return own.capture(module, inputs, executables.append)
+        return own.capture(module, inputs, recording)
 
     # A wrapper with code of its own has a Dynamo cache of its own: `fn` is always captured afresh, and what
     # torch.compile has made of it elsewhere stays.
@@ -123,9 +205,9 @@ def _compile(
         return inner(*args, **kwargs)
 
     wrapper.__code__ = wrapper.__code__.replace(co_name="explained")
-    result = torch.compile(wrapper, backend=backend)(*args, **kwargs)
-    _run_backward(result)
-    return executables, own.stats()["fallbacks"]
+    with recording.watching():
+        result = torch.compile(wrapper, backend=backend)(*args, **kwargs)
+        _run_backward(result)
 
 
 def _run_backward(result: Any) -> None:
@@ -146,20 +228,21 @@ def _run_backward(result: Any) -> None:
         torch.autograd.grad(outputs, leaves, [torch.ones_like(t) for t in outputs], allow_unused=True)
 
 
-def _kernels(executable: _C.Executable, own: Session) -> list[Kernel]:
+def _kernels(graph: Compiled) -> list[Kernel]:
     return [
         Kernel(
             name=kernel["name"],
             source=kernel["source"],
             loop_ir=kernel["loop_ir"],
+            lowered=kernel["lowered"],
             provenance=tuple(kernel["provenance"]),
             reads_bytes=str(kernel["reads_bytes"]),
             writes_bytes=str(kernel["writes_bytes"]),
-            _executable=executable,
+            _executable=graph.executable,
             _index=index,
-            _target=own.options["target"],
+            _target=graph.target,
         )
-        for index, kernel in enumerate(executable.kernels())
+        for index, kernel in enumerate(graph.executable.kernels())
     ]
 
 

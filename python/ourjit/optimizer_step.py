@@ -33,6 +33,7 @@ from ourjit.optimizer_trace import (
     text_of,
     trace_updates,
 )
+from ourjit.recording import Recording, timer_of
 
 log = logging.getLogger("ourjit")
 
@@ -48,6 +49,7 @@ class _Table:
     """
 
     executable: _C.Executable
+    run: Callable[[list[Any]], Any]  # the executable, or what watches it
     positions: list[int]  # of its parameters among all that have gradients
     items: tuple[str, ...]
     counters: int  # how many of the items are Python numbers that the step changes
@@ -90,6 +92,7 @@ class _Template:
     """The compiled update of one parameter."""
 
     executable: _C.Executable
+    target: str
     numbers: list[Path]
 
 
@@ -99,8 +102,14 @@ Call = tuple[_Table, list[Tensor]]
 class CompiledStep:
     """The step of an optimizer, compiled when it is first taken, and anew when what it takes has changed."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None) -> None:
+    def __init__(
+        self,
+        optimizer: torch.optim.Optimizer,
+        options: Mapping[str, Any] | None,
+        recording: Recording | None = None,
+    ) -> None:
         self.options = options
+        self.recording = recording
         self.step = _torch.step_without_hooks(type(optimizer))
         self.refused: str | None = None
         self.updates: dict[Any, list[Update | None]] = {}
@@ -147,7 +156,7 @@ class CompiledStep:
         with torch.no_grad():
             for table, inputs in calls:
                 torch.autograd.graph.increment_version([inputs[i] for i in table.written])
-                table.executable(inputs)
+                table.run(inputs)
                 table.count(self.states)
         return loss
 
@@ -185,7 +194,8 @@ class CompiledStep:
                 self.forget()
                 return None
             try:
-                self.plan(optimizer, parameters)
+                with timer_of(self.recording)(f"{type(optimizer).__name__}.step"):
+                    self.plan(optimizer, parameters)
             except Counts as counts:
                 self.counters.add(counts.name)
                 return self.prepare(optimizer)
@@ -285,8 +295,12 @@ class CompiledStep:
             numbers = [self.number(kind.group, path, p.device) for path in template.numbers]
             inputs.append([p, p.grad, *tensors, *row.unbind(), *numbers])  # type: ignore[list-item]
         executable = template.executable.over_table(inputs)
+        run: Callable[[list[Any]], Any] = executable
+        if self.recording is not None:
+            run = self.recording.add(executable, template.target, {})
         return _Table(
             executable,
+            run,
             [i for _, i in rows],
             tuple(slot.name for slot in slots[2:]),
             counters,
@@ -358,7 +372,7 @@ class CompiledStep:
                 target = _gpu.device_of(session.options["target"])
                 graph, constants = export_graph(module, f"update_{next(session.numbers)}", device=target)
                 executable = session.compile_exported(graph, constants, (), table_rows=len(self.parameters))
-            found = self.templates[key] = _Template(executable, list(update.numbers))
+            found = self.templates[key] = _Template(executable, session.options["target"], list(update.numbers))
         return found
 
 
@@ -470,14 +484,23 @@ def accelerate(
         raise _C.UserError(f"model must be a torch.nn.Module, not a {type(model).__name__}")
     if optimizer is not None:
         accelerate_optimizer(optimizer, options)
-    model.compile(backend="ourjit", options=dict(options or {}))
+    given: dict[str, Any] = {"backend": "ourjit", "options": dict(options or {})}
+    if _torch.needs_frame(model):
+        model._compiled_call_impl = torch.compile(_torch.framed(model._call_impl, type(model).__name__), **given)
+    else:
+        model.compile(**given)
 
 
-def accelerate_optimizer(optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None = None) -> None:
-    """The part of `accelerate` that concerns the optimizer. One that is accelerated already stays as it is."""
+def accelerate_optimizer(
+    optimizer: torch.optim.Optimizer, options: Mapping[str, Any] | None = None, recording: Recording | None = None
+) -> None:
+    """The part of `accelerate` that concerns the optimizer. One that is accelerated already stays as it is.
+
+    `recording` keeps what is compiled.
+    """
     backend.session(_gpu.with_target(options, ()))
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
     if _torch.is_step_replaced(optimizer):
         raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
-    _torch.replace_step(optimizer, CompiledStep(optimizer, options))
+    _torch.replace_step(optimizer, CompiledStep(optimizer, options, recording))

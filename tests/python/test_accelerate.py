@@ -142,6 +142,13 @@ def test_what_surrounds_a_step_works(device: str) -> None:
     assert_no_fallbacks()
 
 
+def test_a_container_of_torch_is_compiled() -> None:
+    model = nn.Sequential(nn.Linear(8, 16), nn.GELU())
+    ourjit.accelerate(model)
+    model(torch.randn(2, 8))
+    assert ourjit.stats()["graphs"] == 1
+
+
 def test_a_model_trains_as_in_eager(device: str) -> None:
     def losses(accelerated: bool) -> list[Tensor]:
         torch.manual_seed(1)

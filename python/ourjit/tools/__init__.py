@@ -1,1 +1,1 @@
-"""The commands of `python -m ourjit`, a module each: add_arguments(parser) and run(arguments) -> exit code."""
+"""The commands of `python -m ourjit`: modules with `add_arguments(parser)` and `run(arguments)`, the exit code."""

@@ -1,0 +1,1 @@
+"""Pages about what was compiled: figures, pictures, and one HTML file."""
