@@ -25,8 +25,7 @@ class CpuCode final : public CodeTarget {
   std::vector<std::shared_ptr<const KernelCode>> compile(
       const std::vector<const loop::Kernel*>& kernels, size_t threads) override {
     std::vector<std::shared_ptr<const KernelCode>> codes(kernels.size());
-    for_each_parallel(kernels.size(), threads,
-                      [&](size_t i) {
+    for_each_parallel(kernels.size(), threads, [&](size_t i) {
       codes[i] = code(backend_->compile(*kernels[i]), kernels[i]->name);
     });
     return codes;

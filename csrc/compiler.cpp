@@ -310,7 +310,7 @@ std::shared_ptr<CompiledGraph> Compiler::State::find_stored(const cache::Key& ke
     StoredGraph stored = decode_graph(entry->payload);
     auto graph = std::make_shared<CompiledGraph>(std::move(stored.graph));
     for (size_t i = 0; i < stored.code_keys.size(); ++i) {
-      const std::shared_ptr<const KernelCode> code = 
+      const std::shared_ptr<const KernelCode> code =
           target->find(stored.code_keys[i], graph->plan.kernels[i].name);
       if (!code) return nullptr;
       graph->plan.kernels[i].code = {code->function, code->device, code};
@@ -355,8 +355,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
     reached = end;
   };
   out->captured = print(captured);
-  const cache::Key stored_key =
-      reports ? cache::Key() : s.stored_key(out->captured, table_rows);
+  const cache::Key stored_key = reports ? cache::Key() : s.stored_key(out->captured, table_rows);
   if (std::shared_ptr<CompiledGraph> stored = s.find_stored(stored_key)) {
     stored->label = out->label;
     stored->captured = std::move(out->captured);

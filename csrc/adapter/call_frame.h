@@ -58,7 +58,7 @@ class CallFrame final : public Host {
   HeldResults held_;                    // by buffer: CallResult
   std::optional<NanCheck> nan_check_;
   bool profiled_ = false;
-  ProfilerRecord record_;  // of the step at hand
+  ProfilerRecord record_;                        // of the step at hand
   std::vector<double>* step_seconds_ = nullptr;  // by step, of the call at hand if it is timed
   std::chrono::steady_clock::time_point step_began_;
 };

@@ -192,7 +192,8 @@ py::object compile(const std::shared_ptr<Session>& session, const py::object& ty
   {
     const py::gil_scoped_release released;
     executable = std::make_unique<Executable>(
-        session, session->compiler.compile(std::move(graph), table_rows, reports), std::move(tensors));
+        session, session->compiler.compile(std::move(graph), table_rows, reports),
+        std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
 }
