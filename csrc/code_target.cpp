@@ -16,8 +16,8 @@ constexpr int64_t kKeptRow = 16384, kSumColumns = 4096;  // in registers of a bl
 
 class GpuCode final : public CodeTarget {
  public:
-  GpuCode(const GpuConfig& config, std::string tensors_on, bool deterministic)
-      : backend_(make_gpu_backend(config)),
+  GpuCode(const GpuConfig& config, CodeStore store, std::string tensors_on, bool deterministic)
+      : backend_(make_gpu_backend(config, std::move(store))),
         tensors_on_(std::move(tensors_on)),
         deterministic_(deterministic) {}
 
@@ -65,6 +65,7 @@ class GpuCode final : public CodeTarget {
   }
 
   int64_t variants() const override { return backend_->variants(); }
+  int64_t loaded() const override { return backend_->loaded(); }
   std::shared_ptr<Device> device() const override { return backend_->device(); }
   std::string tensors_on() const override { return tensors_on_; }
 
@@ -76,15 +77,17 @@ class GpuCode final : public CodeTarget {
 
 }  // namespace
 
-std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
+std::unique_ptr<CodeTarget> make_code_target(const Options& options,
+                                             std::shared_ptr<cache::Store> store) {
   const std::string& target = options.target;
-  if (target == "cpu") return make_cpu_code(options);
+  CodeStore code{std::move(store), key_of_options(options)};
+  if (target == "cpu") return make_cpu_code(options, std::move(code));
   GpuConfig config;
   config.nvrtc = options.nvrtc;
   config.save_folder = options.dump;
   if (target.starts_with("sm_")) {
     config.architecture = target;
-    return std::make_unique<GpuCode>(config, "", options.deterministic);
+    return std::make_unique<GpuCode>(config, std::move(code), "", options.deterministic);
   }
   if (target == "emulate") {
     if (options.emulator.empty())
@@ -93,12 +96,12 @@ std::unique_ptr<CodeTarget> make_code_target(const Options& options) {
              "OURJIT_EMULATOR to the path of libourjit_emulator.so";
     config.nvrtc = config.driver = options.emulator;
     config.emulated = true;
-    return std::make_unique<GpuCode>(config, "cpu", options.deterministic);
+    return std::make_unique<GpuCode>(config, std::move(code), "cpu", options.deterministic);
   }
   config.driver = "libcuda.so.1";
   if (target.size() > 5) config.ordinal = std::stoi(target.substr(5));
-  return std::make_unique<GpuCode>(config, "cuda:" + std::to_string(config.ordinal),
-                                   options.deterministic);
+  return std::make_unique<GpuCode>(config, std::move(code),
+                                   "cuda:" + std::to_string(config.ordinal), options.deterministic);
 }
 
 }  // namespace ourjit

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/code_store.h"
 #include "base/log.h"
 #include "base/options.h"
 #include "loop/loop_ir.h"
@@ -31,8 +32,19 @@ class CodeTarget {
   virtual std::vector<std::shared_ptr<const KernelCode>> compile(
       const std::vector<const loop::Kernel*>& kernels, size_t threads) = 0;
 
+  /// Where code is kept, if each kernel's is found by a key of its own; else null.
+  virtual const CodeStore* codes() const { return nullptr; }
+  /// What finds the code of a scheduled kernel there.
+  virtual std::string code_key(const loop::Kernel&) const { return ""; }
+  /// The code with this key; null if it is not there.
+  virtual std::shared_ptr<const KernelCode> find(const std::string& /*code_key*/) {
+    return nullptr;
+  }
+
   /// Kernels that were compiled once more when they were launched.
   virtual int64_t variants() const { return 0; }
+  /// Kernels, such ones among them, whose code was not compiled, but found in the store.
+  virtual int64_t loaded() const = 0;
 
   /// The text that machine code is made of: LLVM IR or CUDA.
   virtual std::string source(const loop::Kernel& k) const = 0;
@@ -61,9 +73,11 @@ struct HostFacts {
 std::optional<HostFacts> host_facts();
 
 /// The host. Raises BackendError in builds without LLVM.
-std::unique_ptr<CodeTarget> make_cpu_code(const Options& options);
+std::unique_ptr<CodeTarget> make_cpu_code(const Options& options, CodeStore store);
 
-/// The target that the options name. Raises BackendError if a library or a device is missing.
-std::unique_ptr<CodeTarget> make_code_target(const Options& options);
+/// The target that the options name, which keeps code in `store` (null: nowhere). Raises
+/// BackendError if a library or a device is missing.
+std::unique_ptr<CodeTarget> make_code_target(const Options& options,
+                                             std::shared_ptr<cache::Store> store);
 
 }  // namespace ourjit

@@ -1,11 +1,13 @@
 #include "compiler.h"
 
+#include <algorithm>
 #include <chrono>
 #include <mutex>
 #include <thread>
 #include <unordered_map>
 #include <utility>
 
+#include "base/bytes.h"
 #include "base/error.h"
 #include "base/log.h"
 #include "build_plan.h"
@@ -19,6 +21,7 @@
 #include "passes/library_ops.h"
 #include "passes/passes.h"
 #include "schedule/cost.h"
+#include "stored_graph.h"
 
 namespace ourjit {
 namespace {
@@ -52,8 +55,17 @@ void relate_outputs(const std::vector<ValueId>& returned, Plan& plan) {
   }
 }
 
-/// Counts calls that are not kernels; raises Unsupported in strict mode if one of them is a
-/// fallback.
+/// Raises Unsupported in strict mode if calls are fallbacks.
+void check_fallbacks(const std::map<std::string, Fallback>& fallbacks, const Options& options) {
+  if (!options.strict || fallbacks.empty()) return;
+  std::string list;
+  for (const auto& [target, f] : fallbacks)
+    list += "\n  " + target + " (" + std::to_string(f.count) + "x): " + f.reason;
+  OURJIT_RAISE(Unsupported) << "option 'strict' is set and these operators would run through ATen:"
+                            << list << "\nunset it to let them fall back";
+}
+
+/// Counts calls that are not kernels.
 void count_calls(const Graph& g, const Options& options, const CallInfo& info, CompiledGraph& out) {
   for (const Node& n : g.nodes) {
     if (n.op != Op::call) continue;
@@ -72,12 +84,18 @@ void count_calls(const Graph& g, const Options& options, const CallInfo& info, C
     ++f.count;
     if (f.reason.empty()) f.reason = *reason;
   }
-  if (!options.strict || out.fallbacks.empty()) return;
-  std::string list;
-  for (const auto& [target, f] : out.fallbacks)
-    list += "\n  " + target + " (" + std::to_string(f.count) + "x): " + f.reason;
-  OURJIT_RAISE(Unsupported) << "option 'strict' is set and these operators would run through ATen:"
-                            << list << "\nunset it to let them fall back";
+}
+
+/// False for a plan with calls of operators that programs define: they can differ where graphs are
+/// equal, and those of higher-order operators go by numbers of this process.
+bool calls_the_library_only(const Plan& plan) {
+  return std::ranges::all_of(plan.steps, [](const PlanStep& s) {
+    const auto* call = std::get_if<CallStep>(&s);
+    if (!call) return true;
+    const std::string& target = call->target;
+    return target.starts_with("aten.") || target.starts_with("prims.") ||
+           target.starts_with("mkldnn.") || is_runtime_op(target);
+  });
 }
 
 std::string print(const std::vector<Phase>& phases) {
@@ -110,10 +128,12 @@ std::string kernel_name(const Graph& g, const FusedStep& s, size_t number) {
 struct Compiler::State {
   Options options;
   const CallInfo* calls;
-  std::unique_ptr<CodeTarget> target;
   mutable std::mutex mutex;
+  std::vector<std::string> warnings;
+  std::shared_ptr<cache::Store> store;  // null: nothing is kept
+  std::unique_ptr<CodeTarget> target;
   Stats stats;
-  int64_t variants_before = 0;  // of the target, when `stats` began
+  int64_t variants_before = 0, loaded_before = 0;  // of the target, when `stats` began
   std::unordered_map<std::string, std::weak_ptr<const KernelCode>> kernels;  // by canonical text
   int64_t graphs_started = 0;
 
@@ -121,12 +141,26 @@ struct Compiler::State {
                 StageLog& log, CompiledGraph& out, std::vector<Unique>& unique);
   void find_loaded(std::vector<Unique>& unique);
   void compile_missing(std::vector<Unique>& unique);
+  void finish(Plan& plan) const;
+  void count(const CompiledGraph& graph);
+
+  /// Empty if graphs are not kept: somebody wants to see each stage.
+  cache::Key stored_key(const std::string& captured, size_t table_rows) const;
+  std::shared_ptr<CompiledGraph> find_stored(const cache::Key& key);
+  void keep(const cache::Key& key, const CompiledGraph& graph, const std::vector<Unique>& unique);
 };
 
 Compiler::Compiler(Options options, const CallInfo& calls) : state_(std::make_unique<State>()) {
   state_->options = std::move(options);
   state_->calls = &calls;
-  state_->target = make_code_target(state_->options);
+  State& s = *state_;
+  if (s.options.cache)
+    s.store = cache::Store::open(s.options.cache_dir, s.options.cache_limit_mb << 20,
+                                 [&s](const std::string& message) {
+                                   const std::lock_guard lock(s.mutex);
+                                   s.warnings.push_back(message);
+                                 });
+  s.target = make_code_target(s.options, s.store);
 }
 
 Compiler::~Compiler() = default;
@@ -137,8 +171,16 @@ const CodeTarget& Compiler::target() const { return *state_->target; }
 Stats Compiler::stats() const {
   const std::lock_guard lock(state_->mutex);
   Stats stats = state_->stats;
-  stats.kernels_compiled += state_->target->variants() - state_->variants_before;
+  stats.kernels_loaded = state_->target->loaded() - state_->loaded_before;
+  stats.kernels_compiled +=
+      state_->target->variants() - state_->variants_before - stats.kernels_loaded;
+  if (state_->store) stats.disk_cache = state_->store->counters();
   return stats;
+}
+
+std::vector<std::string> Compiler::take_warnings() {
+  const std::lock_guard lock(state_->mutex);
+  return std::exchange(state_->warnings, {});
 }
 
 void Compiler::add_guard_miss() {
@@ -150,6 +192,7 @@ void Compiler::reset() {
   const std::lock_guard lock(state_->mutex);
   state_->stats = {};
   state_->variants_before = state_->target->variants();
+  state_->loaded_before = state_->target->loaded();
   state_->kernels.clear();
 }
 
@@ -215,6 +258,67 @@ void Compiler::State::compile_missing(std::vector<Unique>& unique) {
   stats.kernels_compiled += static_cast<int64_t>(todo.size());
 }
 
+/// What a plan takes from the options.
+void Compiler::State::finish(Plan& plan) const {
+  plan.guarded = options.guard_pages;
+  plan.matmul = options.matmul;
+  plan.device = target->device();
+  if (const std::string on = target->tensors_on(); !on.empty()) plan.tensors_on = on;
+}
+
+void Compiler::State::count(const CompiledGraph& graph) {
+  const std::lock_guard lock(mutex);
+  ++stats.graphs;
+  stats.backend_seconds += graph.seconds;
+  for (const auto& [target, count] : graph.library_calls) stats.library_calls[target] += count;
+  for (const auto& [target, f] : graph.fallbacks) {
+    Fallback& total = stats.fallbacks[target];
+    total.count += f.count;
+    total.reason = f.reason;
+  }
+}
+
+cache::Key Compiler::State::stored_key(const std::string& captured, size_t table_rows) const {
+  const CodeStore* codes = target->codes();
+  if (!codes || !codes->store || !options.log.empty() || !options.dump.empty()) return {};
+  return codes->key({{"graph", captured},
+                     {"library", calls->build()},
+                     {"table rows", std::to_string(table_rows)}});
+}
+
+std::shared_ptr<CompiledGraph> Compiler::State::find_stored(const cache::Key& key) {
+  if (key.empty()) return nullptr;
+  const std::optional<cache::Entry> entry = store->load(key);
+  if (!entry) return nullptr;
+  try {
+    StoredGraph stored = decode_graph(entry->payload);
+    auto graph = std::make_shared<CompiledGraph>(std::move(stored.graph));
+    for (size_t i = 0; i < stored.code_keys.size(); ++i) {
+      const std::shared_ptr<const KernelCode> code = target->find(stored.code_keys[i]);
+      if (!code) return nullptr;
+      graph->plan.kernels[i].code = {code->function, code->device, code};
+    }
+    finish(graph->plan);
+    check_fallbacks(graph->fallbacks, options);
+    const std::lock_guard lock(mutex);
+    stats.kernels_compiled += static_cast<int64_t>(stored.code_keys.size());  // less those loaded
+    return graph;
+  } catch (const BadBytes&) {
+    return nullptr;  // the graph is compiled, and replaces it
+  }
+}
+
+void Compiler::State::keep(const cache::Key& key, const CompiledGraph& graph,
+                           const std::vector<Unique>& unique) {
+  if (key.empty() || !calls_the_library_only(graph.plan)) return;
+  std::vector<std::string> code_keys;
+  for (const Unique& u : unique) code_keys.push_back(target->code_key(u.kernel));
+  store->save(
+      {key,
+       {{"name", "graph " + graph.label}, {"compile ms", std::to_string(graph.seconds * 1e3)}},
+       encode(graph, code_keys)});
+}
+
 std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t table_rows) {
   State& s = *state_;
   const double start = now();
@@ -233,6 +337,14 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
     reached = end;
   };
   out->captured = print(captured);
+  const cache::Key stored_key = s.stored_key(out->captured, table_rows);
+  if (std::shared_ptr<CompiledGraph> stored = s.find_stored(stored_key)) {
+    stored->label = out->label;
+    stored->captured = std::move(out->captured);
+    stored->seconds = now() - start;
+    s.count(*stored);
+    return stored;
+  }
   if (log.wants("graph")) log.write("graph", "captured.graph", out->captured);
   end_of("print");
 
@@ -255,6 +367,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   out->optimized = print(g);
   if (log.wants("graph")) log.write("graph", "optimized.graph", out->optimized);
   count_calls(g, s.options, *s.calls, *out);
+  check_fallbacks(out->fallbacks, s.options);
 
   // Graph to groups, groups to kernels, kernels to machine code.
   FusionOptions fusion_options;
@@ -280,10 +393,7 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   });
   for (const Unique& u : unique)
     out->plan.kernels.push_back({u.kernel.name, {u.code->function, u.code->device, u.code}});
-  out->plan.guarded = s.options.guard_pages;
-  out->plan.matmul = s.options.matmul;
-  out->plan.device = s.target->device();
-  if (const std::string on = s.target->tensors_on(); !on.empty()) out->plan.tensors_on = on;
+  s.finish(out->plan);
   relate_outputs(returned, out->plan);
   for (const PlanOutput& o : out->plan.outputs)
     out->output_strides.push_back(
@@ -295,15 +405,8 @@ std::shared_ptr<const CompiledGraph> Compiler::compile(Graph captured, size_t ta
   if (log.wants("time")) log.write("time", "compile.time", print(out->phases));
 
   out->seconds = now() - start;
-  const std::lock_guard lock(s.mutex);
-  ++s.stats.graphs;
-  s.stats.backend_seconds += out->seconds;
-  for (const auto& [target, count] : out->library_calls) s.stats.library_calls[target] += count;
-  for (const auto& [target, f] : out->fallbacks) {
-    Fallback& total = s.stats.fallbacks[target];
-    total.count += f.count;
-    total.reason = f.reason;
-  }
+  s.keep(stored_key, *out, unique);
+  s.count(*out);
   return out;
 }
 

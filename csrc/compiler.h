@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "base/options.h"
+#include "cache/store.h"
 #include "code_target.h"
 #include "graph/graph.h"
 #include "graph_report.h"
@@ -30,12 +31,15 @@ struct Stats {
   std::map<std::string, int64_t> library_calls;
   std::map<std::string, Fallback> fallbacks;
   int64_t guard_misses = 0;
+  cache::Counters disk_cache;  // since the compiler was made
 };
 
 /// What ATen offers, asked at compile time; implemented by the adapter.
 class CallInfo {
  public:
   virtual ~CallInfo() = default;
+  /// Tells builds of the library apart.
+  virtual std::string build() const { return ""; }
   /// True if `target` can be computed right into given memory (and not by a functional call plus a
   /// copy), where memory is given for all results or, if not `all`, for some.
   virtual bool writes_into_results(const std::string& target, bool all) const = 0;
@@ -83,6 +87,8 @@ class Compiler {
   const CodeTarget& target() const;
   Stats stats() const;
   void add_guard_miss();
+  /// What the disk cache has warned of since the last call.
+  std::vector<std::string> take_warnings();
   void reset();
 
  private:

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "adapter/operators.h"
+#include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "compiler.h"
 #include "runtime/arena_pool.h"
@@ -20,7 +21,11 @@ namespace ourjit {
 
 /// A compiler and what all its executables share. Stays alive as long as one of them does.
 struct Session {
-  explicit Session(Options options) : calls(options.target), compiler(std::move(options), calls) {}
+  /// `torch_build`: what tells builds of torch apart.
+  Session(Options options, std::string torch_build)
+      : calls(options.target, std::move(torch_build)), compiler(std::move(options), calls) {
+    if (const CodeStore* codes = compiler.target().codes()) keep_products(*codes, calls.build());
+  }
 
   AtenCallInfo calls;
   Compiler compiler;

@@ -43,13 +43,16 @@ std::vector<at::Tensor> flatten_results(std::vector<c10::IValue>& stack);
 class AtenCallInfo final : public CallInfo {
  public:
   /// For tensors on the device that `target`, an option, compiles for.
-  explicit AtenCallInfo(const std::string& target)
-      : device_(target.starts_with("cuda") ? c10::kCUDA : c10::kCPU) {}
+  /// `build`: what tells builds of torch apart.
+  AtenCallInfo(const std::string& target, std::string build)
+      : device_(target.starts_with("cuda") ? c10::kCUDA : c10::kCPU), build_(std::move(build)) {}
+  std::string build() const override { return build_; }
   bool writes_into_results(const std::string& target, bool all) const override;
   bool is_pointwise(const std::string& target) const override;
 
  private:
   const c10::DeviceType device_;
+  const std::string build_;
 };
 
 /// True for ourjit.rng_seed.default, which draws 64 random bits and is no operator of torch's.

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <limits>
 #include <map>
 #include <mutex>
@@ -265,11 +266,37 @@ ProductBy fastest(const std::vector<double>& times) {
 struct Choices {
   std::mutex mutex;
   std::map<Form, ProductTimes> by_form;
+  CodeStore codes;
 };
 
 Choices& choices() {
   static Choices all;
   return all;
+}
+
+/// Times as text, a number for each way; numbers as text.
+std::string to_text(const std::vector<double>& times) {
+  std::ostringstream s;
+  for (const double t : times) s << t << "\n";
+  return s.str();
+}
+std::optional<std::vector<double>> from_text(const std::string& text) {
+  std::vector<double> times;
+  for (const char* at = text.c_str(); *at;) {
+    char* end = nullptr;
+    times.push_back(std::strtod(at, &end));
+    if (end == at || *end != '\n') return std::nullopt;
+    at = end + 1;
+  }
+  return times.size() == kWays ? std::optional(times) : std::nullopt;
+}
+
+/// What an earlier process has measured for such a form; nothing if its choice cannot be taken.
+std::optional<std::vector<double>> stored(const CodeStore& codes, const cache::Key& key,
+                                          const Operands& x) {
+  const std::optional<cache::Entry> entry = codes.find(key);
+  std::optional<std::vector<double>> times = entry ? from_text(entry->payload) : std::nullopt;
+  return times && can(fastest(*times), x) ? times : std::nullopt;
 }
 
 /// Measures at the first call for such a form. Threads that meet there measure both; the first to
@@ -279,11 +306,16 @@ ProductBy choose(const Operands& x, int threads) {
   if (!can(ProductBy::onednn, x) && !can(ProductBy::ourjit, x)) return ProductBy::aten;
   const Form form = form_of(x, threads), shared = rounded_up(form);
   Choices& all = choices();
+  CodeStore codes;
   {
     const std::lock_guard lock(all.mutex);
     if (const auto it = all.by_form.find(shared); it != all.by_form.end()) return it->second.chosen;
+    codes = all.codes;
   }
-  std::vector<double> times = measured(x);
+  const cache::Key key = codes.key({{"product", str(shared)}});
+  const std::optional<std::vector<double>> known = stored(codes, key, x);
+  std::vector<double> times = known ? *known : measured(x);
+  if (!known) codes.keep(key, {{"name", "product " + str(form)}}, to_text(times));
   const ProductBy chosen = fastest(times);
   const std::lock_guard lock(all.mutex);
   return all.by_form.emplace(shared, ProductTimes{str(form), chosen, std::move(times)})
@@ -309,6 +341,13 @@ void ProductCall::run(const at::Tensor& a, const at::Tensor& b, at::Tensor& out)
     threads_ = threads;
   }
   compute(chosen_, x);
+}
+
+void keep_products(const CodeStore& codes, const std::string& torch_build) {
+  Choices& all = choices();
+  const std::lock_guard lock(all.mutex);
+  all.codes = codes;
+  all.codes.common.push_back({"library", torch_build});
 }
 
 std::vector<ProductTimes> product_times() {

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "backend/code_store.h"
+
 namespace ourjit {
 
 /// Who computes a product: ATen's mm and kin (MKL), oneDNN, or kernels/cpu/matmul.h.
@@ -24,9 +26,9 @@ class ProductCall {
  public:
   /// `by`: fastest, or the name of a ProductBy, for which ATen stands in where it cannot.
   explicit ProductCall(const std::string& by);
-  /// Writes the product into `out`. The first call for about such sizes, in this process and
-  /// with so many threads, measures each way, which takes a few times as long as the product; the
-  /// choice stays. Under torch.use_deterministic_algorithms it is ATen.
+  /// Writes the product into `out`. The first call for about such sizes, on this machine and with
+  /// so many threads, measures each way, which takes a few times as long as the product; the
+  /// choice stays, here and in the store. Under torch.use_deterministic_algorithms it is ATen.
   void run(const at::Tensor& a, const at::Tensor& b, at::Tensor& out);
 
  private:
@@ -35,7 +37,9 @@ class ProductCall {
   int threads_ = 0;  // for which `chosen_` holds
 };
 
-/// All that was measured in this process.
+/// Where choices are kept between processes: in the store named last.
+void keep_products(const CodeStore& codes, const std::string& torch_build);
+/// All products whose way this process has chosen.
 std::vector<ProductTimes> product_times();
 const char* name(ProductBy by);
 

@@ -1,9 +1,13 @@
 #include "backend/cpu_backend.h"
 
+#include <llvm/Config/llvm-config.h>
 #include <llvm/IR/DiagnosticInfo.h>
 #include <llvm/IR/DiagnosticPrinter.h>
 #include <llvm/IR/LLVMContext.h>
 #include <llvm/Support/raw_ostream.h>
+
+#include <chrono>
+#include <utility>
 
 #include "backend/llvm_compile.h"
 #include "backend/llvm_fatal.h"
@@ -42,28 +46,60 @@ class CheckedContext {
 
 class LoadedKernelImpl : public LoadedKernel {
  public:
-  LoadedKernelImpl(llvm::SmallVector<char, 0> object, const std::string& name)
-      : object_(std::move(object)), code_(load_object({object_.data(), object_.size()}, name)) {}
+  LoadedKernelImpl(std::string object, const std::string& symbol, bool was_stored)
+      : object_(std::move(object)), code_(load_object(object_, symbol)), was_stored_(was_stored) {}
   KernelFunction function() const override {
     return reinterpret_cast<KernelFunction>(code_->entry());
   }
-  std::string_view object() const override { return {object_.data(), object_.size()}; }
+  std::string_view object() const override { return object_; }
+  bool was_stored() const override { return was_stored_; }
 
  private:
-  llvm::SmallVector<char, 0> object_;
+  std::string object_;
   std::unique_ptr<LoadedObject> code_;
+  bool was_stored_;
 };
 
 class CpuBackendImpl : public CpuBackend {
  public:
-  explicit CpuBackendImpl(const HostCpu& host)
-      : target_(host.target), machines_(host.name, host.features) {
+  CpuBackendImpl(const HostCpu& host, CodeStore store)
+      : target_(host.target), machines_(host.name, host.features), codes_(std::move(store)) {
     initialize_llvm();
+    for (cache::Component c : {cache::Component{"compiler", "LLVM " LLVM_VERSION_STRING},
+                               {"cpu", host.name},
+                               {"cpu features", host.features},
+                               {"vector bits", std::to_string(host.target.vector_bits)}})
+      codes_.common.push_back(std::move(c));
   }
 
   std::shared_ptr<LoadedKernel> compile(const loop::Kernel& k) override {
-    return std::make_shared<LoadedKernelImpl>(generate(k, llvm::CodeGenFileType::ObjectFile),
-                                              k.name);
+    const std::string own_key = codes_.store ? code_key(k) : "";
+    if (std::shared_ptr<LoadedKernel> stored = find(own_key)) return stored;
+    const auto start = std::chrono::steady_clock::now();
+    const auto bytes = generate(k, llvm::CodeGenFileType::ObjectFile);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    std::string object(bytes.data(), bytes.size());
+    auto loaded = std::make_shared<LoadedKernelImpl>(object, k.name, false);
+    std::string lines;
+    for (const std::string& line : k.provenance) lines += (lines.empty() ? "" : "\n") + line;
+    codes_.keep(codes_.key({{"kernel", own_key}}),
+                {{"name", k.name}, {"compile ms", std::to_string(took.count())}, {"lines", lines}},
+                std::move(object));
+    return loaded;
+  }
+
+  const CodeStore& codes() const override { return codes_; }
+  std::string code_key(const loop::Kernel& k) const override { return loop::canonical_text(k); }
+
+  std::shared_ptr<LoadedKernel> find(const std::string& code_key) const override {
+    std::optional<cache::Entry> entry = codes_.find(codes_.key({{"kernel", code_key}}));
+    if (!entry) return nullptr;
+    try {
+      return std::make_shared<LoadedKernelImpl>(std::move(entry->payload), note(*entry, "name"),
+                                                true);
+    } catch (const BackendError&) {
+      return nullptr;  // it is compiled, and replaced
+    }
   }
 
   std::string optimized_llvm(const loop::Kernel& k) override {
@@ -116,12 +152,13 @@ class CpuBackendImpl : public CpuBackend {
 
   loop::Target target_;
   TargetMachinePool machines_;
+  CodeStore codes_;
 };
 
 }  // namespace
 
-std::unique_ptr<CpuBackend> make_cpu_backend(const HostCpu& host) {
-  return std::make_unique<CpuBackendImpl>(host);
+std::unique_ptr<CpuBackend> make_cpu_backend(const HostCpu& host, CodeStore store) {
+  return std::make_unique<CpuBackendImpl>(host, std::move(store));
 }
 
 }  // namespace ourjit

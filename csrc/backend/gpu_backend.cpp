@@ -1,7 +1,10 @@
 #include "backend/gpu_backend.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
 #include <atomic>
+#include <chrono>
 #include <memory>
 #include <mutex>
 #include <numeric>
@@ -42,8 +45,11 @@ bool has_vectors(const loop::Kernel& k) {
 class GpuBackendImpl final : public GpuBackend,
                              public std::enable_shared_from_this<GpuBackendImpl> {
  public:
-  explicit GpuBackendImpl(const GpuConfig& config)
-      : library_(config.nvrtc), architecture_(config.architecture), folder_(config.save_folder) {
+  GpuBackendImpl(const GpuConfig& config, CodeStore store)
+      : library_(config.nvrtc),
+        architecture_(config.architecture),
+        folder_(config.save_folder),
+        store_(std::move(store)) {
     if (!config.driver.empty())
       device_ = std::make_shared<CudaDevice>(std::make_shared<CudaDriver>(config.driver),
                                              config.ordinal, config.emulated);
@@ -52,6 +58,7 @@ class GpuBackendImpl final : public GpuBackend,
       architecture_ = device_->architecture();
     }
     if (device_) nvrtc();
+    store_.common.push_back({"architecture", architecture_});
   }
 
   const std::string& architecture() const override { return architecture_; }
@@ -82,6 +89,7 @@ class GpuBackendImpl final : public GpuBackend,
   }
 
   int64_t variants() const override { return variants_; }
+  int64_t loaded() const override { return loaded_; }
 
   std::string source(const loop::Kernel& k) const override { return emit_cuda_unit({&k}); }
 
@@ -101,7 +109,7 @@ class GpuBackendImpl final : public GpuBackend,
   std::vector<std::shared_ptr<DeviceKernel>> compile_unit(
       const std::vector<const loop::Kernel*>& unit) const {
     std::vector<std::shared_ptr<DeviceKernel>> kernels;
-    const auto library = load(emit_cuda_unit(unit), unit_name(unit));
+    const auto library = load(emit_cuda_unit(unit), unit_name(unit), unit.size());
     for (const loop::Kernel* k : unit) {
       const bool vectors = has_vectors(*k);
       kernels.push_back(std::make_shared<CudaKernel>(library, *k, vectors ? kBufferAlignment : 1,
@@ -110,10 +118,36 @@ class GpuBackendImpl final : public GpuBackend,
     return kernels;
   }
 
-  std::shared_ptr<const CudaLibrary> load(const std::string& text, const std::string& name) const {
-    const GpuCode code = nvrtc().compile(text, architecture_, name, folder_);
+  /// The code of a unit of so many kernels.
+  std::shared_ptr<const CudaLibrary> load(const std::string& text, const std::string& name,
+                                          size_t kernels) const {
+    const cache::Key key = store_.key({{"compiler", compiler()}, {"kernel", text}});
     const DeviceScope scope(device_.get());
-    return std::make_shared<const CudaLibrary>(device_, code.image, name);
+    if (std::optional<cache::Entry> entry = store_.find(key)) {
+      try {
+        auto library = std::make_shared<const CudaLibrary>(device_, entry->payload, name);
+        loaded_ += static_cast<int64_t>(kernels);
+        return library;
+      } catch (const BackendError&) {  // it is compiled, and replaced
+      }
+    }
+    const auto start = std::chrono::steady_clock::now();
+    GpuCode code = nvrtc().compile(text, architecture_, name, folder_);
+    const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
+    auto library = std::make_shared<const CudaLibrary>(device_, code.image, name);
+    store_.keep(key, {{"name", name}, {"compile ms", std::to_string(took.count())}},
+                std::move(code.image));
+    return library;
+  }
+
+  /// What compiles: the library's version, and the file it is in, as versions do not tell builds.
+  std::string compiler() const {
+    std::string text = "NVRTC " + nvrtc().version();
+    struct stat status{};
+    if (!library_.empty() && stat(library_.c_str(), &status) == 0)
+      text += ", " + std::to_string(status.st_size) + " bytes of " +
+              std::to_string(status.st_mtim.tv_sec) + "." + std::to_string(status.st_mtim.tv_nsec);
+    return text;
   }
 
   CudaKernel::MakeUnaligned unaligned_variant(const loop::Kernel& k) const {
@@ -121,7 +155,7 @@ class GpuBackendImpl final : public GpuBackend,
       const std::shared_ptr<const GpuBackend> alive = self.lock();
       OURJIT_CHECK(alive) << "the compiler of kernel " << k.name << " is gone";
       ++variants_;
-      return std::make_shared<const CudaKernel>(load(emit_cuda_unit({&k}, false), k.name), k);
+      return std::make_shared<const CudaKernel>(load(emit_cuda_unit({&k}, false), k.name, 1), k);
     };
   }
 
@@ -135,10 +169,11 @@ class GpuBackendImpl final : public GpuBackend,
   const std::string library_;
   mutable std::mutex mutex_;
   mutable std::optional<const Nvrtc> nvrtc_;
-  mutable std::atomic<int64_t> variants_{0};
+  mutable std::atomic<int64_t> variants_{0}, loaded_{0};
   std::shared_ptr<CudaDevice> device_;
   std::string architecture_;
   const std::string folder_;
+  CodeStore store_;
 };
 
 }  // namespace
@@ -166,8 +201,8 @@ std::vector<std::vector<size_t>> make_units(const std::vector<size_t>& weights, 
   return units;
 }
 
-std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config) {
-  return std::make_shared<GpuBackendImpl>(config);
+std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config, CodeStore store) {
+  return std::make_shared<GpuBackendImpl>(config, std::move(store));
 }
 
 }  // namespace ourjit

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "backend/code_store.h"
 #include "backend/device.h"
 #include "loop/loop_ir.h"
 #include "loop/target.h"
@@ -29,14 +30,16 @@ class GpuBackend {
   virtual loop::GpuTarget target() const = 0;
   /// The device, null without a driver.
   virtual std::shared_ptr<Device> device() const = 0;
-  /// Compiles and loads kernels with different names, in their order; many of them share a
-  /// translation unit, and the units are spread over `threads` threads. Needs a device.
-  /// Thread-safe. Raises BackendError.
+  /// Compiles kernels with different names, or finds their code in the store, and loads
+  /// them, in their order; many of them share a translation unit, and the units are spread over
+  /// `threads` threads. Needs a device. Thread-safe. Raises BackendError.
   virtual std::vector<std::shared_ptr<DeviceKernel>> compile(
       const std::vector<const loop::Kernel*>& kernels, int threads) = 0;
   /// Kernels that were compiled once more at a launch, because a buffer was not aligned
   /// (codegen/cuda_emitter.h).
   virtual int64_t variants() const = 0;
+  /// Kernels whose code was found in the store.
+  virtual int64_t loaded() const = 0;
   /// The translation unit of one kernel.
   virtual std::string source(const loop::Kernel& k) const = 0;
   /// A cubin of `source`. Needs neither a driver nor a device. Raises BackendError.
@@ -45,7 +48,7 @@ class GpuBackend {
 };
 
 /// Raises BackendError that says what to install if a library or the device is missing.
-std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config);
+std::shared_ptr<GpuBackend> make_gpu_backend(const GpuConfig& config, CodeStore store = {});
 
 /// Cuts kernels of these weights into units for `threads` threads: 8 to 16 kernels in one where
 /// there are many, about equal weights, each unit in ascending order.

@@ -13,8 +13,10 @@
 #include "adapter/products.h"
 #include "adapter/tensors.h"
 #include "backend/nvrtc.h"
+#include "base/build_id.h"
 #include "base/error.h"
 #include "base/options.h"
+#include "bindings/cache.h"
 #include "bindings/errors.h"
 #include "bindings/fx_import.h"
 #include "bindings/py_executable.h"
@@ -124,6 +126,17 @@ py::dict stats_dict(const Stats& s) {
   d["library_calls"] = library;
   d["fallbacks"] = fallbacks;
   d["guard_misses"] = s.guard_misses;
+  const cache::Counters& c = s.disk_cache;
+  py::dict cache;
+  for (const auto& [name, count] : {std::pair{"hits", c.hits},
+                                    {"misses", c.misses},
+                                    {"stores", c.stores},
+                                    {"corrupt", c.corrupt},
+                                    {"refused", c.refused},
+                                    {"evicted", c.evicted},
+                                    {"errors", c.errors}})
+    cache[name] = count;
+  d["disk_cache"] = cache;
   return d;
 }
 
@@ -162,10 +175,16 @@ std::vector<at::Tensor> tensors_of(const py::sequence& objects) {
   return tensors;
 }
 
+/// Graph text, or the data that fx_export makes, of tensors on `device`.
+Graph graph_of(const py::object& o, const std::string& device) {
+  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
+                                    : import_graph(o.ptr(), device);
+}
+
 py::object compile(const std::shared_ptr<Session>& session, const py::object& type,
                    const py::object& data, const py::sequence& constants, size_t table_rows) {
   std::vector<at::Tensor> tensors = tensors_of(constants);
-  Graph graph = import_graph(data.ptr(), session->compiler.target().tensors_on());
+  Graph graph = graph_of(data, session->compiler.target().tensors_on());
   std::unique_ptr<Executable> executable;
   {
     const py::gil_scoped_release released;
@@ -173,12 +192,6 @@ py::object compile(const std::shared_ptr<Session>& session, const py::object& ty
         session, session->compiler.compile(std::move(graph), table_rows), std::move(tensors));
   }
   return py::reinterpret_steal<py::object>(new_executable(type.ptr(), std::move(executable)));
-}
-
-/// Graph text, or the data that fx_export makes.
-Graph graph_of(const py::object& o) {
-  return py::isinstance<py::str>(o) ? parse_graph(o.cast<std::string>())
-                                    : import_graph(o.ptr(), "cpu");
 }
 
 py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
@@ -190,7 +203,7 @@ py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
       values.push_back({{}, o.cast<int64_t>()});
   }
   py::list outputs;
-  for (CallValue& v : interpret(graph_of(graph), values)) {
+  for (CallValue& v : interpret(graph_of(graph, "cpu"), values)) {
     if (v.tensor.defined())
       outputs.append(py::reinterpret_steal<py::object>(THPVariable_Wrap(std::move(v.tensor))));
     else
@@ -200,7 +213,7 @@ py::list interpret_graph(const py::object& graph, const py::sequence& inputs) {
 }
 
 std::string run_named_passes(const py::object& graph, const std::vector<std::string>& names) {
-  Graph g = graph_of(graph);
+  Graph g = graph_of(graph, "cpu");
   verify(g);
   for (const std::string& name : names) {
     const Pass* pass = find_pass(name);
@@ -232,10 +245,19 @@ PYBIND11_MODULE(_C, m) {
   m.def("nvrtc_options", nvrtc_options, py::arg("architecture"), py::arg("major"));
   m.def("cuda_prelude_for", cuda_prelude_for, py::arg("text"));
   m.def("option_table", option_rows);
+  m.def("build_id", build_id);
+  m.def(
+      "options", [](const py::dict& given) { return options_dict(options_of(given)); },
+      py::arg("given") = py::dict());
+  add_cache_functions(m);
   py::class_<Session, std::shared_ptr<Session>>(m, "Compiler",
                                                 "Compiles graphs with one set of options.")
       .def(py::init([](const py::dict& options) {
-             return std::make_shared<Session>(options_of(options));
+             const py::object version = py::module_::import("torch.version");
+             return std::make_shared<Session>(
+                 options_of(options), py::str(version.attr("__version__")).cast<std::string>() +
+                                          " " +
+                                          py::str(version.attr("git_version")).cast<std::string>());
            }),
            py::arg("options"))
       .def("options", [](const Session& s) { return options_dict(s.compiler.options()); })
@@ -247,6 +269,7 @@ PYBIND11_MODULE(_C, m) {
           },
           py::arg("graph"), py::arg("constants") = py::tuple(), py::arg("table_rows") = 1)
       .def("stats", [](const Session& s) { return stats_dict(s.compiler.stats()); })
+      .def("take_warnings", [](Session& s) { return s.compiler.take_warnings(); })
       .def("reset", [](Session& s) { s.compiler.reset(); });
   m.def("layout_and_addresses", layout_and_addresses, py::arg("inputs"));
   m.def("memory_address", memory_address, py::arg("tensor"));
@@ -261,5 +284,5 @@ PYBIND11_MODULE(_C, m) {
   m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));
   m.def("run_passes", run_named_passes, py::arg("graph"), py::arg("names"));
-  m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph)); });
+  m.def("import_graph", [](const py::object& graph) { return print(graph_of(graph, "cpu")); });
 }

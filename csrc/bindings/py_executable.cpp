@@ -301,6 +301,10 @@ PyObject* label(PyObject* self, void*) {
   return guarded([&] { return str(of(self).graph().label); });
 }
 
+PyObject* captured(PyObject* self, void*) {
+  return guarded([&] { return str(of(self).graph().captured); });
+}
+
 PyObject* name(PyObject* self, void*) {
   return guarded([&] { return str(of(self).graph().plan.name); });
 }
@@ -372,6 +376,8 @@ PyGetSetDef properties[] = {
     {"written_inputs", written_inputs, nullptr, "For each input: is it modified in place?",
      nullptr},
     {"label", label, nullptr, "Names the graph in logs and dumps.", nullptr},
+    {"captured", captured, nullptr,
+     "The graph as text, before all passes: what Compiler.compile takes as well.", nullptr},
     {"__name__", name, nullptr, nullptr, nullptr},
     {"__qualname__", name, nullptr, nullptr, nullptr},
     {nullptr, nullptr, nullptr, nullptr, nullptr},

@@ -28,6 +28,38 @@ def nvrtc_options(architecture: str, major: int) -> list[str]:
 def option_table() -> list[tuple[str, str, Any, str, bool, str]]:
     """(name, type, default, environment variable, affects_code, help) of each option."""
 
+def options(given: Mapping[str, Any] = ...) -> dict[str, Any]:
+    """All options: those given, else those of the environment, else their defaults."""
+
+def cache_default_folder() -> str:
+    """Where the disk cache lies without option cache_dir; empty if there is no home directory."""
+
+def cache_list(folder: str, payloads: bool = ..., text_limit: int = ...) -> list[dict[str, Any]]:
+    """The files of a disk cache: name, digest, bytes, used (seconds since 1970), state, problem, notes, key.
+
+    state is ok, corrupt, refused (others can write it), unreadable, version (of another format), temporary or foreign.
+    notes and key are lists of (name, text), texts cut to text_limit bytes. With payloads all of each file is checked,
+    else its head alone. Raises UserError for a folder that cannot be used.
+    """
+
+def cache_read(folder: str, digest: str) -> dict[str, Any]:
+    """One entry: key, notes, payload. Raises UserError if it is missing or corrupt."""
+
+def cache_save(folder: str, key: Sequence[tuple[str, str]], notes: Sequence[tuple[str, str]], payload: bytes) -> str:
+    """Keeps an entry and returns its digest. Raises UserError if that fails."""
+
+def cache_prune(folder: str, limit_bytes: int) -> dict[str, int]:
+    """Deletes entries, those used least recently first, down to limit_bytes, and temporary files an hour old.
+
+    Returns files and bytes (that are gone), files_left, bytes_left and temporary (unfinished files that are gone).
+    """
+
+def cache_clear(folder: str) -> dict[str, int]:
+    """Deletes all entries and temporary files; returns what cache_prune does."""
+
+def cache_differences(a: Sequence[tuple[str, str]], b: Sequence[tuple[str, str]]) -> list[str]:
+    """Names of the components that differ between two keys, or that only one of them has."""
+
 class Executable:
     """A compiled graph. Called with one list, which it empties; returns a list of tensors, ints and None."""
 

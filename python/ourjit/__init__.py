@@ -35,7 +35,10 @@ def stats() -> dict[str, Any]:
     graphs, kernels_compiled, kernels_loaded (from the disk cache), backend_seconds (export, passes, code generation,
     machine code), library_calls (operator -> calls planned), fallbacks (operator -> {count, reason}: what was meant to
     be compiled and could not), guard_misses and, with option cuda_graphs, graph_captures, graph_replays and graph_skips
-    (reason -> calls that were neither). products lists the products of matrices that were measured in this process:
+    (reason -> calls that were neither). graphs_restored: those that AOTAutograd found in its cache, so that they were
+    neither traced nor cut; graphs_not_kept: reason -> captured graphs that no later process will find there.
+    disk_cache: hits, misses, stores, corrupt and refused entries, evicted ones and errors of the file system, since the
+    start of the process. products lists the products of matrices that were measured in this process:
     form, chosen, and microseconds of each who could compute it (see option matmul).
     """
     from ourjit import _C, backend
@@ -51,11 +54,14 @@ def stats() -> dict[str, Any]:
         "graph_captures": 0,
         "graph_replays": 0,
         "graph_skips": {},
+        "graphs_restored": 0,
+        "graphs_not_kept": {},
+        "disk_cache": {},
         "products": _C.products(),
     }
     for session in backend.sessions():
         for name, value in session.stats().items():
-            if name in ("library_calls", "graph_skips"):
+            if name in ("library_calls", "graph_skips", "graphs_not_kept", "disk_cache"):
                 for operator, count in value.items():
                     total[name][operator] = total[name].get(operator, 0) + count
             elif name == "fallbacks":

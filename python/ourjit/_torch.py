@@ -10,6 +10,9 @@ import contextlib
 import functools
 import itertools
 import logging
+import os
+import stat
+import sys
 import time
 import types
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -22,11 +25,64 @@ TORCH_FOLDER = torch.__file__.rpartition("/")[0]
 
 
 def aot_autograd(**keywords: Any) -> Callable[..., Any]:
-    """An `AotAutograd` instance: called with an FX module and inputs, it traces, partitions and compiles."""
-    from torch._dynamo.backends.common import aot_autograd as make
+    """What traces an FX module with its inputs, partitions it and compiles it, as torch's `AotAutograd` does.
 
-    made: Callable[..., Any] = make(**keywords)
-    return made
+    But that imports Inductor's code generators, a third of a second, for logs that it then does not write unless
+    TORCH_COMPILE_DEBUG asks for them; and it wraps what the backward compiler returns in two Python functions, a cost
+    at each call that a C++ executable does not need.
+    """
+    from torch._dynamo.exc import TensorifyScalarRestartAnalysis
+    from torch._dynamo.utils import counters, flatten_graph_inputs
+    from torch._functorch.aot_autograd import aot_module_simplified
+
+    def trace(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Any:
+        if any(isinstance(x, (list, tuple, dict)) for x in inputs):
+            return flatten_graph_inputs(module, inputs, trace)
+        count = counters["aot_autograd"]
+        count["total"] += 1
+        try:
+            with _aot_logs():
+                compiled = aot_module_simplified(module, inputs, **keywords)
+        except TensorifyScalarRestartAnalysis:
+            raise
+        except Exception:
+            count["not_ok"] += 1
+            raise
+        count["ok"] += 1
+        return torch.compiler.disable(compiled, reason="what AOTAutograd made of a graph")
+
+    return trace
+
+
+def _aot_logs() -> contextlib.AbstractContextManager[Any]:
+    """While it lasts, AOTAutograd writes the logs that TORCH_COMPILE_DEBUG asks for."""
+    if os.environ.get("TORCH_COMPILE_DEBUG", "0") != "1":
+        return contextlib.nullcontext()
+    from torch._inductor.debug import enable_aot_logging
+
+    logs: contextlib.AbstractContextManager[Any] = enable_aot_logging()
+    return logs
+
+
+def spare_imports() -> None:
+    """Has Dynamo trace optimizers without importing Inductor, which it does to ask whether CUDA graphs hold a gradient.
+
+    That takes half a second and more. Where Inductor's CUDA graphs were never imported, none of them holds anything.
+    """
+    from torch._dynamo.variables import optimizer
+
+    ask = getattr(optimizer, "_is_static_for_cudagraphs", None)
+    address_type = getattr(torch._dynamo.utils, "get_static_address_type", None)
+    if ask is None or address_type is None:
+        return
+
+    @functools.wraps(ask)
+    def is_static(x: torch.Tensor) -> bool:
+        if "torch._inductor.cudagraph_trees" in sys.modules:
+            return bool(ask(x))
+        return not x.is_cuda or address_type(x) is not None
+
+    optimizer._is_static_for_cudagraphs = is_static
 
 
 def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[..., Any]:
@@ -84,14 +140,9 @@ def find_overload(name: str) -> Any | None:
     return getattr(packet, overload, None) if packet is not None else None
 
 
-def mark_backward_compiler(compiler: Callable[..., Any]) -> Callable[..., Any]:
-    """`compiler` as AotAutograd's backward compiler, hidden from Dynamo.
-
-    AotAutograd would also wrap what it returns in two Python functions that hide that from Dynamo: a cost at each call
-    that a C++ executable does not need.
-    """
+def hidden_from_dynamo(compiler: Callable[..., Any]) -> Callable[..., Any]:
+    """A compiler that is called while a program runs, when its first backward does."""
     hidden: Callable[..., Any] = torch.compiler.disable(compiler, reason="ourjit's backward compiler")
-    hidden._is_wrapped_bw_compiler = True  # type: ignore[attr-defined]
     return hidden
 
 
@@ -180,11 +231,8 @@ def is_nested_int(value: Any) -> bool:
     return node is not None and hasattr(node, "is_nested_int") and bool(node.is_nested_int())
 
 
-def without_nested_ints(
-    compiled: Callable[[list[Any]], Any], example_inputs: Sequence[Any]
-) -> Callable[[list[Any]], Any]:
-    """`compiled` for a caller who passes sizes of ragged dims, which it takes as zeros: nothing depends on them."""
-    positions = [i for i, value in enumerate(example_inputs) if is_nested_int(value)]
+def without_nested_ints(compiled: Callable[[list[Any]], Any], positions: Sequence[int]) -> Callable[[list[Any]], Any]:
+    """`compiled` for a caller who passes sizes of ragged dims there, taken as zeros: nothing depends on them."""
     if not positions:
         return compiled
 
@@ -668,3 +716,127 @@ def without_errors_of_compilation() -> contextlib.AbstractContextManager[Any]:
 
     patch: contextlib.AbstractContextManager[Any] = config.patch(suppress_errors=True)
     return patch
+
+
+# --- AOTAutograd's cache -------------------------------------------------------------------------------------------
+
+
+def settings_of_tracing() -> dict[str, Any]:
+    """Settings of torch that change what a graph is traced to, and that AOTAutograd's key does not tell."""
+    cuda = torch.backends.cuda
+    attention = ("flash", "mem_efficient", "math", "cudnn")
+    return {
+        "torch": (torch.__version__, torch.version.git_version),
+        "inference_mode": torch.is_inference_mode_enabled(),
+        "default_dtype": str(torch.get_default_dtype()),
+        "mkldnn": torch.backends.mkldnn.enabled,
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "attention": [getattr(cuda, f"{name}_sdp_enabled", lambda: None)() for name in attention],
+    }
+
+
+def is_plain_fake(value: torch.Tensor) -> bool:
+    """True for what Dynamo traces a plain tensor or parameter as."""
+    from torch._subclasses.fake_tensor import FakeTensor
+
+    return type(value) in (FakeTensor, torch.Tensor, torch.nn.Parameter)
+
+
+def cacheable_compiler(compiler: Callable[..., Any]) -> Any:
+    """`compiler`, which returns `OutputCode`, as one whose graphs AOTAutograd looks for in its cache first."""
+    from torch._functorch.aot_autograd import SerializableAOTDispatchCompiler
+    from torch._inductor.output_code import OutputCode
+
+    return SerializableAOTDispatchCompiler(OutputCode, compiler)
+
+
+def cache_bypass(reason: str) -> Exception:
+    """Raised while an entry is saved: it is left out, for this reason."""
+    from torch._functorch._aot_autograd.autograd_cache import BypassAOTAutogradCache
+
+    return BypassAOTAutogradCache(reason)
+
+
+def cache_miss(reason: str) -> Exception:
+    """Raised while an entry is loaded: it counts as a miss."""
+    from torch._functorch._aot_autograd.autograd_cache import FXGraphCacheMiss
+
+    return FXGraphCacheMiss(reason)
+
+
+def why_no_graph_cache() -> str | None:
+    """Why AOTAutograd's cache is not to be used, if so: torch lacks it or has it off, or others could write to it.
+
+    Its entries are unpickled, which runs what they say.
+    """
+    from torch._functorch import config
+    from torch._functorch._aot_autograd import autograd_cache
+
+    wanted = ("bundled_autograd_cache", "force_non_lazy_backward_lowering", "donated_buffer", "enable_autograd_cache")
+    known = all(hasattr(config, name) for name in wanted)
+    names = ("AOTAutogradCacheDetails", "FXGraphCacheMiss", "BypassAOTAutogradCache")
+    if not known or not all(hasattr(autograd_cache, name) for name in names):
+        return "this release of torch has no cache for the graphs of other backends"
+    if not autograd_cache.should_use_local_autograd_cache():
+        return "torch's cache of graphs is off (torch._functorch.config.enable_autograd_cache)"
+    folder = autograd_cache.AOTAutogradCache._get_tmp_dir()
+    for path in (folder.rpartition("/")[0], folder):
+        try:
+            status = os.lstat(path)
+        except OSError:
+            continue
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+            return f"{path} is not a folder that only this user can write to (TORCHINDUCTOR_CACHE_DIR names another)"
+    return None
+
+
+@contextlib.contextmanager
+def graph_cache(key: str) -> Iterator[None]:
+    """While it lasts, AOTAutograd keeps what compilers return as `OutputCode`, under a key that holds `key` too.
+
+    The backward is compiled along with the forward, as both are one entry. No saved tensor is given to the backward to
+    write to, so that a graph can be differentiated twice whether it was loaded or not. Compiling holds Dynamo's lock, so
+    that no other thread sees this.
+    """
+    from torch._functorch import config
+    from torch._functorch._aot_autograd import autograd_cache
+
+    settings = {"bundled_autograd_cache": True, "force_non_lazy_backward_lowering": True, "donated_buffer": False}
+    before = autograd_cache.AOTAutogradCacheDetails
+    autograd_cache.AOTAutogradCacheDetails = functools.partial(_key_details(), key)
+    try:
+        with config.patch(settings):
+            yield
+    finally:
+        autograd_cache.AOTAutogradCacheDetails = before
+
+
+@functools.cache
+def _key_details() -> type:
+    """What AOTAutograd's key is a hash of, less what only Inductor depends on, and with a key of ours.
+
+    To ask Inductor takes half a second, as its code generators are imported for that.
+    """
+    from torch._functorch._aot_autograd.autograd_cache import AOTAutogradCacheDetails
+
+    class Details(AOTAutogradCacheDetails):  # type: ignore[misc]
+        def __init__(self, key: str, *args: Any, **keywords: Any) -> None:
+            self.ourjit = key
+            super().__init__(*args, **keywords)
+
+        def __reduce__(self) -> Any:
+            return dict, (vars(self),)  # to be pickled, and never unpickled
+
+        def _init_fx_graph_hash_details(self, module: Any, inputs: Sequence[Any], settings: Any) -> None:
+            self.gm = module
+            self.example_inputs = list(inputs)
+
+        def get_triton_source_codes_from_gm(self, module: Any) -> list[str]:
+            """Called where Triton is installed."""
+            for part in module.modules():
+                for node in part.graph.nodes if isinstance(part, torch.fx.GraphModule) else ():
+                    if "triton" in str(node.target) or any(self._iter_triton_kernels_from_node(node)):
+                        raise cache_bypass("the graph calls a Triton kernel")
+            return []
+
+    return Details

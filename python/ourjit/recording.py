@@ -86,6 +86,10 @@ class Recording:
 
         return _torch.takes_one_list(torch.compiler.disable(run, reason="measures the steps of a graph"))
 
+    def watch(self, target: str, files: dict[str, str]) -> Callable[[_C.Executable], Callable[[list[Any]], Any]]:
+        """`add` for a graph of which all but the executable is known."""
+        return lambda executable: self.add(executable, target, files)
+
     def measure(self, graph: Compiled, inputs: list[Any]) -> None:
         """Times the steps of a graph on copies of what it writes. Random generators stay as they are."""
         start = time.perf_counter()

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
+import tempfile
 import zlib
 from collections.abc import Iterator
+
+# Nothing is found on disk that another run has left there; OURJIT_CACHE_DIR names caches to keep between runs.
+if "OURJIT_CACHE_DIR" not in os.environ:
+    caches = tempfile.mkdtemp(prefix="ourjit_tests_")
+    atexit.register(shutil.rmtree, caches, ignore_errors=True)
+    os.environ["OURJIT_CACHE_DIR"] = caches
+os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(os.environ["OURJIT_CACHE_DIR"], "torch"))
 
 if os.environ.get("OURJIT_TEST_CUDA") == "emulated":
     import emulated_cuda  # noqa: F401  before torch

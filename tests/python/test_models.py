@@ -29,7 +29,7 @@ def test_only_library_work_is_left_to_aten(name: str) -> None:
     }  # fmt: skip
     for call in ourjit.stats()["library_calls"]:
         assert call.split(".")[1] in library, call
-    assert ourjit.stats()["kernels_compiled"] > 0
+    assert ourjit.stats()["kernels_compiled"] + ourjit.stats()["kernels_loaded"] > 0
     assert_no_fallbacks()
 
 
