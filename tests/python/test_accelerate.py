@@ -146,7 +146,7 @@ def test_a_container_of_torch_is_compiled() -> None:
     model = nn.Sequential(nn.Linear(8, 16), nn.GELU())
     ourjit.accelerate(model)
     model(torch.randn(2, 8))
-    assert ourjit.stats()["graphs"] == 1
+    assert ourjit.stats()["graphs"] >= 1
 
 
 def test_a_model_trains_as_in_eager(device: str) -> None:

@@ -145,7 +145,7 @@ def in_process(script: Path, *words: str, eager_steps: int = 1) -> tuple[int, An
     from ourjit.tools import run
     from ourjit.tools import script as scripts
 
-    with scripts.compiled_script(eager_steps, measures=False) as watched:
+    with scripts.compiled_script(eager_steps, reports=False) as watched:
         code = scripts.run_script(str(script), words)
     return code, run.gain_of(watched)
 

@@ -55,7 +55,7 @@ def slowest_rows(data: Data) -> list[tuple[str, str]]:
 def run(arguments: argparse.Namespace) -> int:
     """Runs the script and prints the report. 1 if the script fails, or if nothing of it was compiled."""
     script.check(arguments.script, arguments.html)
-    with script.compiled_script(0, measures=True) as watched, contextlib.redirect_stdout(sys.stderr):
+    with script.compiled_script(0, reports=True) as watched, contextlib.redirect_stdout(sys.stderr):
         code = script.run_script(arguments.script, arguments.arguments)
     explanation = explanation_of(watched.recording, script.fallbacks(watched))
     if arguments.html:

@@ -50,6 +50,8 @@ class Gain:
     """Compiled steps from which on the run gains; None if it never does."""
     compile_seconds: float
     graphs: int
+    graphs_restored: int
+    """Of these, how many came from AOTAutograd's cache."""
     kernels_compiled: int
     kernels_loaded: int
     graph_breaks: dict[str, int]
@@ -85,6 +87,7 @@ def gain_of(watched: script.Watched) -> Gain:
         break_even_steps=break_even,
         compile_seconds=script.total_compile_seconds(watched),
         graphs=stats["graphs"],
+        graphs_restored=stats["graphs_restored"],
         kernels_compiled=stats["kernels_compiled"],
         kernels_loaded=stats["kernels_loaded"],
         graph_breaks=_torch.graph_breaks(),
@@ -109,7 +112,7 @@ def rows_of(gain: Gain) -> list[tuple[str, str]]:
         ("this run", _gained_text(gain)),
         ("break-even", _break_even_text(gain)),
         ("compiling", f"{seconds_text(gain.compile_seconds)} in Dynamo, AOTAutograd and ourjit"),
-        ("graphs", str(gain.graphs)),
+        ("graphs", f"{gain.graphs}, {gain.graphs_restored} of them from the cache of graphs"),
         ("kernels", f"{gain.kernels_compiled} compiled, {gain.kernels_loaded} loaded from the disk cache"),
         ("graph breaks", "\n".join(f"{n}x {why.splitlines()[0]}" for why, n in gain.graph_breaks.items()) or "none"),
     ]
@@ -135,7 +138,7 @@ def run(arguments: argparse.Namespace) -> int:
     script.check(arguments.script, arguments.report)
     if arguments.eager_steps < 0:
         raise UserError(f"--eager-steps must be 0 or more, not {arguments.eager_steps}")
-    with script.compiled_script(arguments.eager_steps, measures=bool(arguments.report)) as watched:
+    with script.compiled_script(arguments.eager_steps, reports=bool(arguments.report)) as watched:
         code = script.run_script(arguments.script, arguments.arguments)
     sys.stdout.flush()
     gain = gain_of(watched)

@@ -39,6 +39,8 @@ class Watched:
     """What was seen of a script."""
 
     recording: Recording
+    keeps_graphs: bool
+    """All graphs are in the recording, and compiled for that; else they may come from AOTAutograd's cache."""
     eager_steps: int
     ends: list[float] = field(default_factory=list)
     """When the first step began and when each step ended, by a clock that stands still while steps are measured."""
@@ -183,7 +185,8 @@ class _Watcher:
         def compile_graph(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> Any:
             session = backend.session_for(module, inputs, given)
             try:
-                return session.capture(module, inputs, self.watched.recording)
+                recording = self.watched.recording if self.watched.keeps_graphs else None
+                return session.capture(module, inputs, recording)
             except Exception as error:
                 if session.options["strict"]:
                     raise
@@ -274,9 +277,9 @@ class _Watcher:
 
 
 @contextlib.contextmanager
-def compiled_script(eager_steps: int, *, measures: bool) -> Iterator[Watched]:
-    """While it lasts, what is called is compiled after so many steps; `measures`: times the steps of each graph."""
-    watched = Watched(Recording(measures=measures), eager_steps)
+def compiled_script(eager_steps: int, *, reports: bool) -> Iterator[Watched]:
+    """While it lasts, what is called is compiled after so many steps; `reports`: graphs are kept and measured."""
+    watched = Watched(Recording(measures=reports), reports, eager_steps)
     with _torch.without_errors_of_compilation(), _Watcher(watched).patched():
         yield watched
 
