@@ -70,12 +70,12 @@ def spare_imports() -> None:
     """Has Dynamo trace optimizers without importing Inductor, which it does to ask whether CUDA graphs hold a gradient.
 
     That takes half a second and more. Where Inductor's CUDA graphs were never imported, none of them holds anything.
+    Does nothing where Dynamo is not imported yet: torch.compile imports it first.
     """
-    from torch._dynamo.variables import optimizer
-
+    optimizer: Any = sys.modules.get("torch._dynamo.variables.optimizer")
     ask = getattr(optimizer, "_is_static_for_cudagraphs", None)
-    address_type = getattr(torch._dynamo.utils, "get_static_address_type", None)
-    if ask is None or address_type is None:
+    address_type = getattr(sys.modules.get("torch._dynamo.utils"), "get_static_address_type", None)
+    if ask is None or address_type is None or hasattr(ask, "__wrapped__"):
         return
 
     @functools.wraps(ask)
@@ -642,12 +642,18 @@ def is_plain_fake(value: torch.Tensor) -> bool:
     return type(value) in (FakeTensor, torch.Tensor, torch.nn.Parameter)
 
 
+def output_code_type() -> type:
+    """The base of what AOTAutograd's cache keeps of a graph."""
+    from torch._inductor.output_code import OutputCode
+
+    return OutputCode  # type: ignore[no-any-return]
+
+
 def cacheable_compiler(compiler: Callable[..., Any]) -> Any:
     """`compiler`, which returns `OutputCode`, as one whose graphs AOTAutograd looks for in its cache first."""
     from torch._functorch.aot_autograd import SerializableAOTDispatchCompiler
-    from torch._inductor.output_code import OutputCode
 
-    return SerializableAOTDispatchCompiler(OutputCode, compiler)
+    return SerializableAOTDispatchCompiler(output_code_type(), compiler)
 
 
 def cache_bypass(reason: str) -> Exception:

@@ -97,12 +97,15 @@ class Session:
 
         def stage(kind: str) -> Callable[..., Compiled]:
             def compile_stage(graph: torch.fx.GraphModule, example_inputs: Sequence[Any]) -> Compiled:
-                if kept:
-                    _torch.donate_nothing()
                 start = time.perf_counter_ns()
                 with timed(f"{kind}_{number}"):
                     run, stored = self.compile(graph, example_inputs, f"{kind}_{number}", recording)
-                return warm_start.CompiledGraph(run, stored, time.perf_counter_ns() - start) if kept else run
+                if not kept:
+                    return run
+                from ourjit.compiled_graph import CompiledGraph
+
+                _torch.donate_nothing()
+                return CompiledGraph(run, stored, time.perf_counter_ns() - start)
 
             return compile_stage
 

@@ -7,7 +7,8 @@ comes from our own disk cache. Nothing that depends on the machine is therefore 
 * `key_of` adds all else that tracing and export depend on: the build of ourjit (its C++ and its Python), the options
   that affect code, and the settings that torch's key leaves out.
 * An entry holds that key once more and is a miss where it differs.
-* What no key can tell keeps a graph out of the cache: `why_not` before it is traced, `CompiledGraph.why_not` after.
+* What no key can tell keeps a graph out of the cache: `why_not` before it is traced, and afterwards the reason that a
+  `CompiledGraph` then has for `stored`.
 """
 
 from __future__ import annotations
@@ -16,21 +17,18 @@ import contextlib
 import functools
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch._inductor.output_code import OutputCode
 
 from ourjit import _C, _torch
 
 if TYPE_CHECKING:
     from ourjit.backend import Session
-
-Compiled = Callable[[list[Any]], Any]
 
 # Their operators trace alike wherever torch and ourjit are the same. Those of other namespaces are defined by users,
 # whose rules for derivatives are traced into graphs.
@@ -63,55 +61,19 @@ class StoredGraph:
     wrapping: Wrapping
 
 
-class CompiledGraph(OutputCode):  # type: ignore[misc]
-    """What runs in place of a graph, in the form that AOTAutograd's cache takes."""
-
-    def __init__(self, run: Compiled, stored: StoredGraph | str, nanoseconds: int) -> None:
-        """`stored`: what to keep, or why that cannot be; `nanoseconds`: of its compilation."""
-        super().__init__()
-        self._boxed_call = True  # where wrappers of this object look for it
-        self._time_taken_ns = nanoseconds
-        self.run: Compiled | None = run
-        self.stored = stored
-
-    def __call__(self, inputs: Any) -> Any:
-        return self.run(inputs)  # type: ignore[misc]
-
-    def prepare_for_serialization(self) -> None:
-        """Called on a copy, which is pickled next. Raises what tells torch to leave it."""
-        if isinstance(self.stored, str):
-            raise _torch.cache_bypass(self.stored)
-        self.run = None
-
-    def post_compile(self, example_inputs: Any, constants: Any, graph_kwargs: Any) -> None:
-        """Called on what was unpickled: compiles it. Raises what tells torch to take it for a miss."""
-        from ourjit.backend import session
-
-        stored = self.stored
-        if not isinstance(stored, StoredGraph):
-            raise _torch.cache_miss("an entry without a graph")
-        owner = _owner.get() or session(stored.options)
-        if stored.key != key_of(owner.options):
-            raise _torch.cache_miss("an entry for another build or other options")
-        self.run = owner.restore(stored, example_inputs or ())
-
-    def set_triton_bundle(self, triton_bundle: Any) -> None:
-        """There is none."""
-
-
-_owner: ContextVar[Session | None] = ContextVar("ourjit_session", default=None)
+owner: ContextVar[Session | None] = ContextVar("ourjit_session", default=None)
 """Who is compiling. Where Dynamo's work was saved too, nobody is, and the session is the one that the entry names."""
 
 
 @contextlib.contextmanager
-def kept_by(owner: Session) -> Iterator[None]:
+def kept_by(session: Session) -> Iterator[None]:
     """While it lasts, graphs that the session compiles are looked for in AOTAutograd's cache, and kept there."""
-    before = _owner.set(owner)
+    before = owner.set(session)
     try:
-        with _torch.graph_cache(key_of(owner.options)):
+        with _torch.graph_cache(key_of(session.options)):
             yield
     finally:
-        _owner.reset(before)
+        owner.reset(before)
 
 
 @functools.cache

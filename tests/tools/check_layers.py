@@ -34,7 +34,7 @@ ONLY = {
     "schedule": {"base", "loop"},
     "codegen": {"base", "loop"},
     "fusion": {"base", "graph", "passes"},
-    "backend": {"base", "loop", "schedule", "codegen"},
+    "backend": {"base", "cache", "loop", "schedule", "codegen"},
     "lower": {"base", "graph", "loop", "fusion"},
     "runtime": {"base", "codegen", "backend"},
 }
