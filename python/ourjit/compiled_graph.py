@@ -35,9 +35,12 @@ class CompiledGraph(_torch.output_code_type()):  # type: ignore[misc]
         stored = self.stored
         if not isinstance(stored, StoredGraph):
             raise _torch.cache_miss("an entry without a graph")
-        owner = warm_start.owner.get() or session(stored.options)
-        if stored.key != warm_start.key_of(owner.options):
+        owner = warm_start.owner.get()
+        if owner is not None and stored.key != warm_start.key_of(owner.options):
             raise _torch.cache_miss("an entry for another build or other options")
+        # Without an owner Dynamo's work was saved as well, so that nobody could trace the graph again. Its text is
+        # compiled anew, by this build and for this machine.
+        owner = owner or session(stored.options)
         self.run = owner.restore(stored, example_inputs or ())
 
     def set_triton_bundle(self, triton_bundle: Any) -> None:

@@ -146,6 +146,33 @@ def test_dynamo_s_work_can_be_kept_as_well(tmp_path: Path) -> None:
     assert second["dynamo"] == [{"dynamo_cache_hit": 1}, 0]
     assert second["graphs_restored"] == 2 and second["kernels_compiled"] == 0
     assert second["losses"] == first["losses"]
+    elsewhere = run(code, tmp_path, {"OURJIT_MAX_VECTOR_BITS": "128"})
+    assert elsewhere["dynamo"] == second["dynamo"] and elsewhere["kernels_compiled"] > 0
+
+
+def test_functions_in_files_run_without_tracing_on_any_machine(tmp_path: Path) -> None:
+    head = """
+    import json, sys, torch, ourjit
+    from torch._dynamo.utils import counters
+    def f(x, w):
+        return torch.nn.functional.gelu(x @ w).softmax(-1)
+    x, w = torch.linspace(-1, 1, 24).view(3, 8), torch.linspace(-2, 1, 128).view(8, 16)
+    torch.set_grad_enabled(False)
+    """
+    save = """
+    torch.compile(f, fullgraph=True, backend="ourjit").aot_compile(((x, w), {})).save_compiled_function(sys.argv[1])
+    print("{}")
+    """
+    load = """
+    g = torch.compiler.load_compiled_function(open(sys.argv[1], "rb"))
+    torch.testing.assert_close(g(x, w), f(x, w))
+    print(json.dumps({"graphs": ourjit.stats()["graphs"], "traced": counters["stats"]["unique_graphs"]}))
+    """
+    file = str(tmp_path / "function")
+    run(head + save, tmp_path / "a", None, file)
+    for env in ({}, {"OURJIT_MAX_VECTOR_BITS": "128"}):
+        found = run(head + load, tmp_path / "b", env, file)
+        assert found["graphs"] == 1 and found["traced"] == 0
 
 
 # --- in one process: torch.compiler.reset() forgets all but what is on disk ---
