@@ -6,9 +6,9 @@ comes from our own disk cache. Nothing that depends on the machine is therefore 
 * AOTAutograd's key covers the captured graph, the layouts of its inputs, and most of torch's settings.
 * `key_of` adds all else that tracing and export depend on: the build of ourjit (its C++ and its Python), the options
   that affect code, and the settings that torch's key leaves out.
-* An entry holds that key once more and is a miss where it differs. What was saved with Dynamo's work (caching_precompile,
-  or a file of torch.compile(...).aot_compile) asks for no key: its text is compiled by the build and for the machine
-  that loads it.
+* An entry holds that key once more and is a miss where it differs. What was saved with Dynamo's work
+  (caching_precompile, or a file of torch.compile(...).aot_compile) asks for no key: its text is compiled by the build
+  and for the machine that loads it.
 * What no key can tell keeps a graph out of the cache: `why_not` before it is traced, and afterwards the reason that a
   `CompiledGraph` then has for `stored`.
 """
