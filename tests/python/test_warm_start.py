@@ -14,7 +14,7 @@ from typing import Any
 import ourjit
 import pytest
 import torch
-from check import assert_same, compiled, kernels_made
+from check import assert_same, compiled, kernels_made, needs_emulator
 from ourjit import _C, backend, warm_start
 from torch import Tensor, nn
 from torch._dynamo.utils import counters
@@ -65,6 +65,14 @@ def test_a_second_process_compiles_nothing(tmp_path: Path) -> None:
     assert first["kernels_compiled"] > 0 and first["kernels_loaded"] == first["graphs_restored"] == 0
     assert second["kernels_compiled"] == 0 and second["kernels_loaded"] == first["kernels_compiled"]
     assert second["graphs_restored"] == second["graphs"] == first["graphs"] == 3 and second["hits"] == 2
+    assert second["losses"] == first["losses"] and second["weights"] == first["weights"]
+
+
+@needs_emulator
+def test_gpu_code_is_kept_as_well(tmp_path: Path) -> None:
+    env = {"OURJIT_TARGET": "emulate"}
+    first, second = run(TRAINING, tmp_path, env), run(TRAINING, tmp_path, env)
+    assert second["kernels_compiled"] == 0 and second["kernels_loaded"] == first["kernels_compiled"] > 0
     assert second["losses"] == first["losses"] and second["weights"] == first["weights"]
 
 
