@@ -19,6 +19,7 @@ def prepare(graph: torch.fx.Graph) -> None:
     nowhere.
     """
     merge_equal_nodes(graph)
+    keep_overwritten_inputs(graph)
     recompute_log_softmax(graph)
     for node in graph.nodes:
         if node.op != "call_function":
@@ -36,6 +37,42 @@ def prepare(graph: torch.fx.Graph) -> None:
 def _is_narrow(value: Any) -> bool:
     tensor = value.meta.get("val") if isinstance(value, torch.fx.Node) else None
     return isinstance(tensor, torch.Tensor) and tensor.dtype in (torch.float16, torch.bfloat16)
+
+
+def keep_overwritten_inputs(graph: torch.fx.Graph) -> None:
+    """Has the backward see inputs as they were before the forward wrote to them.
+
+    The partitioner hands an input to the backward as the tensor that it is, also to compute from it again what it does
+    not keep; but by then it has its new value.
+    """
+    aten = torch.ops.aten
+    overwritten = [node.args[0] for node in graph.nodes if node.target is aten.copy_.default]
+    overwritten = [node for node in overwritten if isinstance(node, torch.fx.Node) and node.op == "placeholder"]
+    if not overwritten:
+        return
+    tangents = [node for node in graph.find_nodes(op="placeholder") if "tangents" in str(node.target)]
+    backward = _depending_on(tangents)
+    first = next(node for node in graph.nodes if node.op != "placeholder")
+    for node in dict.fromkeys(overwritten):
+        if not _depending_on([node]) & backward:
+            continue
+        with graph.inserting_before(first), node.meta["val"].fake_mode:
+            old = graph.call_function(aten.clone.default, (node,))
+            old.meta["val"] = aten.clone.default(node.meta["val"])
+        old.meta["recompute"] = CheckpointPolicy.MUST_SAVE
+        node.replace_all_uses_with(old, lambda user, old=old: user is not old and user.target is not aten.copy_.default)
+
+
+def _depending_on(nodes: list[torch.fx.Node]) -> set[torch.fx.Node]:
+    """What is computed from one of the nodes, but the output."""
+    found: set[torch.fx.Node] = set()
+    pending = list(nodes)
+    while pending:
+        for user in pending.pop().users:
+            if user not in found and user.op != "output":
+                found.add(user)
+                pending.append(user)
+    return found
 
 
 def recompute_log_softmax(graph: torch.fx.Graph) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from check import check_function, compiled
+from check import assert_same, check_function, compiled
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -198,3 +198,28 @@ def test_reads_beyond_a_tensor_see_its_storage() -> None:
     base = torch.arange(20.0)
     f = torch.compile(lambda x: x.as_strided((2, 2), (1, 2), 10) + 1, backend="ourjit")
     assert torch.equal(f(base[3:7]), base.as_strided((2, 2), (1, 2), 10) + 1)
+
+
+def test_gradients_see_inputs_as_they_were_before_a_write() -> None:
+    """What the backward computes again must not be computed from what the forward has left behind."""
+
+    def chosen(values: Tensor, index: Tensor, x: Tensor) -> Tensor:
+        picked = values[:, index]
+        index.add_(1)
+        return torch.maximum(picked, x) * picked
+
+    def widened(values: Tensor, x: Tensor) -> Tensor:
+        wide = values.expand(64, 8) * 2 + 1
+        values.mul_(-3)
+        return torch.where(wide > 6, x, wide).sin() * x
+
+    values, index = torch.randint(1, 9, (2, 3, 4, 4)), torch.randint(2, (2, 2))
+    for fn, arguments in (
+        (chosen, (values, index, torch.tensor([4.5], requires_grad=True))),
+        (widened, (torch.randint(1, 9, (8,)), torch.randn(64, 8, requires_grad=True))),
+    ):
+        left, right = ([t.detach().clone().requires_grad_(t.requires_grad) for t in arguments] for _ in range(2))
+        fn(*left).sin().sum().backward()
+        compiled(fn)(*right).sin().sum().backward()
+        assert_same(left, right)
+        assert_same(left[-1].grad, right[-1].grad, what="gradient")
