@@ -81,8 +81,8 @@ def _has_sizes(x: Tensor, sizes: Sequence[Any]) -> bool:
     return x.dim() == len(sizes) and bool(x.shape == sizes)
 
 
-def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
-    """As TensorIterator lays out.
+def _elementwise(result: Tensor, operands: Sequence[Tensor], *, beside_number: bool = False) -> Strides | None:
+    """As TensorIterator lays out. `beside_number`: one operand more is a number, which is a tensor without dims there.
 
     Strides of single elements count: they may decide how a later operator lays out its result.
     """
@@ -90,7 +90,7 @@ def _elementwise(result: Tensor, operands: Sequence[Tensor]) -> Strides | None:
     if len(sizes) < 2 or not operands:
         return None
     first: Strides = operands[0].stride()
-    if all(_has_sizes(x, sizes) for x in operands):
+    if not beside_number and all(_has_sizes(x, sizes) for x in operands):
         if all(x.is_contiguous() for x in operands):
             return contiguous(sizes)
         if len(sizes) == 4 and all(x.is_contiguous(memory_format=torch.channels_last) for x in operands):
@@ -114,6 +114,11 @@ def _tensors(args: Sequence[Any], keywords: Mapping[str, Any]) -> list[Tensor]:
 
 def _in_order(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
     return _elementwise(result, _converted(result, _tensors(args, keywords)))
+
+
+def _binary(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
+    operands = _tensors(args, keywords)
+    return _elementwise(result, _converted(result, operands), beside_number=len(operands) < 2)
 
 
 def _second_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
@@ -159,7 +164,10 @@ def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) 
     if not isinstance(x, Tensor) or not _has_sizes(x, result.shape):
         return None
     memory_format = keywords.get("memory_format") or torch.preserve_format
-    strides: Strides = torch.empty_like(x, memory_format=memory_format).stride()
+    if memory_format == torch.preserve_format and _torch.is_dense(x):
+        strides: Strides = x.stride()  # those of single elements too, which tracing does not keep
+        return strides
+    strides = torch.empty_like(x, memory_format=memory_format).stride()
     return strides
 
 
@@ -191,11 +199,12 @@ def _format_on_cpu(position: int) -> Rule:
 
 _OTHERS: dict[Rule, str] = {
     _in_order: """
-        elu_backward.default floor_divide.default hardshrink_backward.default hardsigmoid_backward.default
+        elu_backward.default hardshrink_backward.default hardsigmoid_backward.default
         hardswish.default hardswish_backward.default hardtanh_backward.default log_sigmoid_backward.default
         mish_backward.default mse_loss.default smooth_l1_loss.default softplus_backward.default
         softshrink_backward.default
     """,
+    _binary: "floor_divide.default",
     _second_first: "leaky_relu_backward.default rsub.Tensor threshold_backward.default",
     _where: "where.self",
     _index: "index.Tensor",
@@ -206,9 +215,9 @@ _OTHERS: dict[Rule, str] = {
     """,
     _contiguous_on_cpu: "log_sigmoid_forward.default",
     _as_first: """
-        cauchy.default exponential.default geometric.default huber_loss.default
-        log_normal.default normal_functional.default rand_like.default randint_like.default randint_like.low_dtype
-        randn_like.default uniform.default
+        cauchy.default exponential.default geometric.default hardtanh.default huber_loss.default
+        log_normal.default nan_to_num.default normal_functional.default rand_like.default randint_like.default
+        randint_like.low_dtype randn_like.default uniform.default
     """,
     _format_on_cpu(0): """
         _batch_norm_no_update.default _batch_norm_with_update.default _batch_norm_with_update_functional.default
@@ -231,8 +240,17 @@ def rule_of(overload: Any, in_place: bool = False) -> Rule | None:
     if in_place:
         return _as_first
     name = str(overload).removeprefix("aten.")
-    elementwise = torch.Tag.pointwise in overload.tags and not overload._schema.is_mutable
-    return _RULES.get(name) or (_in_order if elementwise and name not in _NOT_ELEMENTWISE else None)
+    if name in _RULES:
+        return _RULES[name]
+    if torch.Tag.pointwise not in overload.tags or overload._schema.is_mutable or name in _NOT_ELEMENTWISE:
+        return None
+    return _binary if _takes_two(overload) else _in_order
+
+
+def _takes_two(overload: Any) -> bool:
+    """True for an operator of two operands, of which the second may be a number: x + y, x < 2, x.fmod(2)."""
+    names = [argument.name for argument in overload._schema.arguments]
+    return names[:2] == ["self", "other"]
 
 
 def _same_places(size: Any, first: Any, second: Any) -> bool:

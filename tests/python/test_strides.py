@@ -194,3 +194,30 @@ def test_what_torch_remembers_of_its_traces_stays_as_it_is() -> None:
             with eager_strides.kept():
                 assert aten.log_sigmoid_forward(fake)[0].stride() == (4, 1)
             assert aten.log_sigmoid_forward(fake)[0].stride() == before
+
+
+BESIDE_NUMBERS: dict[str, Callable[[Tensor], Tensor]] = {
+    "add": lambda x: x + 1,
+    "rsub": lambda x: 1 - x,
+    "div": lambda x: x / 3,
+    "remainder": lambda x: x % 2,
+    "floor_divide": lambda x: x // 2,
+    "lt": lambda x: x < 1,
+    "pow": lambda x: x**2,
+    "clamp": lambda x: x.clamp(0, 1),
+    "hardtanh": F.hardtanh,
+    "nan_to_num": lambda x: x.nan_to_num(0.5),
+    "sin": torch.sin,
+    "two tensors": lambda x: x + x.sin(),
+}
+
+
+@pytest.mark.parametrize("name", BESIDE_NUMBERS)
+def test_strides_of_single_elements_beside_numbers(name: str) -> None:
+    """They mean nothing by themselves, but decide in which memory format a concatenation lies."""
+    fn = BESIDE_NUMBERS[name]
+    for sizes, places in (((1, 1, 2, 1), (2, 1, 1, 1)), ((1, 2, 1), (7, 1, 5)), ((2, 1, 3), (1, 9, 2))):
+        x = torch.rand(99).as_strided(sizes, places)
+        got = compiled(lambda x: (fn(x), torch.cat([fn(x), fn(x)], -2)))(x)
+        assert got[0].stride() == fn(x).stride()
+        assert got[1].stride() == torch.cat([fn(x), fn(x)], -2).stride()
