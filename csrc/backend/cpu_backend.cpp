@@ -7,6 +7,8 @@
 #include <llvm/Support/raw_ostream.h>
 
 #include <chrono>
+#include <set>
+#include <string_view>
 #include <utility>
 
 #include "backend/llvm_compile.h"
@@ -43,6 +45,20 @@ class CheckedContext {
   llvm::LLVMContext context_;
   std::string errors_;
 };
+
+/// "model.py:41, model.py:42": where the kernel's operators come from.
+std::string python_lines(const loop::Kernel& k) {
+  constexpr std::string_view kMark = "  # ";
+  std::string text;
+  std::set<std::string_view> seen;
+  for (const std::string_view line : k.provenance) {
+    const size_t mark = line.rfind(kMark);
+    if (mark == line.npos) continue;
+    const std::string_view place = line.substr(mark + kMark.size());
+    if (seen.insert(place).second) text.append(text.empty() ? "" : ", ").append(place);
+  }
+  return text;
+}
 
 class LoadedKernelImpl : public LoadedKernel {
  public:
@@ -81,10 +97,10 @@ class CpuBackendImpl : public CpuBackend {
     const std::chrono::duration<double, std::milli> took = std::chrono::steady_clock::now() - start;
     std::string object(bytes.data(), bytes.size());
     auto loaded = std::make_shared<LoadedKernelImpl>(object, k.name, false);
-    std::string lines;
-    for (const std::string& line : k.provenance) lines += (lines.empty() ? "" : "\n") + line;
     codes_.keep(codes_.key({{"kernel", own_key}}),
-                {{"name", k.name}, {"compile ms", std::to_string(took.count())}, {"lines", lines}},
+                {{"name", k.name},
+                 {"lines", python_lines(k)},
+                 {"compile ms", std::to_string(took.count())}},
                 std::move(object));
     return loaded;
   }
