@@ -109,7 +109,9 @@ def write(
     return path, f"`python -m ourjit repro {path}` shows it again; add the file to your report."
 
 
-_OF_MACHINE = frozenset({"dump", "log", "nvrtc", "emulator", "cache_dir"})  # options that mean nothing elsewhere
+_OF_MACHINE = frozenset(
+    {"dump", "log", "nvrtc", "emulator", "cache", "cache_dir", "cache_limit_mb"}
+)  # options that mean nothing elsewhere
 
 
 def _versions() -> str:

@@ -15,14 +15,23 @@ if "OURJIT_CACHE_DIR" not in os.environ:
     atexit.register(shutil.rmtree, caches, ignore_errors=True)
     os.environ["OURJIT_CACHE_DIR"] = caches
 os.environ.setdefault("TORCHINDUCTOR_CACHE_DIR", os.path.join(os.environ["OURJIT_CACHE_DIR"], "torch"))
+os.environ.setdefault("OURJIT_CACHE", "0")
 
 if os.environ.get("OURJIT_TEST_CUDA") == "emulated":
     import emulated_cuda  # noqa: F401  before torch
 
+import check
 import ourjit
 import pytest
 import torch
 from ourjit import _C, _gpu
+
+# Keeping thousands of graphs of one operator takes a tenth of the tests' time: only these files do, or all with
+# OURJIT_CACHE=1.
+KEPT = """
+    test_aliasing test_around_the_graph test_dynamic_shapes test_models test_mutation test_random test_stages
+    test_warm_start
+""".split()
 
 # One in so many tests of operators runs on the emulated device; OURJIT_TEST_EMULATED=all runs them all.
 EMULATED_SHARE = 1 if os.environ.get("OURJIT_TEST_EMULATED") == "all" else 12
@@ -30,7 +39,9 @@ EMULATED_CUDA = os.environ.get("OURJIT_TEST_CUDA") == "emulated"  # emulated dev
 
 
 @pytest.fixture(autouse=True)
-def fresh() -> Iterator[None]:
+def fresh(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    if request.module.__name__.rpartition(".")[2] in KEPT:
+        monkeypatch.setitem(check.STRICT, "cache", True)
     torch.compiler.reset()
     ourjit.reset()
     torch.manual_seed(0)

@@ -49,7 +49,7 @@ TRAINING = """
 
 def run(code: str, folder: Path, env: dict[str, str] | None = None, *arguments: str) -> dict[str, Any]:
     """What a process with its caches in `folder` prints as JSON in its last line."""
-    caches = {"OURJIT_CACHE_DIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch")}
+    caches = {"OURJIT_CACHE": "1", "OURJIT_CACHE_DIR": str(folder), "TORCHINDUCTOR_CACHE_DIR": str(folder / "torch")}
     command = [sys.executable, "-c", textwrap.dedent(code), *arguments]
     done = subprocess.run(
         command, env=os.environ | caches | (env or {}), capture_output=True, text=True, timeout=300, check=False
@@ -214,7 +214,7 @@ def test_a_strict_session_is_not_served_by_one_that_is_not() -> None:
         return x.to(torch.uint16).float() * 2.5
 
     x = torch.ones(3)
-    torch.compile(f, backend="ourjit")(x)
+    torch.compile(f, backend="ourjit", options={"cache": True})(x)
     torch.compiler.reset()
     with pytest.raises(RuntimeError, match="u16 is not native"):
         compiled(f)(x)
@@ -238,7 +238,7 @@ def test_what_a_key_cannot_tell_is_not_kept() -> None:
         memory, other = torch.zeros(8), torch.zeros(8)
         expected, got = (
             with_views(memory[:4], memory[offset : offset + 4]),
-            torch.compile(with_views, backend="ourjit")(other[:4], other[offset : offset + 4]),
+            torch.compile(with_views, backend="ourjit", options={"cache": True})(other[:4], other[offset : offset + 4]),
         )
         assert_same(expected, got)
         assert torch.equal(memory, other)
@@ -285,7 +285,7 @@ def test_symbolic_sizes_come_with_their_guards() -> None:
 
 
 def test_each_component_changes_the_key(monkeypatch: pytest.MonkeyPatch) -> None:
-    options = backend.session(None).options
+    options = backend.session({"cache": True}).options
     keys = {warm_start.key_of(options)}
     for name, _, value, _, affects_code, _ in _C.option_table():
         other = not value if isinstance(value, bool) else value + 1 if isinstance(value, int) else value + "x"
@@ -319,7 +319,11 @@ def test_renamed_parameters_and_reordered_options_find_their_graphs() -> None:
             return (x * getattr(self, self.name)).tanh()
 
     restored = []
-    for name, options in (("a", {"strict": True, "fusion": True}), ("b", {"fusion": True, "strict": True})):
+    kept = {"cache": True}
+    for name, options in (
+        ("a", {"strict": True, "fusion": True, **kept}),
+        ("b", {**kept, "fusion": True, "strict": True}),
+    ):
         torch.compiler.reset()
         ourjit.reset()
         torch.compile(Model(name), backend="ourjit", options=options)(torch.randn(3, 6)).sum().backward()
