@@ -5,6 +5,7 @@
 #include <llvm/ExecutionEngine/JITLink/JITLinkMemoryManager.h>
 #include <unistd.h>
 
+#include <cmath>
 #include <cstdlib>
 #include <cstring>
 #include <optional>
@@ -33,14 +34,18 @@ void* scratch_allocate(int64_t bytes) {
 float extend_half(_Float16 x) { return static_cast<float>(x); }
 _Float16 truncate_to_half(float x) { return static_cast<_Float16>(x); }
 
-/// All that code may refer to outside of itself: what LLVM makes of large copies, and scratch
-/// memory.
+/// All that code may refer to outside of itself: what LLVM makes of large copies and, on CPUs
+/// without 16-bit arithmetic, of selections between f16 numbers that are the smaller or larger ones
+/// (minnum, maxnum); and scratch memory.
 void* known_symbol(llvm::StringRef name) {
   using CopyFunction = void* (*)(void*, const void*, size_t);
   using SetFunction = void* (*)(void*, int, size_t);
   if (name == "memcpy") return reinterpret_cast<void*>(static_cast<CopyFunction>(std::memcpy));
   if (name == "memmove") return reinterpret_cast<void*>(static_cast<CopyFunction>(std::memmove));
   if (name == "memset") return reinterpret_cast<void*>(static_cast<SetFunction>(std::memset));
+  using FloatFunction = float (*)(float, float);
+  if (name == "fminf") return reinterpret_cast<void*>(static_cast<FloatFunction>(std::fmin));
+  if (name == "fmaxf") return reinterpret_cast<void*>(static_cast<FloatFunction>(std::fmax));
   if (name == "__extendhfsf2") return reinterpret_cast<void*>(&extend_half);
   if (name == "__truncsfhf2") return reinterpret_cast<void*>(&truncate_to_half);
   if (name == kScratchAllocate) return reinterpret_cast<void*>(&scratch_allocate);

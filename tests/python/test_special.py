@@ -130,3 +130,15 @@ def test_special_values_of_series(name: str) -> None:
     expected, got = FUNCTIONS[name](x), compiled(FUNCTIONS[name])(x)
     torch.testing.assert_close(got, expected, equal_nan=True)
     assert torch.equal(got.isnan() | got.signbit(), expected.isnan() | expected.signbit())
+
+
+def test_smaller_of_two_f16_numbers_that_are_no_nan() -> None:
+    """LLVM calls fminf and fmaxf for these on CPUs without 16-bit arithmetic."""
+
+    def f(x: Tensor) -> tuple[Tensor, Tensor]:
+        loss = (x.square() - x).abs().mean()
+        return torch.fmin(torch.ones_like(x), loss), torch.fmax(torch.ones_like(x), loss)
+
+    x = torch.linspace(-1.75, 1.25, 8).to(torch.float16).view(1, 8)
+    for expected, got in zip(f(x), compiled(f)(x), strict=True):
+        torch.testing.assert_close(got, expected)
