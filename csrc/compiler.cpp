@@ -303,26 +303,35 @@ cache::Key Compiler::State::stored_key(const std::string& captured, size_t table
 }
 
 std::shared_ptr<CompiledGraph> Compiler::State::find_stored(const cache::Key& key) {
-  if (key.empty()) return nullptr;
-  const std::optional<cache::Entry> entry = store->load(key);
+  const std::optional<cache::Entry> entry = key.empty() ? std::nullopt : store->load(key);
   if (!entry) return nullptr;
+  auto graph = std::make_shared<CompiledGraph>();
+  int64_t found = 0;
+  bool complete = true;
   try {
     StoredGraph stored = decode_graph(entry->payload);
-    auto graph = std::make_shared<CompiledGraph>(std::move(stored.graph));
-    for (size_t i = 0; i < stored.code_keys.size(); ++i) {
-      const std::shared_ptr<const KernelCode> code =
-          target->find(stored.code_keys[i], graph->plan.kernels[i].name);
-      if (!code) return nullptr;
-      graph->plan.kernels[i].code = {code->function, code->device, code};
+    *graph = std::move(stored.graph);
+    for (size_t i = 0; complete && i < stored.code_keys.size(); ++i) {
+      PlanKernel& k = graph->plan.kernels[i];
+      const std::shared_ptr<const KernelCode> code = target->find(stored.code_keys[i], k.name);
+      complete = code != nullptr;
+      if (complete) k.code = {code->function, code->device, code}, ++found;
     }
-    finish(graph->plan);
-    check_fallbacks(graph->fallbacks, options);
-    const std::lock_guard lock(mutex);
-    stats.kernels_compiled += static_cast<int64_t>(stored.code_keys.size());  // less those loaded
-    return graph;
   } catch (const BadBytes&) {
-    return nullptr;  // the graph is compiled, and replaces it
+    complete = false;
+  } catch (const Error&) {  // of a size expression
+    complete = false;
   }
+  {
+    const std::lock_guard lock(mutex);
+    // Code that is found only to be found again when the graph is compiled, which replaces it, does
+    // not count. Of what counts as compiled, what was loaded is taken off.
+    complete ? stats.kernels_compiled += found : loaded_before += found;
+  }
+  if (!complete) return nullptr;
+  finish(graph->plan);
+  check_fallbacks(graph->fallbacks, options);
+  return graph;
 }
 
 void Compiler::State::keep(const cache::Key& key, const CompiledGraph& graph,

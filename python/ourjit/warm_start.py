@@ -112,6 +112,8 @@ def why_not(module: torch.fx.GraphModule, inputs: Sequence[Any]) -> str | None:
             continue
         if not _torch.is_plain_fake(value):
             return f"an input is a {type(value).__name__}"
+        if value.layout is not torch.strided or value.is_quantized:
+            return "an input is no plain memory"
         storage = value.untyped_storage()._cdata
         if storage in storages:
             return "inputs share memory"  # how they overlap is guarded by what a hit does not run

@@ -97,6 +97,20 @@ def test_graphs_without_kernels_are_restored_with_new_kernels(tmp_path: Path) ->
     assert second["losses"] == first["losses"]
 
 
+def test_a_graph_of_which_one_kernel_is_missing_is_compiled(tmp_path: Path) -> None:
+    first = run(TRAINING, tmp_path)
+    kernels = sorted(filter(is_kernel, tmp_path.glob("??/*.v*")))
+    assert len(kernels) == first["kernels_compiled"]
+    kernels[-1].unlink()
+    second = run(TRAINING, tmp_path)
+    assert second["kernels_compiled"] == 1 and second["kernels_loaded"] == first["kernels_compiled"] - 1
+    assert second["losses"] == first["losses"]
+
+
+def is_kernel(path: Path) -> bool:
+    return any(name == "kernel" for name, _ in _C.cache_read(str(path.parents[1]), path.name.partition(".")[0])["key"])
+
+
 def test_without_a_cache_nothing_is_written(tmp_path: Path) -> None:
     run(TRAINING, tmp_path, {"OURJIT_CACHE": "0"})
     assert [path for path in tmp_path.rglob("*") if path.is_file()] == []
