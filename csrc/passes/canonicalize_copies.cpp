@@ -195,8 +195,10 @@ void slice_scatter(AtenCall& c) {
   const Expr exact = eq(mod(from_start, number_of(step)), 0);
   const Expr inside = both(quotient >= 0, quotient < number_of(count));
   const Expr index = where(inside, quotient, 0);
+  // Index 0 is read where there is nothing to take, and must be there if the slice is empty.
+  const Expr taken = count.is_const() ? source : pad_zeros(source, dim, 0, 1);
   const Expr spread{
-      &c.b, c.b.emit(Op::index_select, {source.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
+      &c.b, c.b.emit(Op::index_select, {taken.v, index.v}, {{"dim", Sym(dim)}, {"wrap", false}})};
   c.done(where(along(both(exact, inside), dim, x.rank()), spread, x));
 }
 

@@ -283,3 +283,18 @@ def test_gradient_through_a_size_that_is_one() -> None:
         (got,) = torch.autograd.grad(fn(x).sum(), x)
         (expected,) = torch.autograd.grad((x[1:] * x[:1]).sin().sum(), x)
         torch.testing.assert_close(got, expected)
+
+
+def test_writes_to_slices_with_steps_that_may_be_empty() -> None:
+    def f(x: Tensor) -> Tensor:
+        some = x[2:-1:2]
+        some.mul_(some)
+        return x + 1
+
+    g = compiled(f, dynamic=True)
+    for rows in (7, 3, 4, 5):
+        x = torch.randn(rows, 2, 1)
+        y = x.clone()
+        assert_same(f(x), g(y))
+        assert torch.equal(x, y)
+    assert_no_fallbacks()
