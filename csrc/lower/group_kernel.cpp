@@ -1,6 +1,7 @@
 // One kernel from one group: outer loops over kept dims, stages over the others.
 #include <algorithm>
 #include <functional>
+#include <limits>
 
 #include "base/error.h"
 #include "loop/visit.h"
@@ -358,6 +359,18 @@ IndexVector GroupLowering::partial_index(NodeId sink, const Sym& chunk) const {
   return out;
 }
 
+/// The largest number of a dtype, or the smallest.
+loop::ValueId farthest(KernelBuilder& b, DType t, bool largest) {
+  constexpr double kInfinity = std::numeric_limits<double>::infinity();
+  if (is_float(t)) return b.constant(t, largest ? kInfinity : -kInfinity);
+  if (is_bool(t)) return b.constant_int(t, largest);
+  const int bits = static_cast<int>(8 * dtype_bytes(t));
+  if (dtype_kind(t) == DTypeKind::Unsigned)
+    return b.constant_int(t, largest ? (int64_t{1} << bits) - 1 : 0);
+  const int64_t most = std::numeric_limits<int64_t>::max() >> (64 - bits);
+  return b.constant_int(t, largest ? most : -most - 1);
+}
+
 void GroupLowering::init_partials(const std::vector<LoopDims>& inner) {
   for (size_t i = 0; i < plan_.sink_dims.size(); ++i)
     if (plan_.sink_dims[i]) at_[i] = 0;
@@ -375,16 +388,9 @@ void GroupLowering::init_partials(const std::vector<LoopDims>& inner) {
         zero = b_.constant_int(t, 1);
         break;
       case ReduceOp::max:
-      case ReduceOp::min: {
-        // Any element of the chunk is a neutral start.
-        const Sym chunk = attr<Sym>(node, "chunk");
-        LoopDims all{{}, 1};
-        for (size_t i = 0; i < dims().size(); ++i)
-          if (plan_.sink_dims[i]) all.dims.push_back(i);
-        decode(all, chunk_ * chunk);
-        zero = b_.cast(e_.element(node.operands[0], member_at(n)), t);
+      case ReduceOp::min:
+        zero = farthest(b_, t, reduce_op(node) == ReduceOp::min);
         break;
-      }
       default:
         combine_op(reduce_op(node));
     }

@@ -298,3 +298,25 @@ def test_writes_to_slices_with_steps_that_may_be_empty() -> None:
         assert_same(f(x), g(y))
         assert torch.equal(x, y)
     assert_no_fallbacks()
+
+
+@pytest.mark.parametrize(
+    "dtype", [torch.float32, torch.bfloat16, torch.float64, torch.int64, torch.int32, torch.uint8], ids=str
+)
+@pytest.mark.parametrize("rows", [5, 200])
+def test_extremes_of_columns_whose_rows_are_reduced_first(rows: int, dtype: torch.dtype) -> None:
+    """Blocks of rows have partial extremes, which nothing of a row may start: it is not reduced yet."""
+
+    def f(x: Tensor) -> tuple[Tensor, ...]:
+        y = x - x.sum(1, keepdim=True).to(x.dtype)
+        return y.amax(0), y.amin(0), (y > 1).any(0), (y > 1).all(0), y.to(torch.float32).softmax(1).softmax(0)
+
+    x = (torch.randn(rows, 8) * 9).to(dtype)
+    for dynamic in (False, True):
+        torch.compiler.reset()
+        assert_same(f(x), compiled(f, dynamic=dynamic)(x), tol=2e-2 if dtype == torch.bfloat16 else 1e-4)
+    if dtype.is_floating_point:
+        x[rows // 2, 3] = torch.nan
+        assert_same(f(x), compiled(f)(x), tol=2e-2 if dtype == torch.bfloat16 else 1e-4)
+        x = torch.full((rows, 8), -torch.inf, dtype=dtype)
+        assert_same(x.amax(0), compiled(lambda x: (x.clone() + x.sum(1, keepdim=True).clamp(max=0)).amax(0))(x))
