@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import torch.nn.functional as F
@@ -21,6 +21,9 @@ from torch import Tensor
 
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 from timing import DEVICES, Call, in_turns, use_device, wait
+
+if TYPE_CHECKING:
+    from ourjit.recording import Recording
 
 BACKENDS = ("eager", "ourjit", "inductor")
 Compile = Callable[[Callable[..., Any]], Callable[..., Any]]
@@ -117,13 +120,13 @@ def differs(expected: list[Tensor], got: list[Tensor], dtype: torch.dtype) -> st
     return ""
 
 
-def compilers(launches: list[Any]) -> dict[str, Compile]:
-    """How each backend compiles a function; executables of ourjit are added to `launches`."""
+def compilers(recording: Recording) -> dict[str, Compile]:
+    """How each backend compiles a function; what ourjit compiles is added to `recording`."""
     from ourjit import _gpu
     from ourjit.backend import session
 
     def ours(module: torch.fx.GraphModule, inputs: Any) -> Any:
-        return session(_gpu.with_target(None, inputs)).capture(module, inputs, launches.append)
+        return session(_gpu.with_target(None, inputs)).capture(module, inputs, recording)
 
     return {
         "eager": lambda fn: fn,
@@ -132,16 +135,16 @@ def compilers(launches: list[Any]) -> dict[str, Compile]:
     }
 
 
-def launches_of(executables: list[Any]) -> int:
-    return sum(kernel["launches"] for e in executables for kernel in e.kernels())
+def launches_of(recording: Recording) -> int:
+    return sum(kernel["launches"] for graph in recording.graphs for kernel in graph.executable.kernels())
 
 
-def made_of(executables: list[Any]) -> dict[str, int]:
+def made_of(recording: Recording) -> dict[str, int]:
     """Launches of all graphs that ourjit compiled, and operators that were to be kernels and run through ATen."""
     import ourjit
 
     fallbacks = sum(entry["count"] for entry in ourjit.stats()["fallbacks"].values())
-    return {"launches": launches_of(executables), "fallbacks": fallbacks}
+    return {"launches": launches_of(recording), "fallbacks": fallbacks}
 
 
 def timed(calls: dict[str, Call], errors: dict[str, str], device: str, rounds: int) -> dict[str, Any]:
@@ -170,8 +173,10 @@ def measure_case(case: Case, device: str, backends: list[str], rounds: int) -> d
     expected = run_once(case.fn, tensors, None)
     gradient = torch.randn_like(expected[0]) if case.backward else None
     expected = run_once(case.fn, tensors, gradient)
-    executables: list[Any] = []
-    by_name = compilers(executables)
+    from ourjit.recording import Recording
+
+    recording = Recording()
+    by_name = compilers(recording)
 
     def build(name: str) -> Call:
         fn = by_name[name](case.fn)
@@ -182,15 +187,17 @@ def measure_case(case: Case, device: str, backends: list[str], rounds: int) -> d
 
     calls, errors = tried({name: lambda name=name: build(name) for name in backends})  # type: ignore[misc]
     result = timed(calls, errors, device, rounds)
-    result.setdefault("ourjit", {}).update(made_of(executables))
+    result.setdefault("ourjit", {}).update(made_of(recording))
     return result
 
 
 def measure_adamw(device: str, backends: list[str], rounds: int) -> dict[str, Any]:
     """AdamW over 400 tensors, torch.compile(step); eager is torch's fused AdamW."""
     count, size = (400, 16384) if device != "emulated" else (8, 64)
-    executables: list[Any] = []
-    by_name = compilers(executables)
+    from ourjit.recording import Recording
+
+    recording = Recording()
+    by_name = compilers(recording)
 
     def build(name: str) -> Call:
         torch.manual_seed(0)
@@ -204,7 +211,7 @@ def measure_adamw(device: str, backends: list[str], rounds: int) -> dict[str, An
 
     calls, errors = tried({name: lambda name=name: build(name) for name in backends})  # type: ignore[misc]
     result = timed(calls, errors, device, rounds)
-    result.setdefault("ourjit", {}).update(made_of(executables))
+    result.setdefault("ourjit", {}).update(made_of(recording))
     result["tensors"] = count
     return result
 
@@ -213,12 +220,13 @@ def measure_launch(device: str, rounds: int) -> dict[str, Any]:
     """Host time of one more launch in a plan: of many small kernels against few, the GPU not waited for."""
     from ourjit import _gpu
     from ourjit.backend import session
+    from ourjit.recording import Recording
 
     with use_device(device):
         x = torch.randn(1024)
 
     def chain(length: int) -> tuple[Call, int]:
-        executables: list[Any] = []
+        recording = Recording()
 
         def f(x: Tensor) -> Tensor:
             for i in range(length):
@@ -226,9 +234,9 @@ def measure_launch(device: str, rounds: int) -> dict[str, Any]:
             return x
 
         own = session(_gpu.with_target({"strict": True, "fusion": False}, [x]))
-        g = torch.compile(f, backend=lambda m, inputs: own.capture(m, inputs, executables.append))
+        g = torch.compile(f, backend=lambda m, inputs: own.capture(m, inputs, recording))
         g(x)
-        return (lambda: g(x)), launches_of(executables)
+        return (lambda: g(x)), launches_of(recording)
 
     def host_seconds(call: Call) -> float:
         figures = []
