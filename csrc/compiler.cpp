@@ -317,9 +317,7 @@ std::shared_ptr<CompiledGraph> Compiler::State::find_stored(const cache::Key& ke
       complete = code != nullptr;
       if (complete) k.code = {code->function, code->device, code}, ++found;
     }
-  } catch (const BadBytes&) {
-    complete = false;
-  } catch (const Error&) {  // of a size expression
+  } catch (const Error&) {  // bad bytes, or a bad size expression
     complete = false;
   }
   {

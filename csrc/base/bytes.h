@@ -3,19 +3,23 @@
 
 #include <cstdint>
 #include <cstring>
-#include <stdexcept>
+#include <map>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
+#include <variant>
 #include <vector>
 
+#include "base/error.h"
 #include "base/sym.h"
 
 namespace ourjit {
 
 /// Bytes are not what a writer wrote.
-class BadBytes : public std::runtime_error {
-  using std::runtime_error::runtime_error;
+class BadBytes : public Error {
+  using Error::Error;
 };
 
 class ByteWriter {
@@ -97,5 +101,81 @@ class ByteReader {
 
   std::string_view left_;
 };
+
+/// What `fields` takes a struct as: a reader fills it.
+template <class IO, class T>
+using Of = std::conditional_t<IO::kReads, T, const T>;
+
+template <class IO, class T>
+void value(IO& io, T& x);
+
+/// Several values in a row. For a struct, `template <class IO> void fields(IO& io, Of<IO, T>& x)`
+/// in this namespace hands its fields to this, once for writing and reading.
+template <class IO, class... Ts>
+void values(IO& io, Ts&... xs) {
+  (value(io, xs), ...);
+}
+
+namespace bytes_detail {
+
+template <class T, template <class...> class Form>
+constexpr bool kIs = false;
+template <template <class...> class Form, class... Ts>
+constexpr bool kIs<Form<Ts...>, Form> = true;
+
+/// Reads the alternative of that number.
+template <size_t I = 0, class IO, class V>
+void read_alternative(IO& io, V& x, size_t number) {
+  if constexpr (I < std::variant_size_v<V>) {
+    if (number != I) return read_alternative<I + 1>(io, x, number);
+    value(io, x.template emplace<I>());
+  } else {
+    throw BadBytes("a variant has no alternative of that number");
+  }
+}
+
+}  // namespace bytes_detail
+
+/// Writes or reads a number, a text, a size, a list, a map, an optional, a variant, or a struct.
+template <class IO, class T>
+void value(IO& io, T& x) {
+  using bytes_detail::kIs;
+  using U = std::remove_const_t<T>;
+  if constexpr (std::is_arithmetic_v<U> || std::is_enum_v<U> || std::is_same_v<U, std::string> ||
+                std::is_same_v<U, Sym>) {
+    io(x);
+  } else if constexpr (kIs<U, std::vector>) {
+    if constexpr (IO::kReads)
+      x.resize(io.length());
+    else
+      io(static_cast<uint64_t>(x.size()));
+    for (auto& element : x) value(io, element);
+  } else if constexpr (kIs<U, std::map>) {
+    if constexpr (IO::kReads) {
+      for (size_t left = io.length(); left; --left) {
+        typename U::key_type key{};
+        value(io, key);
+        value(io, x[std::move(key)]);
+      }
+    } else {
+      io(static_cast<uint64_t>(x.size()));
+      for (const auto& [key, element] : x) values(io, key, element);
+    }
+  } else if constexpr (kIs<U, std::optional>) {
+    bool is_there = x.has_value();
+    io(is_there);
+    if constexpr (IO::kReads) x = is_there ? U(std::in_place) : U();
+    if (is_there) value(io, *x);
+  } else if constexpr (kIs<U, std::variant>) {
+    uint8_t number = static_cast<uint8_t>(x.index());
+    io(number);
+    if constexpr (IO::kReads)
+      bytes_detail::read_alternative(io, x, number);
+    else
+      std::visit([&](const auto& alternative) { value(io, alternative); }, x);
+  } else {
+    fields(io, x);
+  }
+}
 
 }  // namespace ourjit

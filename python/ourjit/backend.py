@@ -185,8 +185,10 @@ class Session:
         if name.startswith("forward"):
             strides = executable.output_strides[: graph["returned"]]
             _torch.report_output_strides([_static(s) for s in strides])
-        stored: StoredGraph | str = "Python runs higher-order operators"
-        if not graph["calls"]:
+        stored: StoredGraph | str = "option cache is off"
+        if graph["calls"]:
+            stored = "Python runs higher-order operators"
+        elif self.options["cache"]:
             key = warm_start.key_of(self.options)
             stored = StoredGraph(key, self.given, executable.captured, constants, wrapping)
         run = executable if recording is None else recording.add(executable, self.options["target"], graph["files"])

@@ -199,12 +199,7 @@ def _compile(
 
     # A wrapper with code of its own has a Dynamo cache of its own: `fn` is always captured afresh, and what
     # torch.compile has made of it elsewhere stays.
-    inner = _torch.uncompiled(fn)
-
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        return inner(*args, **kwargs)
-
-    wrapper.__code__ = wrapper.__code__.replace(co_name="explained")
+    wrapper = _torch.framed(_torch.uncompiled(fn), "explained")
     with recording.watching():
         result = torch.compile(wrapper, backend=backend)(*args, **kwargs)
         _run_backward(result)
