@@ -14,6 +14,7 @@
 #include <llvm/Transforms/Scalar/EarlyCSE.h>
 #include <llvm/Transforms/Scalar/LICM.h>
 #include <llvm/Transforms/Scalar/SimplifyCFG.h>
+#include <llvm/Transforms/Utils/Mem2Reg.h>
 
 #include "base/error.h"
 #include "codegen/llvm_module.h"
@@ -84,6 +85,7 @@ void run_passes(llvm::Module& module, llvm::TargetMachine& machine) {
   builder.crossRegisterProxies(loops, functions, components, modules);
 
   llvm::FunctionPassManager simplify;
+  simplify.addPass(llvm::PromotePass());
   simplify.addPass(llvm::EarlyCSEPass(/*UseMemorySSA=*/false));
   simplify.addPass(llvm::InstCombinePass(
       llvm::InstCombineOptions().setMaxIterations(1).setVerifyFixpoint(false)));

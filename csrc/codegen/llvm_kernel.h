@@ -56,7 +56,8 @@ class KernelEmitter {
   void vector_loop(const loop::For& f);
   /// The body of a vector loop for `width` iterations from `first`, of which those of `mask` (null:
   /// all) are active.
-  Values vector_body(const loop::For& f, Value* first, Value* mask, const Values& carried);
+  Values vector_body(const loop::For& f, int width, Value* first, Value* mask,
+                     const Values& carried);
   /// The iterations from `from` on (`trips` of them, if known), one vector at a time; `exact` if
   /// they fill whole vectors, else the last one is masked; `at_most_one` if there is no second one.
   Values single_vectors(const loop::For& f, Value* from, std::optional<int64_t> trips, bool exact,

@@ -1,5 +1,6 @@
 // Loops of a kernel.
 #include <algorithm>
+#include <bit>
 #include <optional>
 
 #include "base/error.h"
@@ -40,6 +41,15 @@ bool is_multiple(const Sym& s, int64_t n) {
       const bool either = a->kind == SymAtomKind::Min || a->kind == SymAtomKind::Max;
       return either && is_multiple(a->a, n) && is_multiple(a->b, n);
     });
+  });
+}
+
+/// True for straight code on whole vectors.
+bool is_straight(const std::vector<loop::Node>& body) {
+  return std::all_of(body.begin(), body.end(), [](const loop::Node& n) {
+    if (const auto* l = std::get_if<loop::Load>(&n.v)) return l->mask == loop::kNone;
+    if (const auto* s = std::get_if<loop::Store>(&n.v)) return s->mask == loop::kNone;
+    return !std::holds_alternative<loop::For>(n.v) && !std::holds_alternative<loop::Bind>(n.v);
   });
 }
 
@@ -189,9 +199,9 @@ void KernelEmitter::serial_loop(const loop::For& f) {
   define_results(f, final);
 }
 
-KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, Value* first, Value* mask,
-                                                 const Values& carried) {
-  lanes_ = static_cast<unsigned>(f.width);
+KernelEmitter::Values KernelEmitter::vector_body(const loop::For& f, int width, Value* first,
+                                                 Value* mask, const Values& carried) {
+  lanes_ = static_cast<unsigned>(width);
   lane_mask_ = mask;
   index_.open();
   index_.define_lanes(f.var, first, lanes_, loop_range(f));
@@ -209,7 +219,7 @@ KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* f
   const auto lanes = static_cast<unsigned>(f.width);
   Value* end = index_.uniform(f.end);
   const auto body = [&](Value* first, const Values& values) {
-    if (exact) return vector_body(f, first, nullptr, values);
+    if (exact) return vector_body(f, f.width, first, nullptr, values);
     Value* left = nullptr;
     if (trips && *trips < f.width)
       left = builder_.i64(*trips);
@@ -219,7 +229,8 @@ KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* f
       left = ir_.CreateBinaryIntrinsic(llvm::Intrinsic::smin, ir_.CreateSub(end, first),
                                        builder_.i64(f.width));
     Value* limit = builder_.broadcast(ir_.CreateTrunc(left, ir_.getInt32Ty()), lanes);
-    return vector_body(f, first, ir_.CreateICmpULT(builder_.iota(lanes, 32), limit), values);
+    return vector_body(f, f.width, first, ir_.CreateICmpULT(builder_.iota(lanes, 32), limit),
+                       values);
   };
   if (!at_most_one || trips) return counted_loop(from, end, trips, f.width, carried, body);
   return if_then(ir_.CreateICmpSLT(from, end), carried, [&] { return body(from, carried); });
@@ -228,9 +239,27 @@ KernelEmitter::Values KernelEmitter::single_vectors(const loop::For& f, Value* f
 KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value* end,
                                                       std::optional<int64_t> trips, int copies,
                                                       const Values& carried) {
-  const auto one = static_cast<int64_t>(carried.size()) / copies;
   Value* begin = index_.uniform(f.begin);
   const int64_t step = static_cast<int64_t>(f.width) * copies;
+  const auto one = static_cast<int64_t>(carried.size()) / copies;
+  if (copies > 1 && std::has_single_bit(static_cast<unsigned>(copies)) && is_straight(f.body)) {
+    // One body of all lanes: its steps come out interleaved, and each fills the others' latency.
+    Values wide, parts;
+    for (int64_t i = 0; i < one; ++i) {
+      Values same;
+      for (int u = 0; u < copies; ++u) same.push_back(carried[static_cast<size_t>(one * u + i)]);
+      wide.push_back(builder_.concat(same));
+    }
+    wide = counted_loop(begin, end, trips, step, wide, [&](Value* var, const Values& values) {
+      if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
+      return vector_body(f, static_cast<int>(step), var, nullptr, values);
+    });
+    for (int u = 0; u < copies; ++u)
+      for (Value* v : wide)
+        parts.push_back(
+            builder_.slice(v, static_cast<unsigned>(f.width * u), static_cast<unsigned>(f.width)));
+    return parts;
+  }
   return counted_loop(begin, end, trips, step, carried, [&](Value* var, const Values& values) {
     if (!llvm::isa<llvm::Constant>(var)) var->setName(f.var);
     Values next;
@@ -238,7 +267,7 @@ KernelEmitter::Values KernelEmitter::unrolled_vectors(const loop::For& f, Value*
       const Values part(values.begin() + one * u, values.begin() + one * (u + 1));
       Value* first =
           u == 0 ? var : ir_.CreateNSWAdd(var, builder_.i64(static_cast<int64_t>(f.width) * u));
-      const Values updated = vector_body(f, first, nullptr, part);
+      const Values updated = vector_body(f, f.width, first, nullptr, part);
       next.insert(next.end(), updated.begin(), updated.end());
     }
     return next;

@@ -34,7 +34,7 @@ Value* ValueBuilder::compute(ScalarOp op, DType operand, DType result, std::vect
   // A seed stays scalar.
   if (op != ScalarOp::rand_uniform && op != ScalarOp::rand_normal) unify(args);
   const Maker& maker = kMakers[static_cast<size_t>(op)];
-  if (maker.bitcode) return call_bitcode(maker.bitcode, operand, args);
+  if (maker.bitcode) return call_bitcode(op, operand, args);
   if (maker.code) {
     args.resize(3);
     return maker.code({*this, ir_, operand, result, args[0], args[1], args[2]});

@@ -69,7 +69,7 @@ Value* signs_differ(const Operands& o, Value* remainder) {
 }
 
 Value* float_remainder(const Operands& o) {
-  return o.builder.call_bitcode("fmod", o.dtype, {o.a, o.b});
+  return o.builder.call_bitcode(ScalarOp::fmod, o.dtype, {o.a, o.b});
 }
 
 /// Where a float remainder is not zero and has the other sign than the divisor.
@@ -213,7 +213,7 @@ Value* gcd(const Operands& o) {
 Value* fmod(const Operands& o) { return o.is_float() ? float_remainder(o) : divide(o).remainder; }
 
 Value* pow(const Operands& o) {
-  return o.is_float() ? o.builder.call_bitcode("pow", o.dtype, {o.a, o.b}) : integer_pow(o);
+  return o.is_float() ? o.builder.call_bitcode(ScalarOp::pow, o.dtype, {o.a, o.b}) : integer_pow(o);
 }
 
 Value* invert(const Operands& o) { return o.ir.CreateNot(o.a); }

@@ -145,10 +145,10 @@ Value* ge(const Operands& o) {
 Value* where(const Operands& o) { return o.ir.CreateSelect(o.a, o.b, o.c); }
 
 Value* rand_uniform(const Operands& o) {
-  return o.builder.call_random("rand_uniform", o.result, o.a, o.b);
+  return o.builder.call_random(ScalarOp::rand_uniform, o.result, o.a, o.b);
 }
 Value* rand_normal(const Operands& o) {
-  return o.builder.call_random("rand_normal", o.result, o.a, o.b);
+  return o.builder.call_random(ScalarOp::rand_normal, o.result, o.a, o.b);
 }
 
 }  // namespace ourjit::llvm_ops

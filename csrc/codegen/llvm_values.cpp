@@ -9,6 +9,7 @@
 #include "base/error.h"
 #include "base/scalar_eval.h"
 #include "codegen/llvm_module.h"
+#include "codegen/math.h"
 
 namespace ourjit {
 
@@ -292,14 +293,49 @@ Value* ValueBuilder::masked_load(DType t, Value* p, Value* mask) {
   return parts.size() == 1 ? parts[0] : concat(parts);
 }
 
-Value* ValueBuilder::call_bitcode(std::string_view name, DType t, const std::vector<Value*>& args) {
+std::string ValueBuilder::bitcode_name(ScalarOp op, DType t) {
+  return kBitcodePrefix + std::string(math_row(op).llvm) + "_" + std::string(dtype_name(t));
+}
+
+unsigned ValueBuilder::wide_lanes(ScalarOp op, DType t) const {
+  if (t != DType::f32 || !has_wide_form(op)) return 0;
+  return static_cast<unsigned>(kWideRegisters * vector_bits_ / 32);
+}
+
+// By way of memory that mem2reg removes once the function is inlined.
+Value* ValueBuilder::call_wide(ScalarOp op, Value* x, Value* seed) {
+  const unsigned at_once = wide_lanes(op, DType::f32), lanes = lanes_of(x);
+  llvm::Type* from = with_lanes(x->getType()->getScalarType(), at_once);
+  llvm::Type* to = type(DType::f32, at_once);
+  llvm::Type* ptr = ir_.getPtrTy();
+  std::vector<llvm::Type*> params{ptr, ptr};
+  if (seed) params.insert(params.begin(), ir_.getInt64Ty());
+  const llvm::FunctionCallee callee =
+      module_.getOrInsertFunction(bitcode_name(op, DType::f32) + kWideSuffix,
+                                  llvm::FunctionType::get(ir_.getVoidTy(), params, false));
+  llvm::BasicBlock& entry = ir_.GetInsertBlock()->getParent()->getEntryBlock();
+  llvm::IRBuilder<> first(&entry, entry.begin());
+  std::vector<Value*> results;
+  for (unsigned i = 0; i < lanes; i += at_once) {
+    Value *operand = first.CreateAlloca(from), *result = first.CreateAlloca(to);
+    ir_.CreateStore(slice(x, i, at_once), operand);
+    llvm::SmallVector<Value*, 3> call{operand, result};
+    if (seed) call.insert(call.begin(), seed);
+    ir_.CreateCall(callee, call);
+    results.push_back(ir_.CreateLoad(to, result));
+  }
+  return concat(results);
+}
+
+Value* ValueBuilder::call_bitcode(ScalarOp op, DType t, const std::vector<Value*>& args) {
   const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
   const unsigned lanes = lanes_of(args[0]);
+  if (const unsigned wide = wide_lanes(op, t); wide && lanes % wide == 0)
+    return call_wide(op, args[0]);
   llvm::Type* reg = type(t, native);
   const std::vector<llvm::Type*> params(args.size(), reg);
-  const llvm::FunctionCallee callee = module_.getOrInsertFunction(
-      kBitcodePrefix + std::string(name) + "_" + std::string(dtype_name(t)),
-      llvm::FunctionType::get(reg, params, false));
+  const llvm::FunctionCallee callee =
+      module_.getOrInsertFunction(bitcode_name(op, t), llvm::FunctionType::get(reg, params, false));
   std::vector<std::vector<Value*>> operands;
   for (Value* a : args) operands.push_back(registers(a, native));
   std::vector<Value*> results;
@@ -312,19 +348,20 @@ Value* ValueBuilder::call_bitcode(std::string_view name, DType t, const std::vec
   return lanes < native ? slice(all, 0, lanes) : all;
 }
 
-Value* ValueBuilder::call_random(std::string_view name, DType t, Value* seed, Value* index) {
+Value* ValueBuilder::call_random(ScalarOp op, DType t, Value* seed, Value* index) {
   OURJIT_CHECK(lanes_of(seed) == 1) << "the seed must be the same in all lanes";
   const unsigned native = static_cast<unsigned>(vector_bits_ / (8 * dtype_bytes(t)));
   const unsigned half = static_cast<unsigned>(vector_bits_ / 64);
   const unsigned lanes = lanes_of(index);
+  if (const unsigned wide = wide_lanes(op, t); wide && lanes % wide == 0)
+    return call_wide(op, index, seed);
   llvm::Type* reg = type(t, native);
   llvm::Type* indices = type(DType::i64, half);
   // One f32 register takes the indices of its lanes in two registers.
   std::vector<llvm::Type*> params{ir_.getInt64Ty()};
   params.resize(1 + native / half, indices);
-  const llvm::FunctionCallee callee = module_.getOrInsertFunction(
-      kBitcodePrefix + std::string(name) + "_" + std::string(dtype_name(t)),
-      llvm::FunctionType::get(reg, params, false));
+  const llvm::FunctionCallee callee =
+      module_.getOrInsertFunction(bitcode_name(op, t), llvm::FunctionType::get(reg, params, false));
   std::vector<Value*> results;
   for (Value* r : registers(index, native)) {
     llvm::SmallVector<Value*, 4> call{seed};

@@ -63,10 +63,10 @@ class ValueBuilder {
 
   /// Computes `op` on operands of dtype `operand` (for `where`: of the last two).
   Value* compute(ScalarOp op, DType operand, DType result, std::vector<Value*> args);
-  /// Calls oj_<name>_<f32|f64> on as many whole registers as there are lanes for.
-  Value* call_bitcode(std::string_view name, DType t, const std::vector<Value*>& args);
+  /// Calls oj_<op>_<f32|f64> on as many whole registers as there are lanes for.
+  Value* call_bitcode(ScalarOp op, DType t, const std::vector<Value*>& args);
   /// Random numbers of kernels/cpu at the given element indices (i64).
-  Value* call_random(std::string_view name, DType t, Value* seed, Value* index);
+  Value* call_random(ScalarOp op, DType t, Value* seed, Value* index);
 
   /// Called with the lanes in which an integer is divided by zero.
   std::function<void(Value*)> on_zero_division;
@@ -76,6 +76,12 @@ class ValueBuilder {
   Value* float_to_bf16(Value* v);
   Value* float8_to_float(Value* v, DType from);
   Value* float_to_float8(Value* v, DType to);
+  /// The name of a function of kernels/cpu.
+  static std::string bitcode_name(ScalarOp op, DType t);
+  /// Calls the wide form of `op` on x, as many lanes at a time as it takes; a seed comes before x.
+  Value* call_wide(ScalarOp op, Value* x, Value* seed = nullptr);
+  /// Lanes that the wide form of `op` takes; 0 if there is none for numbers of dtype t.
+  unsigned wide_lanes(ScalarOp op, DType t) const;
   /// The lanes of `v` in registers of `native` lanes, the last one filled up.
   std::vector<Value*> registers(Value* v, unsigned native);
 

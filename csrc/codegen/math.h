@@ -30,6 +30,33 @@ inline constexpr MathRow kMathRows[] = {
 #undef BITCODE
 };
 
+/// Registers that the wide form of a bitcode function works on at once (kernels/cpu/CMakeLists.txt).
+inline constexpr int kWideRegisters = 4;
+inline constexpr const char* kWideSuffix = "_wide";
+
+/// True for operations whose f32 function has a wide form: those that are computed in f32 itself.
+constexpr bool has_wide_form(ScalarOp op) {
+  switch (op) {
+    case ScalarOp::exp:
+    case ScalarOp::exp2:
+    case ScalarOp::expm1:
+    case ScalarOp::log:
+    case ScalarOp::log2:
+    case ScalarOp::log10:
+    case ScalarOp::log1p:
+    case ScalarOp::sin:
+    case ScalarOp::cos:
+    case ScalarOp::tanh:
+    case ScalarOp::sigmoid:
+    case ScalarOp::erf:
+    case ScalarOp::rand_uniform:
+    case ScalarOp::rand_normal:
+      return true;
+    default:
+      return false;
+  }
+}
+
 /// The row of `op`.
 constexpr const MathRow& math_row(ScalarOp op) { return kMathRows[static_cast<size_t>(op)]; }
 

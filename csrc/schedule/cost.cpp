@@ -21,6 +21,7 @@ constexpr double kIteration = 1.5, kEntry = 4, kTail = 3, kCombine = 10;
 constexpr double kAddLatency = 4;
 constexpr double kDivideLane = 7;  // integer division is done lane by lane
 constexpr double kGcdSteps = 10;
+constexpr double kShortestChain = 12, kLongestChain = 30;
 
 double float_op_cycles(ScalarOp op) {
   switch (op) {
@@ -263,6 +264,14 @@ SymEnv guesses(const Kernel& k, const SymEnv& sizes) {
 
 double trips(const For& f, const SymEnv& values) {
   return static_cast<double>((f.end - f.begin).eval(values));
+}
+
+bool is_chain(ScalarOp op) {
+  const double cycles = float_op_cycles(op);
+  const bool rounds = op == ScalarOp::floor_div || op == ScalarOp::mod || op == ScalarOp::fmod;
+  const bool is_random = op == ScalarOp::rand_uniform || op == ScalarOp::rand_normal;
+  return is_random ||
+         (kShortestChain <= cycles && cycles <= kLongestChain && !rounds && op != ScalarOp::rsqrt);
 }
 
 double block_cycles(const std::vector<Node>& body, const SymEnv& values) {

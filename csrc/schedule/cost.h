@@ -33,6 +33,8 @@ KernelBytes kernel_bytes(const Kernel& k, const SymEnv& sizes = {});
 SymEnv guesses(const Kernel& k, const SymEnv& sizes = {});
 /// Iterations of `f` by `values`.
 double trips(const For& f, const SymEnv& values);
+/// True for functions of floats that are long chains of dependent steps and stay in registers.
+bool is_chain(ScalarOp op);
 /// Cycles of one execution of `body`, by `values` from guesses().
 double block_cycles(const std::vector<Node>& body, const SymEnv& values);
 /// Cycles of loop `f` as it is marked, from entry to exit.

@@ -22,6 +22,8 @@ constexpr double kShortRow = 256;        // iterations of loops that are turned 
 constexpr int64_t kLargestBlock = 4096;  // iterations of a parallel loop that become one
 constexpr double kBlockCycles = 16384;   // enough work for one of them
 constexpr double kHideLatency = 4;       // cycles of one accumulating add
+constexpr int kInterleaved = 4;  // vectors, as many as kernels/cpu computes functions of at once
+constexpr int kMostChains = 4;   // functions in one body: beyond, code would become too long
 
 class Scheduler {
  public:
@@ -153,7 +155,7 @@ class Scheduler {
     For v = f;
     v.kind = LoopKind::Vector;
     v.width = width_;
-    v.unroll = accumulators(v);
+    v.unroll = interleaves(v) ? kInterleaved : accumulators(v);
     return v;
   }
 
@@ -200,6 +202,28 @@ class Scheduler {
     if (!own.empty()) give_copies(within, own);
     f = std::move(blocks);
     return true;
+  }
+
+  /// True if several vectors at a time are faster because the steps of one fill the latency of the
+  /// others': where functions are computed in straight code on neighbouring f32 elements, and not
+  /// so many that registers would run out for nothing.
+  bool interleaves(const For& v) const {
+    if (trips(v, values_) < kInterleaved * v.width) return false;
+    const Varying varying = varying_in(v);
+    const auto plain = [&](ValueId mask, const Sym& index) {
+      return mask == kNone && step_of(index, varying) != Step::Far;
+    };
+    int chains = 0;
+    for (const Node& n : v.body) {
+      if (std::holds_alternative<For>(n.v) || std::holds_alternative<Bind>(n.v)) return false;
+      if (const Load* l = std::get_if<Load>(&n.v); l && !plain(l->mask, l->index)) return false;
+      if (const Store* s = std::get_if<Store>(&n.v); s && !plain(s->mask, s->index)) return false;
+      const Compute* c = std::get_if<Compute>(&n.v);
+      if (!c || !varying.value(c->result)) continue;
+      if (dtype_bytes(c->dtype) == 8) return false;
+      chains += is_chain(c->op);
+    }
+    return 0 < chains && chains <= kMostChains;
   }
 
   /// Enough accumulators to hide the latency of an add, but not more than there are vectors.

@@ -57,13 +57,24 @@ OJ_INLINE V scale(V x, V biased, V n) {
 #if OURJIT_VECTOR_BITS == 512
   (void)biased;
   constexpr int current_rounding = 4;
-  if constexpr (sizeof(Scalar<V>) == 4) {
-    return __builtin_ia32_scalefps512_mask(x, n, x, static_cast<unsigned short>(-1),
-                                           current_rounding);
-  } else {
-    return __builtin_ia32_scalefpd512_mask(x, n, x, static_cast<unsigned char>(-1),
-                                           current_rounding);
+  using Register = Scalar<V> __attribute__((ext_vector_type(64 / sizeof(Scalar<V>))));
+  constexpr int registers = sizeof(V) / sizeof(Register);
+  struct Parts {
+    Register of[registers];
+  };
+  Parts mantissa = __builtin_bit_cast(Parts, x), exponent = __builtin_bit_cast(Parts, n);
+#pragma clang loop unroll(full)
+  for (int i = 0; i < registers; ++i) {
+    Register& part = mantissa.of[i];
+    if constexpr (sizeof(Scalar<V>) == 4) {
+      part = __builtin_ia32_scalefps512_mask(part, exponent.of[i], part,
+                                             static_cast<unsigned short>(-1), current_rounding);
+    } else {
+      part = __builtin_ia32_scalefpd512_mask(part, exponent.of[i], part,
+                                             static_cast<unsigned char>(-1), current_rounding);
+    }
   }
+  return __builtin_bit_cast(V, mantissa);
 #else
   (void)n;
   // Both factors are normal numbers, and the first product is exact.

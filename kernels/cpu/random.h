@@ -2,6 +2,8 @@
 // 2, 3", SC 2011). csrc/base/philox.h states the same numbers for scalars.
 #pragma once
 
+#include <utility>
+
 #include "logarithm.h"
 #include "trigonometric.h"
 
@@ -66,8 +68,9 @@ OJ_INLINE bool in_blocks(U64 lo, U64 hi, unsigned long step) {
 }
 
 /// yes where the bit of index is set, else no.
-OJ_INLINE U64 choose(U64 index, unsigned long bit, U64 yes, U64 no) {
-  return __builtin_bit_cast(U64, (index & bit) != 0 ? yes : no);
+template <class V>
+OJ_INLINE V choose(V index, unsigned long bit, V yes, V no) {
+  return __builtin_bit_cast(V, (index & bit) != 0 ? yes : no);
 }
 
 /// The low 32 bits of each element, shifted right by `shift`, as a double.
@@ -82,31 +85,34 @@ OJ_INLINE D top53(U64 first, U64 second) {
 }
 
 /// Word `index` of the stream.
-OJ_INLINE U64 own_word(long seed, U64 index) {
-  PhiloxWords<U64> b = philox(seed, index >> 2);
+template <class V>
+OJ_INLINE V own_word(long seed, V index) {
+  PhiloxWords<V> b = philox(seed, index >> 2);
   return choose(index, 2, choose(index, 1, b.word[3], b.word[2]),
                 choose(index, 1, b.word[1], b.word[0]));
 }
 
 /// Words 2 * index and 2 * index + 1 of the stream.
+template <class V>
 struct Pair {
-  U64 first, second;
+  V first, second;
 };
-OJ_INLINE Pair own_pair(long seed, U64 index) {
-  PhiloxWords<U64> b = philox(seed, index >> 1);
+template <class V>
+OJ_INLINE Pair<V> own_pair(long seed, V index) {
+  PhiloxWords<V> b = philox(seed, index >> 1);
   return {choose(index, 1, b.word[2], b.word[0]), choose(index, 1, b.word[3], b.word[1])};
 }
 
 /// a[0], b[0], a[1], b[1], ...
+template <class Out, class V, int... lane>
+OJ_INLINE Out interleave(V a, V b, std::integer_sequence<int, lane...>) {
+  constexpr int lanes = sizeof(V) / sizeof(long);
+  return __builtin_shufflevector(a, b, (lane % 2 * lanes + lane / 2)...);
+}
 template <class Out, class V>
 OJ_INLINE Out interleave(V a, V b) {
   constexpr int lanes = sizeof(V) / sizeof(long);
-  if constexpr (lanes == 4)
-    return __builtin_shufflevector(a, b, 0, 4, 1, 5, 2, 6, 3, 7);
-  else if constexpr (lanes == 2)
-    return __builtin_shufflevector(a, b, 0, 2, 1, 3);
-  else
-    return __builtin_shufflevector(a, b, 0, 1);
+  return interleave<Out>(a, b, std::make_integer_sequence<int, 2 * lanes>());
 }
 
 /// Elements of the low halves of a and b in turn.
@@ -120,7 +126,7 @@ OJ_INLINE U32 deal_words(PhiloxWords<QuarterU64> b) {
   return __builtin_bit_cast(
       U32, interleave<U64>(both_low(b.word[0], b.word[1]), both_low(b.word[2], b.word[3])));
 }
-OJ_INLINE Pair deal_pairs(PhiloxWords<QuarterU64> b) {
+OJ_INLINE Pair<U64> deal_pairs(PhiloxWords<QuarterU64> b) {
   return {interleave<U64>(b.word[0], b.word[2]), interleave<U64>(b.word[1], b.word[3])};
 }
 
@@ -129,24 +135,42 @@ OJ_INLINE F top24(U32 words) {
   return __builtin_convertvector(__builtin_bit_cast(I32, words >> 8), F);
 }
 
-OJ_INLINE U32 join(U64 lo, U64 hi) {
-  U32 words;
-  words.lo = __builtin_convertvector(lo, HalfU32);
-  words.hi = __builtin_convertvector(hi, HalfU32);
-  return words;
-}
-
-// Elements that are no neighbours need a block each; that code stands apart, so that what is
-// inlined stays small.
-OJ_NOINLINE inline U32 own_words(long seed, U64 lo, U64 hi) {
-  return join(own_word(seed, lo), own_word(seed, hi));
-}
+// Elements that are no neighbours need a block each; that code stands apart and takes one register
+// of indices at a time, so that what is inlined and what is compiled stays small.
+constexpr int kRegisterLanes = OURJIT_VECTOR_BITS / 64,
+              kIndexRegisters = kFloatLanes / kRegisterLanes;
+using RegisterU64 = unsigned long __attribute__((ext_vector_type(kRegisterLanes)));
+using RegisterU32 = unsigned __attribute__((ext_vector_type(kRegisterLanes)));
+struct Indices {
+  RegisterU64 of[kIndexRegisters];
+};
+struct Words {
+  RegisterU32 of[kIndexRegisters];
+};
+struct Halves64 {
+  U64 lo, hi;
+};
 struct WordPairs {
   U32 first, second;
 };
+OJ_NOINLINE inline U32 own_words(long seed, U64 lo, U64 hi) {
+  Indices index = __builtin_bit_cast(Indices, Halves64{lo, hi});
+  Words words;
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < kIndexRegisters; ++i)
+    words.of[i] = __builtin_convertvector(own_word(seed, index.of[i]), RegisterU32);
+  return __builtin_bit_cast(U32, words);
+}
 OJ_NOINLINE inline WordPairs own_pairs(long seed, U64 lo, U64 hi) {
-  Pair a = own_pair(seed, lo), b = own_pair(seed, hi);
-  return {join(a.first, b.first), join(a.second, b.second)};
+  Indices index = __builtin_bit_cast(Indices, Halves64{lo, hi});
+  Words first, second;
+#pragma clang loop unroll(disable)
+  for (int i = 0; i < kIndexRegisters; ++i) {
+    Pair<RegisterU64> pair = own_pair(seed, index.of[i]);
+    first.of[i] = __builtin_convertvector(pair.first, RegisterU32);
+    second.of[i] = __builtin_convertvector(pair.second, RegisterU32);
+  }
+  return {__builtin_bit_cast(U32, first), __builtin_bit_cast(U32, second)};
 }
 
 /// Uniform in [0, 1).
@@ -162,9 +186,9 @@ OJ_INLINE F uniform(long seed, I64 index_lo, I64 index_hi) {
 
 OJ_INLINE D uniform(long seed, I64 index) {
   U64 at = as_u64(index);
-  Pair words = in_blocks(at, 2)
-                   ? deal_pairs(philox(seed, count_from<QuarterU64, kQuarter>(at[0] >> 1)))
-                   : own_pair(seed, at);
+  Pair<U64> words = in_blocks(at, 2)
+                        ? deal_pairs(philox(seed, count_from<QuarterU64, kQuarter>(at[0] >> 1)))
+                        : own_pair(seed, at);
   return top53(words.first, words.second) * 0x1p-53;
 }
 

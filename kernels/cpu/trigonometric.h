@@ -199,13 +199,18 @@ OJ_NOINLINE static F large_sin(F x, unsigned quadrants) {
   return narrow(shifted_sin(half.lo, quadrants), shifted_sin(half.hi, quadrants));
 }
 
+/// A lane's result does not depend on the others.
 OJ_INLINE F shifted_sin(F x, unsigned quadrants) {
-  if (__builtin_expect(any(abs(x) > moderate_limit<F>), 0)) {
-    return large_sin(x, quadrants);
-  }
   Reduced<F> r = reduce_moderate(x);
   r.quadrant += quadrants;
-  return reduced_sin(r);
+  F result = reduced_sin(r);
+  // The reduction loses the sign of zero.
+  if (quadrants == 0) result = select(x == 0, x, result);
+  I32 large = abs(x) > moderate_limit<F>;
+  if (__builtin_expect(any(large), 0)) {
+    return select(large, large_sin(x, quadrants), result);
+  }
+  return result;
 }
 
 template <class V>

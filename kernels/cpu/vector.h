@@ -1,12 +1,16 @@
 // Vector types and the small operations from which the vector maths is built. Freestanding:
 // compiler builtins only.
 //
-// F holds the float lanes of one register, D the double lanes, so that D has half as many lanes as
-// F. Masks are integer vectors with all bits of a lane set or clear, as comparisons give them.
+// F holds the float lanes of OURJIT_VECTOR_REGISTERS registers (one by default), D the double lanes,
+// so that D has half as many lanes as F. Masks are integer vectors with all bits of a lane set or clear, as comparisons give them.
 #pragma once
 
 #ifndef OURJIT_VECTOR_BITS
 #error "define OURJIT_VECTOR_BITS as 128, 256 or 512"
+#endif
+
+#ifndef OURJIT_VECTOR_REGISTERS
+#define OURJIT_VECTOR_REGISTERS 1
 #endif
 
 #define OJ_INLINE static inline __attribute__((always_inline))
@@ -14,8 +18,8 @@
 
 namespace oj {
 
-inline constexpr int kFloatLanes = OURJIT_VECTOR_BITS / 32;
-inline constexpr int kDoubleLanes = OURJIT_VECTOR_BITS / 64;
+inline constexpr int kFloatLanes = OURJIT_VECTOR_REGISTERS * OURJIT_VECTOR_BITS / 32;
+inline constexpr int kDoubleLanes = OURJIT_VECTOR_REGISTERS * OURJIT_VECTOR_BITS / 64;
 
 using F = float __attribute__((ext_vector_type(kFloatLanes)));
 using D = double __attribute__((ext_vector_type(kDoubleLanes)));

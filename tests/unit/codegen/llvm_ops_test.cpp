@@ -1,6 +1,8 @@
 // Every scalar operation on every dtype, vector width and tail.
 #include <gtest/gtest.h>
 
+#include <cstring>
+
 #include "codegen/kernel_check.h"
 #include "codegen/math.h"
 #include "loop/text.h"
@@ -153,6 +155,47 @@ kernel @random(seed: in i64[1], u: out T[n], g: out T[n], n: index) {
     expect_kernel(replaced(text, "T", t), {{1}, {100}}, Fill::Any,
                   f32 ? Tolerance{1e-5, 1e-6} : Tolerance{1e-12, 1e-13});
   }
+}
+
+// Several vectors at a time give the bits of one at a time, for neighbours and for indices that are
+// none.
+TEST(WideForms, EqualNarrowOnes) {
+  const auto text = [](const std::string& lanes, const char* kind, const std::string& statement) {
+    return loop::parse_kernel(
+        replaced("kernel @k(a: in f32[n], b: out f32[n], n: index) {\n"
+                 "  %0: i64 = const 1234567890123\n  for i in 0..n vector(" +
+                     lanes + ", " + kind + ") {\n    %1: f32 = load a[i]\n    " + statement +
+                     "\n    store b[i], %3\n  }\n}\n",
+                 "W", lanes));
+  };
+  std::vector<std::string> statements;
+  for (size_t op = 0; op < std::size(kMathRows); ++op) {
+    const std::string name(math_row(static_cast<ScalarOp>(op)).llvm);
+    if (!has_wide_form(static_cast<ScalarOp>(op))) continue;
+    if (!name.starts_with("rand"))
+      statements.push_back("%3: f32 = " + name + " %1");
+    else
+      for (const char* index : {"i + 8", "i + 3", "5*i", "4294967290 + 2*i"})
+        statements.push_back("%2: i64 = index " + std::string(index) + "\n    %3: f32 = " + name +
+                             " %0, %2");
+  }
+  EXPECT_EQ(statements.size(), 12U + 2 * 4);
+  constexpr int64_t kSize = 517;
+  std::mt19937 random(11);
+  for (const CpuCase& cpu : cpu_cases())
+    for (const std::string& statement : statements) {
+      const std::string lanes = std::to_string(cpu.host.target.vector_bits / 32);
+      const loop::Kernel one = text(lanes, "1", statement), wide = text(lanes, "4", statement);
+      const std::vector<Memory> memory = random_memory(one, {kSize}, Fill::Any, random);
+      std::vector<Memory> narrow = memory, several = memory;
+      const auto run = [&](const loop::Kernel& k, std::vector<Memory>& m) {
+        run_kernel(*backend_for(cpu).compile(k), k, {m[0].data(), m[1].data()}, {kSize});
+      };
+      run(one, narrow);
+      run(wide, several);
+      EXPECT_EQ(std::memcmp(narrow[1].data(), several[1].data(), kSize * sizeof(float)), 0)
+          << cpu.label << ": " << statement;
+    }
 }
 
 TEST(MathTable, HasCudaSpellings) {

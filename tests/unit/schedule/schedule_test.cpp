@@ -445,7 +445,25 @@ TEST(Schedule, LongReductionsGetSeveralAccumulators) {
   EXPECT_EQ(unroll("4096", "neg %1"), 4);
   EXPECT_EQ(unroll("32", "neg %1"), 2);
   EXPECT_EQ(unroll("16", "neg %1"), 1);
-  EXPECT_EQ(unroll("4096", "exp %1"), 1);  // the latency hides behind exp
+  EXPECT_EQ(unroll("4096", "pow %1, %1"), 1);  // the latency hides behind pow
+}
+
+// Functions that are chains of dependent steps are computed for several vectors at a time, but not
+// where loads would be gathers, where the loop is short, or where doubles take twice the registers.
+TEST(Schedule, FunctionsAreInterleaved) {
+  const auto unroll = [](const std::string& dtype, const std::string& extent,
+                         const std::string& index, const std::string& op) {
+    const Kernel k = schedule(
+        parse_kernel("kernel @k(b0: in " + dtype + "[100000], b1: out " + dtype +
+                     "[100000]) {\n for c in 0.." + extent + " {\n %1: " + dtype + " = load b0[" +
+                     index + "]\n %2: " + dtype + " = " + op + " %1\n store b1[c], %2\n }\n}\n"));
+    return std::get<For>(k.body[0].v).unroll;
+  };
+  EXPECT_EQ(unroll("f32", "4096", "c", "exp"), 4);
+  EXPECT_EQ(unroll("f32", "4096", "c", "neg"), 1);
+  EXPECT_EQ(unroll("f32", "4096", "3*c", "exp"), 1);
+  EXPECT_EQ(unroll("f32", "32", "c", "exp"), 1);
+  EXPECT_EQ(unroll("f64", "4096", "c", "exp"), 1);
 }
 
 }  // namespace
