@@ -141,8 +141,8 @@ class Kernel:
         self.measure(0.0)
         return {"means": [] if case.random else means}
 
-    def measure(self, seconds: float) -> list[float]:
-        """Median seconds of forward and backward in a block of about `seconds`."""
+    def measure(self, seconds: float, best: bool = False) -> list[float]:
+        """Median, or least, seconds of forward and backward in a block of about `seconds`."""
         run, inputs, leaves, grad, clock = self.run, self.inputs, self.leaves, self.grad, time.perf_counter
         found: list[tuple[float, float]] = []
         until = clock() + seconds
@@ -156,7 +156,7 @@ class Kernel:
                 leaf.grad = None
             found.append((middle - start, clock() - middle))
         parts = [sorted(part) for part in zip(*found[1:], strict=True)]
-        return [part[len(part) // 2] for part in parts]
+        return [part[0 if best else len(part) // 2] for part in parts]
 
     def limits(self) -> list[dict[str, Any]]:
         """Of ourjit's forward and backward: seconds of the kernels alone and what part of the limit they reach."""
@@ -190,10 +190,10 @@ def measure(ways: list[str], name: str, elements: int, workers: dict[str, Worker
         if differ(answer["means"], ready.get("eager", answer)["means"]):
             errors[way] = "results differ from those of eager"
     able = {way: worker for way, worker in workers.items() if way not in errors}
-    blocks, more = in_turns(able, given.rounds, do="measure", seconds=given.block)
+    blocks, more = in_turns(able, given.rounds, do="measure", seconds=given.block, best=given.best)
     row: dict[str, Any] = {"case": name, "elements": elements, "errors": errors | more}
     for i, part in enumerate(PASSES):
-        row[part] = {way: summary([block[i] for block in found]) for way, found in blocks.items()}
+        row[part] = {way: summary([block[i] for block in found], given.best) for way, found in blocks.items()}
     if "ourjit" in blocks and not given.no_limits:
         row["limits"] = ask_all({"ourjit": workers["ourjit"]}, errors, do="limits").get("ourjit", [])
     return row
@@ -201,14 +201,15 @@ def measure(ways: list[str], name: str, elements: int, workers: dict[str, Worker
 
 def tables(rows: list[dict[str, Any]], ways: list[str]) -> list[Table]:
     found = []
+    others = [way for way in ways if way != "ourjit"]
     for threads in dict.fromkeys(row["threads"] for row in rows):
         plural = "s" if threads > 1 else ""
-        titles = (*(f"{way}, µs" for way in ways), "over eager", "over Inductor", "kernels, µs", "limit")
+        titles = (*(f"{way}, µs" for way in ways), *(f"over {way}" for way in others), "kernels, µs", "limit")
         table = Table(f"kernels, {threads} thread{plural}", "kernel", "elements", "pass", *titles)
         for row in rows:
             for i, part in enumerate(PASSES):
                 if row["threads"] == threads:
-                    ratios = [times(median_ratio(row[part], over)) for over in ("eager", "inductor")]
+                    ratios = [times(median_ratio(row[part], over)) for over in others]
                     cells = [shown(row[part].get(way), 1e6) for way in ways]
                     alone = row.get("limits", [])[i : i + 1]
                     limit = [f"{g['seconds'] * 1e6:.3g}" for g in alone] + [f"{g['share']:.0%}" for g in alone]
@@ -217,11 +218,11 @@ def tables(rows: list[dict[str, Any]], ways: list[str]) -> list[Table]:
     means = Table("kernels, ourjit", "threads", "pass", "over", "geometric mean", "least", "where")
     for threads in dict.fromkeys(row["threads"] for row in rows):
         for part in PASSES:
-            for over in ways:
+            for over in others:
                 mine = [row for row in rows if row["threads"] == threads]
                 ratios_of = {f"{r['case']}, {r['elements']:.0e}": median_ratio(r[part], over) for r in mine}
                 known = {where: ratio for where, ratio in ratios_of.items() if ratio is not None}
-                if known and over != "ourjit":
+                if known:
                     least = min(known, key=lambda where: known[where])
                     means.add(threads, part, over, times(geometric_mean(known.values())), times(known[least]), least)
     return [*found, means]
@@ -238,6 +239,7 @@ def main() -> None:
     parser.add_argument("--ways", default=WAYS, help="comma-separated (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=11, help="turns (default %(default)s)")
     parser.add_argument("--block", type=float, default=0.05, help="seconds of a turn (default %(default)s)")
+    parser.add_argument("--best", action="store_true", help="least times, not medians: where others use the machine")
     parser.add_argument("--no-limits", action="store_true", help="without the kernels alone, which are not interleaved")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = parser.parse_args()
