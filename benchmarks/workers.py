@@ -86,7 +86,8 @@ class Worker:
         self.folder = tempfile.TemporaryDirectory()
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
         if cold:  # nothing that earlier processes compiled
-            environment |= {"TORCHINDUCTOR_CACHE_DIR": self.folder.name, "OURJIT_CACHE": "0"}
+            for name, place in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("OURJIT_CACHE_DIR", "ourjit")):
+                environment[name] = str(Path(self.folder.name, place))
         allocator = allocator_of(way)
         if allocator is not None:
             environment |= {"LD_PRELOAD": str(library(allocator)), **KEEP}
