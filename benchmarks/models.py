@@ -28,12 +28,11 @@ from pathlib import Path
 from typing import Any
 
 import workers as w
+from steps import Step, step_of
 from timing import DEVICES, seconds, use_device, wait
 
 # In front: this file must not hide the models of the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
-
-Step = Callable[[], Any]  # returns the loss
 
 OURS = ("accelerate", "train_step", "ourjit")
 WAYS = "eager,eager+jemalloc,accelerate,train_step,inductor-opt,ourjit,inductor,aot_eager"
@@ -54,38 +53,7 @@ def torch_step(model_name: str, way: str, device: str) -> Callable[[], Step]:
     with use_device(device):
         model = case.build(0.1)
         batch = case.batch(1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-
-    def eager_optimizer() -> Step:
-        return stepping(w.compiler(way)(model), optimizer.step)
-
-    def accelerate() -> Step:
-        import ourjit
-
-        ourjit.accelerate(model, optimizer)
-        return stepping(model, optimizer.step)
-
-    def train_step() -> Step:
-        import ourjit
-
-        step = ourjit.train_step(model, None, optimizer)
-        return lambda: step(*batch)
-
-    def inductor() -> Step:
-        return stepping(torch.compile(model, dynamic=False), torch.compile(optimizer.step, dynamic=False))
-
-    def stepping(run: Callable[..., Any], update: Callable[[], Any]) -> Step:
-        def step() -> Any:
-            loss = run(*batch)
-            loss.backward()
-            update()
-            optimizer.zero_grad(set_to_none=True)
-            return loss.detach()
-
-        return step
-
-    makers = {"accelerate": accelerate, "train_step": train_step, "inductor-opt": inductor}
-    return makers.get(way, eager_optimizer)
+    return step_of(model, batch, way)
 
 
 def memory_mb(key: str) -> float:
