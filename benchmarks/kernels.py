@@ -11,6 +11,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import math
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ from workers import (
     Worker,
     ask_all,
     compiler,
+    counted,
     finish,
     geometric_mean,
     in_turns,
@@ -203,9 +205,8 @@ def tables(rows: list[dict[str, Any]], ways: list[str]) -> list[Table]:
     found = []
     others = [way for way in ways if way != "ourjit"]
     for threads in dict.fromkeys(row["threads"] for row in rows):
-        plural = "s" if threads > 1 else ""
         titles = (*(f"{way}, µs" for way in ways), *(f"over {way}" for way in others), "kernels, µs", "limit")
-        table = Table(f"kernels, {threads} thread{plural}", "kernel", "elements", "pass", *titles)
+        table = Table(f"kernels, {counted(threads)}", "kernel", "elements", "pass", *titles)
         for row in rows:
             for i, part in enumerate(PASSES):
                 if row["threads"] == threads:
@@ -232,10 +233,11 @@ def main() -> None:
     if wanted():
         serve(Kernel)
         return
+    cores = len(os.sched_getaffinity(0))
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cases", nargs="*", default=[*CASES], metavar="kernel", help="of: " + ", ".join(CASES))
     parser.add_argument("--elements", type=float, nargs="+", default=[1e4, 1e5, 1e6, 1e7])
-    parser.add_argument("--threads", type=int, nargs="+", default=[1, 2])
+    parser.add_argument("--threads", type=int, nargs="+", default=sorted({1, cores}), help="(default: one, and all)")
     parser.add_argument("--ways", default=WAYS, help="comma-separated (default %(default)s)")
     parser.add_argument("--rounds", type=int, default=11, help="turns (default %(default)s)")
     parser.add_argument("--block", type=float, default=0.05, help="seconds of a turn (default %(default)s)")
@@ -253,7 +255,7 @@ def main() -> None:
             workers = {way: stack.enter_context(Worker(__file__, way, threads)) for way in ways}
             for name in given.cases:
                 for elements in map(int, given.elements):
-                    say(f"measuring {name}, {elements} elements, {threads} threads ...")
+                    say(f"measuring {name}, {elements} elements, {counted(threads)} ...")
                     rows.append({"threads": threads} | measure(ways, name, elements, workers, given))
     errors = {f"{r['case']}, {r['elements']}, {way}": text for r in rows for way, text in r["errors"].items()}
     finish(tables(rows, ways), rows, errors, given.json)

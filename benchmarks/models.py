@@ -214,7 +214,9 @@ def compared(what: Comparison, results: w.Figures) -> w.Table:
 
 
 def tables(results: w.Figures) -> list[w.Table]:
-    found = [*(compared(what, results) for what in COMPARISONS), counters(results)]
+    known = {way for row in results.values() for way, figures in row.items() if "error" not in figures}
+    wanted = [what for what in COMPARISONS if not what.ours or known.intersection(what.ours.split())]
+    found = [*(compared(what, results) for what in wanted), counters(results)]
     return [table for table in found if len(table.columns) > 1 and table.rows]
 
 

@@ -106,7 +106,7 @@ def table_of(rows: list[w.Figures], ways: list[str], threads: int) -> w.Table:
     others = [way for way in OTHERS if way in ways]
     compiling = [way for way in ("accelerate", "ourjit", "inductor") if way in ways]
     columns = [*ways, *(f"over\n{way}" for way in others), *(f"ready, s\n{way}" for way in compiling), "kernels"]
-    table = w.Table(f"step of an optimizer, ms, {threads} threads", "optimizer", "tensors", *columns)
+    table = w.Table(f"step of an optimizer, ms, {w.counted(threads)}", "optimizer", "tensors", *columns)
     for row in rows:
         ratios = [w.times(w.median_ratio(row["step"], over, "accelerate")) for over in others]
         ready = [w.number(row["ready"][way]) if way in row["ready"] else "-" for way in compiling]

@@ -2,9 +2,9 @@
 
 A residual block of a language model (RMS norm, linear, GELU, linear, softmax over the width) on batches of so many
 rows each, forward and backward. "first pass" is the seconds of going through all sizes once, caches empty, compilation
-included; "step" the microseconds of a step, on average over the sizes, once all of them have been seen. Ways named
-"-static" compile each size anew (dynamic=False); the others are as torch.compile does it: a size that changes becomes a
-symbol.
+included; "step" the microseconds of a step once all of them have been seen, the geometric mean over the sizes. Ways
+named "-static" compile each size anew (dynamic=False); the others are as torch.compile does it: a size that changes
+becomes a symbol.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def main() -> None:
                 errors[way] = "losses differ from those of eager"
         able = {way: worker for way, worker in workers.items() if way not in errors}
         blocks, more = w.in_turns(able, given.rounds, do="measure")
-    title = f"training on {len(given.sizes)} sizes, {given.threads} threads"
+    title = f"training on {len(given.sizes)} sizes, {w.counted(given.threads)}"
     table = w.Table(title, "way", "first pass, s", "step, µs", "over eager", "recompilations", "kernels", "fallbacks")
     results = {}
     for way, found in blocks.items():

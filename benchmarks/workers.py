@@ -220,6 +220,10 @@ def shown(figure: Figures | None, scale: float = 1.0) -> str:
     return "-" if figure is None else f"{number(figure['median'] * scale)} ±{figure['spread'] * 100:.0f}%"
 
 
+def counted(threads: int) -> str:
+    return f"{threads} thread" + ("s" if threads > 1 else "")
+
+
 def times(ratio: float | None) -> str:
     return "-" if ratio is None or math.isnan(ratio) else f"{ratio:.2f}x"
 
