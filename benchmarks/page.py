@@ -189,5 +189,5 @@ def plot_kernels(rows: list[Data]) -> Any:
         axes[i][0].set_ylabel("times as fast")
     figure.suptitle(f"kernels alone by elements, {counted(threads)}")
     handles, labels = axes[0][0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=7, frameon=False)
+    figure.legend(handles, labels, loc="outside lower center", ncols=4, frameon=False)
     return figure

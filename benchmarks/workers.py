@@ -85,6 +85,8 @@ class Worker:
     def __init__(self, script: str, way: str, threads: int, *, cold: bool = False) -> None:
         self.folder = tempfile.TemporaryDirectory()
         environment = {**os.environ, "OMP_NUM_THREADS": str(threads)}
+        if threads == 1:
+            environment["XLA_FLAGS"] = "--xla_cpu_multi_thread_eigen=false intra_op_parallelism_threads=1"  # of JAX
         if cold:  # nothing that earlier processes compiled
             for name, place in (("TORCHINDUCTOR_CACHE_DIR", "inductor"), ("OURJIT_CACHE_DIR", "ourjit")):
                 environment[name] = str(Path(self.folder.name, place))
