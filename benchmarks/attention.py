@@ -11,13 +11,13 @@ from __future__ import annotations
 import argparse
 import statistics
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import ourjit  # noqa: F401  registers the backend
 import torch
-from rich.console import Console
-from rich.table import Table
 from timing import in_turns
 from torch import Tensor
+from workers import Table, finish, geometric_mean
 
 LAYERS = 8
 Call = Callable[[], object]
@@ -80,11 +80,15 @@ def main() -> None:
     parser.add_argument("--forms", nargs="+", default=["plain", "causal", "mask"])
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--few", action="store_true")
+    parser.add_argument("--json", type=Path, help="write all figures to this file")
     given = parser.parse_args()
     shapes = [(n, k) for n in (1, 2, 4, 8, 12, 16, 20, 24) for k in (64, 1024)]
     if not given.few:
         shapes = [(n, n) for n in given.tokens]
-    table = Table("threads", "head", "queries", "keys", "form", "forward, µs", "ours", "backward, µs", "ours")
+    columns = ("queries", "keys", "form", "forward, µs", "ours", "backward, µs", "ours")
+    table = Table("attention: ATen's time, and how many times as fast ours is", "threads", "head", *columns)
+    rows = []
+    ratios: dict[str, list[float]] = {"forward": [], "backward": []}
     for threads in given.threads:
         torch.set_num_threads(threads)
         for size in given.sizes:
@@ -95,10 +99,15 @@ def main() -> None:
                         turns = in_turns(calls(queries, keys, given.heads, size, form), "cpu", given.rounds, count)
                     seconds = {name: statistics.median(times) for name, times in turns.items()}
                     row = [str(n) for n in (threads, size, queries, keys)] + [form]
-                    for name in ("forward", "backward"):
-                        row += [f"{seconds[name] / LAYERS * 1e6:.0f}", f"{seconds[name] / seconds['our ' + name]:.2f}x"]
-                    table.add_row(*row)
-    Console().print(table)
+                    for name, found in ratios.items():
+                        found.append(seconds[name] / seconds["our " + name])
+                        row += [f"{seconds[name] / LAYERS * 1e6:.0f}", f"{found[-1]:.2f}x"]
+                    table.add(*row)
+                    sizes = {"threads": threads, "head": size, "queries": queries, "keys": keys, "form": form}
+                    rows.append(sizes | {"seconds": seconds})
+    forward_mean, backward_mean = (f"{geometric_mean(found):.2f}x" for found in ratios.values())
+    table.add("geometric mean", "", "", "", "", "", forward_mean, "", backward_mean)
+    finish([table], rows, {}, given.json)
 
 
 if __name__ == "__main__":

@@ -1,42 +1,51 @@
-"""Times eager, ourjit and Inductor on the models of tests/python/models.py.
+"""Times training steps of the models of tests/python/models.py: eager, ourjit and Inductor.
 
-Two kinds of process, so that nothing carries over: a fresh one for each model and backend measures the time to the
-first step and resident memory; one for each model steps all backends in turns, so that the machine's drift hits all
-of them alike, and takes medians. The optimizer (AdamW) stays eager everywhere.
+A step is forward, backward and AdamW. Ways to take it, each in a fresh process (workers.py):
+
+    eager               as it is; eager+jemalloc and eager+tcmalloc preload an allocator that keeps freed memory
+    accelerate          ourjit.accelerate(model, optimizer)
+    train_step          ourjit.train_step(model, None, optimizer)
+    inductor-opt        torch.compile(model) and torch.compile(optimizer.step)
+    ourjit, inductor    torch.compile(model), the optimizer eager; inductor-max: mode="max-autotune"
+    aot_eager           likewise: what tracing alone takes
+    jax                 of char_gpt and mlp, written in JAX (jax_models.py), where jax[cpu] is installed
+
+The first step counts from the call that compiles, caches empty, Dynamo imported; "ready" is the sum of the first
+three, after which nothing compiles any more. Peak: resident memory of a warm step, and what is resident before it.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
+import contextlib
 import math
 import os
-import statistics
-import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from timing import DEVICES, in_turns, use_device, wait
+import workers as w
+from steps import Step, step_of
+from timing import DEVICES, seconds, use_device, wait
 
+# In front: this file must not hide the models of the tests.
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "tests" / "python"))
 
-Step = Callable[[], None]
+OURS = ("accelerate", "train_step", "ourjit")
+WAYS = "eager,eager+jemalloc,accelerate,train_step,inductor-opt,ourjit,inductor,aot_eager"
+SETTLING = 3  # steps until nothing compiles any more: optimizers make their state in the first
 
 
-def resident_mb() -> float:
-    for line in Path("/proc/self/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return int(line.split()[1]) / 1024
-    return math.nan
+# --- in a worker ---------------------------------------------------------------------------------------
 
 
-def make_step(model_name: str, backend: str, device: str) -> Step:
-    """A training step of a fresh model: forward, backward, AdamW."""
+def torch_step(model_name: str, way: str, device: str) -> Callable[[], Step]:
+    """What makes the step of a fresh model ready, without compiling it yet."""
     import torch
+    import torch._dynamo
     from models import CASES
 
     torch.manual_seed(0)
@@ -44,159 +53,213 @@ def make_step(model_name: str, backend: str, device: str) -> Step:
     with use_device(device):
         model = case.build(0.1)
         batch = case.batch(1)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-4)
-    run = model if backend == "eager" else torch.compile(model, backend=backend)
-
-    def step() -> None:
-        run(*batch).backward()
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
-    return step
+    return step_of(model, batch, way)
 
 
-def measure_cold(model_name: str, backend: str, device: str, warm: int) -> dict[str, Any]:
-    """In this fresh process: seconds to the first step, without importing Dynamo, and memory after `warm` more."""
-    import torch
-    import torch._dynamo
-
-    step = make_step(model_name, backend, device)
-    start = time.perf_counter()
-    step()
-    wait(device)
-    first = time.perf_counter() - start
-    for _ in range(warm):
-        step()
-    result: dict[str, Any] = {"first_step": first, "resident_mb": resident_mb()}
-    if device == "cuda":
-        result["device_mb"] = torch.cuda.max_memory_allocated() / 2**20
-    if backend == "ourjit":
-        import ourjit
-
-        result["stats"] = ourjit.stats()
-    return result
+def memory_mb(key: str) -> float:
+    for line in Path("/proc/self/status").read_text().splitlines():
+        if line.startswith(key):
+            return int(line.split()[1]) / 1024
+    return math.nan
 
 
-def measure_steps(model_name: str, backends: list[str], device: str, rounds: int) -> dict[str, Any]:
-    """Median seconds of a step of each backend; they take turns in blocks."""
-    import torch._dynamo
+class Training:
+    """What a worker has ready: a model and its step."""
 
-    steps = {}
-    for backend in backends:
-        torch._dynamo.utils.counters.clear()
-        steps[backend] = make_step(model_name, backend, device)
-        for _ in range(3 if rounds > 1 else 1):
-            steps[backend]()
-    times = in_turns(steps, device, rounds, count=5 if rounds > 1 else 1)
-    return {backend: {"step": statistics.median(t), "steps": t} for backend, t in times.items()}
+    def __init__(self, way: str) -> None:
+        self.way = way
 
+    def __call__(self, do: str, **arguments: Any) -> Any:
+        return getattr(self, do)(**arguments)
 
-def in_fresh_process(*arguments: object) -> Any:
-    with tempfile.TemporaryDirectory() as cache:  # Inductor's: cold as well
-        env = {**os.environ, "TORCHINDUCTOR_CACHE_DIR": cache}
-        command = [sys.executable, __file__, "--worker", *map(str, arguments)]
-        done = subprocess.run(command, env=env, capture_output=True, text=True, check=False)
-    if done.returncode != 0:
-        lines = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
-        return {"error": lines[-1][:200]}
-    return json.loads(done.stdout.strip().splitlines()[-1])
-
-
-def measure_model(name: str, options: argparse.Namespace) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    cold = options.backends if options.device == "emulated" else [*options.backends, "aot_eager"]
-    for backend in dict.fromkeys(cold):
-        result[backend] = in_fresh_process("cold", options.device, name, backend, 20 if options.rounds > 1 else 0)
-    usable = [backend for backend in options.backends if "error" not in result[backend]]
-    for backend, values in in_fresh_process("steps", options.device, name, ",".join(usable), options.rounds).items():
-        if isinstance(values, dict):
-            result[backend] |= values
+    def first(self, model: str, device: str, settling: int) -> w.Figures:
+        """Seconds to the first step and until all is compiled, and the losses."""
+        if self.way == "jax":
+            from jax_models import jax_step as make_step
         else:
-            result["error"] = values
-    return result
+            make_step = torch_step
+        make, self.device = make_step(model, self.way, device), device
+        start = time.perf_counter()
+        self.step = make()
+        losses, ends = [], []
+        for _ in range(settling):
+            losses.append(float(self.step()))
+            wait(device)
+            ends.append(time.perf_counter() - start)
+        return {"first_step": ends[0], "ready": ends[-1], "losses": losses}
+
+    def measure(self, count: int) -> float:
+        if count > 1:
+            self.step()
+        return seconds(self.step, self.device, count)
+
+    def memory(self, steps: int) -> w.Figures:
+        """MB: resident, the highest within warm steps, and torch's own on a GPU; ourjit's counters."""
+        for _ in range(steps):
+            self.step()
+        found: w.Figures = {"resident_mb": memory_mb("VmRSS:")}
+        with contextlib.suppress(OSError):
+            Path("/proc/self/clear_refs").write_text("5")  # forgets the highest so far
+            for _ in range(steps):
+                self.step()
+            found["peak_mb"] = memory_mb("VmHWM:")
+        if self.device == "cuda":
+            import torch
+
+            found["device_mb"] = torch.cuda.max_memory_allocated() / 2**20
+        if self.way in OURS:
+            import ourjit
+
+            found["stats"] = ourjit.stats()
+        return found
 
 
-def geometric_mean(values: list[float]) -> float:
-    return math.exp(statistics.fmean(map(math.log, values))) if values else math.nan
+# --- in the process that asks --------------------------------------------------------------------------
 
 
-def show(results: dict[str, Any], backends: list[str]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-
-    table = Table(title="training step, optimizer eager; medians")
-    table.add_column("model")
-    for backend in backends:
-        table.add_column(f"{backend}\nstep, ms", justify="right")
-    for title in ("over eager", "over inductor", "first step, s\n(aot_eager)", "backend, s", "memory, MB\n(eager)"):
-        table.add_column(title, justify="right")
-    table.add_column("fallbacks", justify="right")
-    ratios: dict[str, list[float]] = {"eager": [], "inductor": []}
-
-    def value(model: dict[str, Any], backend: str, key: str, form: str = ".2f", scale: float = 1.0) -> str:
-        found = model.get(backend, {}).get(key)
-        return "-" if found is None else format(found * scale, form)
-
-    for name, model in results.items():
-        row = [name, *(value(model, backend, "step", scale=1e3) for backend in backends)]
-        ours = model.get("ourjit", {})
-        for other, ratio in ratios.items():
-            if "step" in ours and "step" in model.get(other, {}):
-                ratio.append(model[other]["step"] / ours["step"])
-                row.append(f"{ratio[-1]:.2f}x")
-            else:
-                row.append("-")
-        stats = ours.get("stats", {})
-        row.append(f"{value(model, 'ourjit', 'first_step')} ({value(model, 'aot_eager', 'first_step')})")
-        row.append(format(stats["backend_seconds"], ".2f") if stats else "-")
-        row.append(f"{value(model, 'ourjit', 'resident_mb', '.0f')} ({value(model, 'eager', 'resident_mb', '.0f')})")
-        row.append(str(sum(f["count"] for f in stats["fallbacks"].values())) if stats else "-")
-        table.add_row(*row)
-    table.add_section()
-    means = [f"{geometric_mean(r):.2f}x" if r else "-" for r in ratios.values()]
-    table.add_row("geometric mean", *([""] * len(backends)), *means)
-    console = Console(width=None if sys.stdout.isatty() else 140)
-    console.print(table)
-    for name, model in results.items():
-        for backend, values in model.items():
-            if isinstance(values, dict) and "error" in values:
-                console.print(f"{name}, {backend}: {values['error']}", markup=False)
+def measure_model(name: str, given: argparse.Namespace) -> w.Figures:
+    """Figures of each way, or its error."""
+    quick = given.rounds == 1
+    first = {"do": "first", "model": name, "device": given.device, "settling": 1 if quick else SETTLING}
+    errors: dict[str, str] = {}
+    found: w.Figures = {}
+    ways = [way for way in given.ways if way != "jax" or name in ("char_gpt", "mlp")]
+    with contextlib.ExitStack() as stack:
+        workers = {way: stack.enter_context(w.Worker(__file__, way, given.threads, cold=True)) for way in ways}
+        colds = {way: [answer] for way, answer in w.ask_all(workers, errors, **first).items()}
+        warm = {way: worker for way, worker in workers.items() if way != "aot_eager" and way not in errors}
+        blocks, more = w.in_turns(warm, given.rounds, do="measure", count=1 if quick else 5)
+        errors |= more
+        memory = w.ask_all({way: workers[way] for way in blocks}, errors, do="memory", steps=0 if quick else 10)
+    for _ in range(given.colds - 1):
+        for way in colds:
+            if way.startswith(("aot_eager", *OURS)):
+                with w.Worker(__file__, way, given.threads, cold=True) as worker:
+                    colds[way] += w.ask_all({way: worker}, errors, **first).values()
+    for way in ways:
+        found[way] = {"error": errors[way]} if way in errors else dict(memory.get(way, {}))
+        if way in blocks:
+            found[way]["step"] = w.summary(blocks[way]) | {"all": blocks[way]}
+        for key in ("first_step", "ready") if way in colds else ():
+            found[way][key] = w.summary([cold[key] for cold in colds[way]])
+        for key in ("resident_mb", "peak_mb"):
+            if key in found[way]:
+                found[way][key] = w.summary([found[way][key]])
+    check_losses(name, {way: answers[0]["losses"] for way, answers in colds.items() if way != "jax"}, found)
+    return found
 
 
-def worker(arguments: list[str]) -> None:
-    kind, device, name, backends, count = arguments
-    if kind == "cold":
-        print(json.dumps(measure_cold(name, backends, device, int(count))))
-    else:
-        print(json.dumps(measure_steps(name, backends.split(","), device, int(count))))
+def check_losses(name: str, losses: dict[str, list[float]], found: w.Figures) -> None:
+    """Marks ways whose first steps do not train as eager does; with random numbers of their own, roughly so."""
+    from models import CASES
+
+    case = CASES[name]
+    for way, mine in losses.items():
+        pairs = zip(mine, losses.get("eager", mine), strict=True)
+        allowed = 0.1 if case.has_dropout or case.random else 1e-3
+        if any(not abs(x - y) <= allowed * abs(y) for x, y in pairs):
+            found[way] = {"error": f"losses {mine} differ from eager's {losses['eager']}"}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A table: a figure of some ways, times a scale, and how many times better ours are than others."""
+
+    title: str
+    key: str
+    ways: str
+    ours: str
+    others: str
+    scale: float = 1.0
+    spreads: bool = False
+
+
+EAGER = "eager eager+jemalloc eager+tcmalloc"
+COMPILING = "accelerate train_step ourjit aot_eager inductor inductor-opt inductor-max jax"
+COMPARISONS = (
+    Comparison(
+        "training step, optimizer compiled, ms", "step", f"{EAGER} accelerate train_step inductor-opt jax",
+        "accelerate train_step", f"{EAGER} inductor-opt jax", 1e3, True,
+    ),
+    Comparison(
+        "training step, optimizer eager, ms", "step", f"{EAGER} ourjit inductor inductor-max",
+        "ourjit", f"{EAGER} inductor inductor-max", 1e3, True,
+    ),
+    Comparison("first step in a fresh process, s", "first_step", COMPILING, "accelerate train_step", "aot_eager"),
+    Comparison("first three steps in a fresh process, s", "ready", COMPILING, "accelerate train_step", "aot_eager"),
+    Comparison("highest resident memory of a warm step, MB", "peak_mb", f"{EAGER} {COMPILING}", "", ""),
+)  # fmt: skip
+
+
+def compared(what: Comparison, results: w.Figures) -> w.Table:
+    """A row for each model, and the geometric means."""
+    known = {way for row in results.values() for way in row if what.key in row[way]}
+    ways = [way for way in what.ways.split() if way in known]
+    pairs = [(way, other) for way in what.ours.split() for other in what.others.split() if {way, other} <= known]
+    table = w.Table(what.title, "model", *ways, *(f"{way}\nover {other}" for way, other in pairs))
+    ratios: dict[tuple[str, str], list[float]] = {pair: [] for pair in pairs}
+    for name, row in results.items():
+        figures = {way: row[way][what.key] for way in ways if what.key in row.get(way, {})}
+        cells = [w.shown(figures.get(way), what.scale) for way in ways]
+        cells = cells if what.spreads else [cell.partition(" ")[0] for cell in cells]
+        for way, other in pairs:
+            ratio = w.median_ratio(figures, other, way)
+            ratios[way, other] += [] if ratio is None else [ratio]
+            cells.append(w.times(ratio))
+        table.add(name, *cells)
+    if pairs:
+        means = [w.times(w.geometric_mean(found)) for found in ratios.values()]
+        table.add("geometric mean", *[""] * len(ways), *means)
+    return table
+
+
+def tables(results: w.Figures) -> list[w.Table]:
+    known = {way for row in results.values() for way, figures in row.items() if "error" not in figures}
+    wanted = [what for what in COMPARISONS if not what.ours or known.intersection(what.ours.split())]
+    found = [*(compared(what, results) for what in wanted), counters(results)]
+    return [table for table in found if len(table.columns) > 1 and table.rows]
+
+
+def counters(results: w.Figures) -> w.Table:
+    table = w.Table("ourjit's own counters", "model", "way", "backend, s", "graphs", "kernels", "fallbacks")
+    for name, row in results.items():
+        for way in OURS:
+            stats = row.get(way, {}).get("stats")
+            if stats:
+                fallbacks = sum(fallback["count"] for fallback in stats["fallbacks"].values())
+                kernels = stats["kernels_compiled"]
+                table.add(name, way, f"{stats['backend_seconds']:.2f}", stats["graphs"], kernels, fallbacks)
+    return table
 
 
 def main() -> None:
-    if sys.argv[1:2] == ["--worker"]:
-        worker(sys.argv[2:])
+    if w.wanted():
+        w.serve(Training)
         return
     from models import CASES
 
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("models", nargs="*", metavar="model", help="of: " + ", ".join(CASES))
+    parser.add_argument("models", nargs="*", default=[*CASES], metavar="model", help="of: " + ", ".join(CASES))
     parser.add_argument("--device", choices=DEVICES, default="cpu", help="(default %(default)s)")
-    parser.add_argument("--backends", default="eager,ourjit,inductor", help="comma-separated (default %(default)s)")
+    parser.add_argument("--threads", type=int, default=len(os.sched_getaffinity(0)), help="(default %(default)s)")
+    parser.add_argument("--ways", default=WAYS, help="comma-separated (default %(default)s)")
     parser.add_argument(
         "--rounds", type=int, default=11, help="turns of five steps each (default %(default)s); 1: one step, not warm"
     )
+    parser.add_argument("--colds", type=int, default=3, help="fresh processes for first steps (default %(default)s)")
     parser.add_argument("--json", type=Path, help="write all figures to this file")
-    options = parser.parse_args()
-    options.backends = options.backends.split(",")
-    unknown = [name for name in options.models if name not in CASES]
+    given = parser.parse_args()
+    given.ways = w.usable(given.ways.split(","))
+    unknown = [name for name in given.models if name not in CASES]
     if unknown:
         parser.error(f"unknown model {unknown[0]}; the models are {', '.join(CASES)}")
-    results: dict[str, Any] = {}
-    for name in options.models or CASES:
-        print(f"measuring {name} ...", file=sys.stderr, flush=True)
-        results[name] = measure_model(name, options)
-    show(results, options.backends)
-    if options.json:
-        options.json.write_text(json.dumps(results, indent=1))
+    results: w.Figures = {}
+    for name in given.models:
+        w.say(f"measuring {name} ...")
+        results[name] = measure_model(name, given)
+    wrong = {(name, way): row[way]["error"] for name, row in results.items() for way in row if "error" in row[way]}
+    errors = {f"{name}, {way}": text for (name, way), text in wrong.items()}
+    w.finish(tables(results), results, errors, given.json)
 
 
 if __name__ == "__main__":

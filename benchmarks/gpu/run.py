@@ -115,15 +115,21 @@ def run_models(quick: bool, emulated: bool) -> dict[str, Any]:
         path = Path(folder) / "models.json"
         command = [sys.executable, "benchmarks/models.py", "--json", str(path)]
         if emulated:
-            command += ["--device", "emulated", "--backends", "eager,ourjit", "--rounds", "1"]
+            command += ["--device", "emulated", "--ways", "eager,ourjit", "--rounds", "1", "--colds", "1"]
             command += FEW_MODELS if quick else ()
         else:
-            command += ["--device", "cuda", "--rounds", "3" if quick else "11"]
+            words = "--device cuda --ways eager,ourjit,inductor,aot_eager --colds 1 --rounds"
+            command += [*words.split(), "3" if quick else "11"]
         done = output_of(command)
         if not path.exists():
             raise RuntimeError("benchmarks/models.py failed:\n" + last_lines(done))
-        found: dict[str, Any] = json.loads(path.read_text())
-        return found
+        results = json.loads(path.read_text())["results"]
+    return {name: {way: medians(figures) for way, figures in row.items()} for name, row in results.items()}
+
+
+def medians(figures: dict[str, Any]) -> dict[str, Any]:
+    """Figures that have a spread, without it."""
+    return {key: f["median"] if isinstance(f, dict) and "median" in f else f for key, f in figures.items()}
 
 
 def run_kernel(name: str, device: str, rounds: int) -> dict[str, Any]:

@@ -162,3 +162,27 @@ def test_no_gpu_is_said_and_is_an_error(tmp_path: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, env=env, check=False)
     assert done.returncode == 2 and "there is no GPU to run on: torch" in done.stderr
     assert not (tmp_path / "out").exists()
+
+
+def test_page_of_benchmarks(tmp_path: Path) -> None:
+    """The page of ./dev bench: bars of what was measured, and what failed."""
+    import page
+
+    figures = {"eager": {"median": 2e-3, "spread": 0.01}, "ourjit": {"median": 1e-3, "spread": 0.1}}
+    row = {"case": "softmax", "elements": 10000, "threads": 1, "forward": figures, "backward": figures}
+    table = {"title": "kernels", "columns": ["kernel", "eager,\nµs"], "rows": [["softmax", "2000 ±1%"]]}
+    part = {"tables": [table], "results": [row], "errors": {"softmax, inductor": "no compiler"}}
+    empty = {"tables": [], "results": None, "errors": {"models": "ended with exit code 1"}}
+    data = {"models": empty, "kernels": part}
+    for name in data:
+        data[name] |= {"command": f"./dev bench {name}", "minutes": 1.0}
+    written = page.write({"CPU": "one"}, data, tmp_path, "./dev bench")
+    text = written[0].read_text()
+    for line in (
+        "| kernels over eager, forward, 1 thread | 2.00x | 2.00x |",
+        "| softmax | 2000 ±1% |",
+        "- softmax, inductor: no compiler",
+        "- models: ended with exit code 1",
+    ):
+        assert line in text
+    assert all(path.exists() for path in written)
