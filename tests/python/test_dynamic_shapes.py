@@ -285,6 +285,20 @@ def test_gradient_through_a_size_that_is_one() -> None:
         torch.testing.assert_close(got, expected)
 
 
+def test_size_that_is_one_is_known_to_what_was_computed_before() -> None:
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        x.add_(1)
+        return y.unfold(1, 2, 1).sum(-1)
+
+    fn = compiled(f, dynamic=True)
+    for size in (2, 3, 2):
+        x, y = torch.randn(size, 3), torch.randn(0, size)
+        before = x.clone()
+        assert torch.equal(fn(x, y), y.unfold(1, 2, 1).sum(-1))
+        assert torch.equal(x, before + 1)
+    assert_no_fallbacks()
+
+
 def test_writes_to_slices_with_steps_that_may_be_empty() -> None:
     def f(x: Tensor) -> Tensor:
         some = x[2:-1:2]

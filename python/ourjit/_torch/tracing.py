@@ -51,6 +51,16 @@ def is_one_by_guards(size: torch.SymInt) -> bool | None:
     return not getattr(node.shape_env, "frozen", True) and bool(size == 1)
 
 
+def guard_count(module: torch.fx.GraphModule) -> int:
+    """How many guards the trace of a graph with symbolic inputs has made up to now; 0 without such inputs."""
+    for node in module.graph.find_nodes(op="placeholder"):
+        value = node.meta.get("val")
+        for size in value.shape if isinstance(value, torch.Tensor) else (value,):
+            if isinstance(size, torch.SymInt):
+                return len(getattr(size.node.shape_env, "guards", ()))
+    return 0
+
+
 def symbolic_expression(value: Any) -> Any:
     """The sympy expression of a SymInt, SymFloat or SymBool; the number itself if it is one."""
     node = getattr(value, "node", None)
