@@ -67,6 +67,24 @@ _SYMBOLIC_FACTORS: dict[str, Callable[..., Any]] = {
 }
 
 
+def _as_tensor_operator(operator: Callable[..., Any]) -> Callable[..., Any]:
+    """`operator` for an overload that takes a number, as the backward of others calls it, where that is symbolic."""
+
+    def decompose(x: Any, number: Any) -> Any:
+        return operator(x, number) if isinstance(number, torch.SymFloat) else NotImplemented
+
+    return decompose
+
+
+def _gradient_of_nothing(grad: Any, x: Any, *others: Any) -> Any:
+    """The backward of a loss without elements, whose trace would divide by their number."""
+    is_empty = any(isinstance(size, int) and size == 0 for size in x.shape)
+    return torch.empty_like(x) if is_empty else NotImplemented
+
+
+_LOSSES_BACKWARD = ("huber_loss_backward", "mse_loss_backward", "smooth_l1_loss_backward")
+
+
 def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     """A table for one trace: random operators in it number their streams from zero."""
     table = foreach.decompositions() | decompositions_by_name(_LONG_TAIL) | interpolation.decompositions()
@@ -76,6 +94,8 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
             table[overload] = _unless_integers(table[overload])
     rules = dict(indexing_decompositions.TABLE)
     rules |= {name: _with_symbolic_factor(function) for name, function in _SYMBOLIC_FACTORS.items()}
+    rules |= {f"aten.{f.__name__}.Scalar": _as_tensor_operator(f) for f in (torch.mul, torch.div)}
+    rules |= {f"aten.{name}.default": _gradient_of_nothing for name in _LOSSES_BACKWARD}
     if not fallback_random:
         rules |= random_decompositions.rules()
     for name, function in rules.items():

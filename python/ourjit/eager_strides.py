@@ -105,7 +105,12 @@ def _converted(result: Tensor, operands: Sequence[Tensor]) -> list[Tensor]:
     if result.device.type != "cpu" or all(x.dtype == result.dtype for x in operands):
         return list(operands)
     common = _torch.common_dtype(*operands) if result.dtype == torch.bool else result.dtype
-    return [torch.empty_like(x, dtype=common) if x.dtype != common else x for x in operands]
+    return [_copied(x) if x.dtype != common else x for x in operands]
+
+
+def _copied(x: Tensor) -> Tensor:
+    """With the strides of a copy of `x` in another dtype: its own, those of single elements too, if it is dense."""
+    return x if _torch.is_dense(x) else torch.empty_like(x)
 
 
 def _tensors(args: Sequence[Any], keywords: Mapping[str, Any]) -> list[Tensor]:
@@ -143,11 +148,35 @@ def _index(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> 
     before = [d for d in kept if d < at[0]] if at == list(range(at[0], at[-1] + 1)) else []
     after = kept[len(before) :]
     sizes = result.shape[len(before) : len(before) + rank]
-    operands = [[*map(x.stride, before), *(0,) * rank, *map(x.stride, after)]]
+    places = [*map(x.stride, before), *(0,) * rank, *map(x.stride, after)]
+    operands = [result.new_empty_strided(result.shape, places)]
     for i in given:
-        wide = i.expand(sizes).reshape((*(1,) * len(before), *sizes, *(1,) * len(after)))
-        operands.append(_expanded(wide.shape, wide.stride(), result.shape))
-    return in_order(result.shape, _order(result.shape, operands))
+        wide = i.expand(sizes)
+        if wide.dtype == torch.int32:  # the kernel takes i64
+            wide = _copied(wide)
+        operands.append(wide.view((*(1,) * len(before), *sizes, *(1,) * len(after))))
+    return _elementwise(result, operands)
+
+
+def _view(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
+    """Those of dims of one element too, which tracing chooses otherwise."""
+    own, strides, sizes = args[0].shape, args[0].stride(), result.shape
+    if not all(isinstance(n, int) for n in (*own, *strides, *sizes)) or not own or not result.numel():
+        return None
+    # From the innermost dim on, dims that lie evenly in memory, as one dim does, are divided anew.
+    found = [0] * len(sizes)
+    dim, step, elements = len(sizes) - 1, strides[-1], 1
+    for i in range(len(own) - 1, -1, -1):
+        elements *= own[i]
+        if i > 0 and (own[i - 1] == 1 or strides[i - 1] == elements * step):
+            continue
+        given = 1
+        while dim >= 0 and (given < elements or sizes[dim] == 1):
+            found[dim] = given * step
+            given *= sizes[dim]
+            dim -= 1
+        step, elements = strides[i - 1], 1
+    return found
 
 
 def _contiguous_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
@@ -208,6 +237,7 @@ _OTHERS: dict[Rule, str] = {
     _second_first: "leaky_relu_backward.default rsub.Tensor threshold_backward.default",
     _where: "where.self",
     _index: "index.Tensor",
+    _view: "_unsafe_view.default view.default",
     _contiguous: """
         _log_softmax_backward_data.default grid_sampler_2d.default huber_loss_backward.default mse_loss_backward.default
         normal.Tensor_Tensor normal.Tensor_float normal.float_Tensor pow.Scalar rrelu_with_noise.default
@@ -235,11 +265,11 @@ def rule_of(overload: Any, in_place: bool = False) -> Rule | None:
     """None: the strides of tracing are those of eager. What was written in place lies where it was."""
     if not isinstance(overload, torch._ops.OpOverload) or overload.namespace != "aten":
         return None
+    name = str(overload).removeprefix("aten.")
     if any(result.alias_info is not None for result in overload._schema.returns):
-        return None  # a view, of which `transpose_` and its kind are made too
+        return _RULES.get(name)  # a view, of which `transpose_` and its kind are made too
     if in_place:
         return _as_first
-    name = str(overload).removeprefix("aten.")
     if name in _RULES:
         return _RULES[name]
     if torch.Tag.pointwise not in overload.tags or overload._schema.is_mutable or name in _NOT_ELEMENTWISE:

@@ -40,6 +40,7 @@ from ourjit._C import Unsupported
 from ourjit._torch import (
     TORCH_FOLDER,
     Outputs,
+    guard_count,
     is_nested_int,
     is_with_effects,
     moved,
@@ -109,8 +110,12 @@ def export_graph(
     The strides of outputs that are saved may be chosen: nobody but a backward graph, which is told them, sees these.
     Raises Unsupported for a graph that cannot be written so: numbers computed from tensors, tensors with other layouts.
     """
-    exporter = Exporter(module, name, example_inputs, device)
-    graph, constants = exporter.run(outputs)
+    # A guard that is added on the way may tell more of what was exported before it.
+    guards = -1
+    while guards != guard_count(module):
+        guards = guard_count(module)
+        exporter = Exporter(module, name, example_inputs, device)
+        graph, constants = exporter.run(outputs)
     kept = range(*outputs.saved.indices(graph["returned"]))
     free_strides(graph, slice(kept.start, kept.stop))
     graph["host_outputs"] = [i for i in exporter.host_outputs if i not in kept]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import pytest
 import torch
 import torch.nn.functional as F
-from check import assert_no_fallbacks, assert_same, check_function, compiled
+from check import assert_no_fallbacks, assert_same, check_function, compiled, kernels_made
 from torch import Tensor
 
 pytestmark = pytest.mark.usefixtures("device")
@@ -285,6 +285,20 @@ def test_gradient_through_a_size_that_is_one() -> None:
         torch.testing.assert_close(got, expected)
 
 
+def test_size_that_is_one_is_known_to_what_was_computed_before() -> None:
+    def f(x: Tensor, y: Tensor) -> Tensor:
+        x.add_(1)
+        return y.unfold(1, 2, 1).sum(-1)
+
+    fn = compiled(f, dynamic=True)
+    for size in (2, 3, 2):
+        x, y = torch.randn(size, 3), torch.randn(0, size)
+        before = x.clone()
+        assert torch.equal(fn(x, y), y.unfold(1, 2, 1).sum(-1))
+        assert torch.equal(x, before + 1)
+    assert_no_fallbacks()
+
+
 def test_writes_to_slices_with_steps_that_may_be_empty() -> None:
     def f(x: Tensor) -> Tensor:
         some = x[2:-1:2]
@@ -320,3 +334,15 @@ def test_extremes_of_columns_whose_rows_are_reduced_first(rows: int, dtype: torc
         assert_same(f(x), compiled(f)(x), tol=2e-2 if dtype == torch.bfloat16 else 1e-4)
         x = torch.full((rows, 8), -torch.inf, dtype=dtype)
         assert_same(x.amax(0), compiled(lambda x: (x.clone() + x.sum(1, keepdim=True).clamp(max=0)).amax(0))(x))
+
+
+def test_gradients_with_a_factor_that_changes() -> None:
+    """One graph serves all factors, forward and backward."""
+    fn = compiled(lambda x, y, factor: torch.add(x.sin(), y, alpha=factor) / factor, dynamic=True)
+    made = []
+    for factor in (0.5, 0.25, 3.5):
+        x, y = torch.randn(5, requires_grad=True), torch.randn(5, requires_grad=True)
+        got = torch.autograd.grad(fn(x, y, factor).sum(), (x, y))
+        torch.testing.assert_close(got, (x.detach().cos() / factor, torch.ones(5)))
+        made.append(kernels_made())
+    assert made[0] == made[-1]

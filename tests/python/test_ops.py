@@ -454,6 +454,11 @@ def test_tails_of_vectors(size: int) -> None:
     )
 
 
+@pytest.mark.parametrize("loss", (F.mse_loss, F.huber_loss, F.smooth_l1_loss, F.l1_loss))
+def test_gradients_of_losses_without_elements(loss: Callable[..., Tensor]) -> None:
+    check_function(loss, torch.randn(0, 4, requires_grad=True), torch.randn(0, 4))
+
+
 def test_conditions_on_the_index() -> None:
     """Loops are cut where a condition on the index changes; each piece keeps what holds in it."""
 

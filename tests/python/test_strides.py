@@ -99,6 +99,17 @@ def test_an_index_into_a_dim_of_one_element(device: str) -> None:
     check_function(lambda x, i: x[i].permute(3, 1, 2, 0), torch.randn(8, 2, 1), torch.tensor([[7], [4]]))
 
 
+def test_indices_with_dims_of_one_element(device: str) -> None:
+    """The strides of such dims decide how what was indexed lies, also where the index was viewed or is converted."""
+    x = torch.ones(2).as_strided((1, 2, 1), (2, 1, 1))
+    index = torch.zeros(9, dtype=torch.long)
+    narrow = index.int()
+    places = (index.as_strided((1, 2, 1), (1, 1, 2)), narrow.as_strided((1, 2, 1), (1, 1, 2)), narrow[:3].expand(2, 3))
+    for i in places:
+        check_function(lambda x, i: (x[i - 1 + 1], x[:, (i % 1)[None]], (i % 1).view(-1, *i.shape) + 1), x, i)
+    check_function(lambda x, i, j: x[i, j], torch.randn(1, 2), narrow[:2].view(1, 2), narrow.as_strided((3, 2), (1, 3)))
+
+
 def test_log_sigmoid(device: str) -> None:
     check_function(F.logsigmoid, numbers(3, 4, 5).requires_grad_())
 

@@ -51,6 +51,16 @@ def is_one_by_guards(size: torch.SymInt) -> bool | None:
     return not getattr(node.shape_env, "frozen", True) and bool(size == 1)
 
 
+def guard_count(module: torch.fx.GraphModule) -> int:
+    """How many guards the trace of a graph with symbolic inputs has made up to now; 0 without such inputs."""
+    for node in module.graph.find_nodes(op="placeholder"):
+        value = node.meta.get("val")
+        for size in value.shape if isinstance(value, torch.Tensor) else (value,):
+            if isinstance(size, torch.SymInt):
+                return len(getattr(size.node.shape_env, "guards", ()))
+    return 0
+
+
 def symbolic_expression(value: Any) -> Any:
     """The sympy expression of a SymInt, SymFloat or SymBool; the number itself if it is one."""
     node = getattr(value, "node", None)
@@ -140,12 +150,14 @@ def traced_with_strides(
     dispatch, make_functional = FakeTensorMode.dispatch, FunctionalTensorMode.__torch_dispatch__
     in_place: list[str] = []  # the names of operators that are being replaced by those that do not write
 
-    def relaid(result: Any, rule: Callable[..., Any], args: Any, keywords: Any) -> Any:
+    def relaid(result: Any, rule: Callable[..., Any], args: Any, keywords: Any, is_view: bool) -> Any:
         if not isinstance(result, FakeTensor) or result.constant is not None or not are_known(result.shape):
             return result
         strides = rule(result, args, keywords)
         if strides is None or tuple(strides) == result.stride():
             return result
+        if is_view:
+            return result.as_strided(result.shape, strides, result.storage_offset())
         return result.new_empty_strided(result.shape, strides)
 
     def dispatch_with_strides(
@@ -155,7 +167,8 @@ def traced_with_strides(
         rule = rule_of(function, bool(in_place) and function.name().partition(".")[0] + "_" == in_place[-1])
         if rule is None:
             return results
-        return each_result(results, lambda result: relaid(result, rule, args, kwargs or {}))
+        is_view = any(result.alias_info is not None for result in function._schema.returns)
+        return each_result(results, lambda result: relaid(result, rule, args, kwargs or {}, is_view))
 
     def make_functional_with_strides(
         mode: FunctionalTensorMode, function: Any, types: Any, args: Any = (), kwargs: Any = None
