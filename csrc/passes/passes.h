@@ -56,6 +56,9 @@ Graph split_softmax(const Graph& g, const PassContext& ctx);
 /// Cuts reductions that need it into partial_reduce and reduce (two phases over a grid fixed by the
 /// shape).
 Graph split_reductions(const Graph& g, const PassContext& ctx);
+/// Sums of products of matrices become one product of all their operands side by side, where these
+/// are small beside the result: what the gradient of a weight that is used many times consists of.
+Graph merge_products(const Graph& g, const PassContext& ctx);
 /// Chooses the strides of intermediates: channels-last around convolutions where that pays,
 /// contiguous otherwise.
 Graph choose_layout(const Graph& g, const PassContext& ctx);

@@ -26,6 +26,7 @@ constexpr std::array kPipeline = {
     PASS(linear_sums),
     PASS(split_softmax),
     PASS(dce),
+    PASS(merge_products),
     PASS(choose_layout),
     PASS(split_reductions),
 };

@@ -9,6 +9,7 @@ import check
 import ourjit
 import pytest
 import torch
+import torch.nn.functional as F
 from check import assert_same, check_function, compiled
 from torch import Tensor
 
@@ -52,6 +53,18 @@ def test_others_are_asked_for_by_name(option: str) -> None:
     f = torch.compile(lambda a, b: a @ b, backend="ourjit", options={"strict": True, "matmul": option})
     assert_same(a @ b, f(a, b))
 
+
+def test_products_of_steps_are_merged() -> None:
+    """The gradient of a weight that each step of a recurrent network uses is one product over all steps."""
+
+    def run(x: Tensor, h: Tensor, w: Tensor) -> Tensor:
+        for step in x:
+            h = torch.tanh(step + F.linear(h, w))
+        return h
+
+    check_function(run, torch.randn(6, 4, 64), torch.randn(4, 64), torch.randn(64, 64, requires_grad=True))
+    # Forward; gradients of all states but the first; of the weight.
+    assert ourjit.stats()["library_calls"]["aten.mm.default"] == 6 + 5 + 1
 
 def test_views_of_operands(by: str) -> None:
     a, b = torch.randn(40, 90)[3:, 5:76], torch.randn(2, 71, 50)[1, :, ::2]
