@@ -30,9 +30,10 @@ inline constexpr MathRow kMathRows[] = {
 #undef BITCODE
 };
 
-/// Registers that the wide form of a bitcode function works on at once (kernels/cpu/CMakeLists.txt).
+/// Registers that the wide form of a bitcode function works on at once, and what its name ends in
+/// (kernels/cpu/CMakeLists.txt, vecmath_wide.cpp).
 inline constexpr int kWideRegisters = 4;
-inline constexpr const char* kWideSuffix = "_wide";
+inline constexpr const char* kWideSuffix = "_x4";
 
 /// True for operations whose f32 function has a wide form: those that are computed in f32 itself.
 constexpr bool has_wide_form(ScalarOp op) {

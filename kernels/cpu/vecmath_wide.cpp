@@ -2,8 +2,8 @@
 // each function consists of are then interleaved, so that one register's steps fill the latency of
 // the others'. Lane by lane the results are those of vecmath.cpp.
 //
-// No ABI passes such vectors in registers: oj_<op>_f32_wide(x, y) reads F from x and writes F to y,
-// which vanishes where it is inlined.
+// No ABI passes such vectors in registers: oj_<op>_f32_x4(x, y), if there are four, reads F from x
+// and writes F to y, which vanishes where it is inlined.
 #include "vecmath.h"
 
 #include "error_function.h"
@@ -33,16 +33,18 @@ OJ_INLINE void write(void* to, V x) {
 
 }  // namespace
 
-#define OJ_WIDE(name)                                                  \
-  OJ_ALWAYS_INLINE void oj_##name##_f32_wide(const void* x, void* y) { \
-    write(y, oj::name(read<F>(x)));                                    \
-  }
+#define OJ_JOIN_(op, registers) oj_##op##_f32_x##registers
+#define OJ_JOIN(op, registers) OJ_JOIN_(op, registers)
+#define OJ_NAME(op) OJ_JOIN(op, OURJIT_VECTOR_REGISTERS)
+
+#define OJ_WIDE(name) \
+  OJ_ALWAYS_INLINE void OJ_NAME(name)(const void* x, void* y) { write(y, oj::name(read<F>(x))); }
 OJ_SMALL_UNARY_FUNCTIONS(OJ_WIDE)
 
-#define OJ_WIDE_RANDOM(name, number)                                               \
-  OJ_ALWAYS_INLINE void oj_##name##_f32_wide(long seed, const void* at, void* y) { \
-    const Index index = read<Index>(at);                                           \
-    write(y, oj::number(seed, I64(index.lo), I64(index.hi)));                      \
+#define OJ_WIDE_RANDOM(name, number)                                        \
+  OJ_ALWAYS_INLINE void OJ_NAME(name)(long seed, const void* at, void* y) { \
+    const Index index = read<Index>(at);                                    \
+    write(y, oj::number(seed, I64(index.lo), I64(index.hi)));               \
   }
 OJ_WIDE_RANDOM(rand_uniform, uniform)
 OJ_WIDE_RANDOM(rand_normal, normal)
