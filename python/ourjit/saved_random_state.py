@@ -9,7 +9,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 from torch.fx.node import map_arg
 
 _SAVES, _LOADS = "run_and_save_rng_state", "run_with_rng_state"
@@ -50,12 +49,12 @@ def _draws_nothing(target: Any, args: list[Any], keywords: dict[str, Any]) -> bo
     return False
 
 
-def _fake_mode(module: torch.fx.GraphModule) -> FakeTensorMode:
+def _fake_mode(module: torch.fx.GraphModule) -> Any:
     values = (node.meta.get("val") for node in module.graph.nodes)
-    return next(value.fake_mode for value in values if isinstance(value, FakeTensor))
+    return next(value.fake_mode for value in values if hasattr(value, "fake_mode"))
 
 
-def _of_known_size(state: torch.Tensor, mode: FakeTensorMode) -> torch.Tensor:
+def _of_known_size(state: torch.Tensor, mode: Any) -> torch.Tensor:
     """The partitioner gives a state a symbolic size, of a symbol that stands nowhere else."""
     sizes = [size if isinstance(size, int) else size.node.hint for size in state.shape]
     with mode:
