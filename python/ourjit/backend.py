@@ -23,6 +23,7 @@ from ourjit import (
     higher_order,
     interpolation,
     repro,
+    saved_random_state,
     stages,
     warm_start,
 )
@@ -89,7 +90,7 @@ class Session:
         number = next(self.numbers)
         kept = recording is None and self.is_kept(module, inputs)
         timed = timer_of(recording)
-        split = _torch.min_cut_partition(prepare)
+        split = _torch.min_cut_partition(prepare, saved_random_state.settle)
 
         def partition(*arguments: Any, **keywords: Any) -> Any:
             with timed("partition"):

@@ -6,10 +6,11 @@ import copy
 import math
 from collections.abc import Callable
 
+import ourjit
 import pytest
 import torch
 import torch.nn.functional as F
-from check import assert_no_fallbacks, compiled
+from check import assert_no_fallbacks, check_function, compiled
 from models import CASES
 from ourjit.decompositions import decomposition_table
 from ourjit.random_ops import rng_seed
@@ -148,6 +149,27 @@ def test_a_checkpointed_region_draws_the_same_numbers_again(name: str, reentrant
             y.sum().backward()
         torch.testing.assert_close(x.grad, y.detach())
         torch.compiler.reset()
+
+
+def test_numbers_that_torch_draws_in_a_checkpointed_region_are_drawn_again() -> None:
+    x = torch.randn(8, 8, requires_grad=True)
+    p = torch.rand(8, 100)
+    y = compiled(lambda x: checkpoint(lambda t: t.exp() * torch.multinomial(p, 8), x, use_reentrant=False))(x)
+    y.sum().backward()
+    torch.testing.assert_close(x.grad, y.detach())
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_checkpointed_attention_is_called_as_it_is(dynamic: bool) -> None:
+    """Torch counts attention among the operators that draw numbers, also without dropout."""
+
+    def region(x: Tensor) -> Tensor:
+        return F.scaled_dot_product_attention(x.sin(), x, x, is_causal=True).sin()
+
+    ourjit.reset()
+    x = torch.randn(2, 2, 6, 8, requires_grad=True)
+    check_function(lambda x: checkpoint(region, x, use_reentrant=False), x, dynamic=dynamic)
+    assert not [name for name in ourjit.stats()["library_calls"] if "higher_order" in name]
 
 
 def test_fallback_random_draws_as_eager_does() -> None:

@@ -73,8 +73,10 @@ def spare_imports() -> None:
     optimizer._is_static_for_cudagraphs = is_static
 
 
-def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[..., Any]:
-    """AOTAutograd's min-cut partition of a joint graph, after `prepare`.
+def min_cut_partition(
+    prepare: Callable[[torch.fx.Graph], None], finish: Callable[[torch.fx.GraphModule], None]
+) -> Callable[..., Any]:
+    """AOTAutograd's min-cut partition of a joint graph, after `prepare`; both parts go through `finish`.
 
     Its own merging of equal nodes is switched off: that imports all of Inductor, half a second and 20 MB. So is
     torch's memory budget where there are seeds of random numbers: it would draw them again in the backward.
@@ -88,7 +90,10 @@ def min_cut_partition(prepare: Callable[[torch.fx.Graph], None]) -> Callable[...
         if any(str(node.target) == "ourjit.rng_seed.default" for node in joint_module.graph.nodes):
             settings["activation_memory_budget"] = 1.0
         with config.patch({name: value for name, value in settings.items() if hasattr(config, name)}):
-            return min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
+            parts = min_cut_rematerialization_partition(joint_module, joint_inputs, **keywords)
+        for part in parts:
+            finish(part)
+        return parts
 
     return partition
 
