@@ -1,8 +1,9 @@
 // Vector types and the small operations from which the vector maths is built. Freestanding:
 // compiler builtins only.
 //
-// F holds the float lanes of OURJIT_VECTOR_REGISTERS registers (one by default), D the double lanes,
-// so that D has half as many lanes as F. Masks are integer vectors with all bits of a lane set or clear, as comparisons give them.
+// F holds the float lanes of OURJIT_VECTOR_REGISTERS registers (one by default), D the double
+// lanes, so that D has half as many lanes as F. Masks are integer vectors with all bits of a lane
+// set or clear, as comparisons give them.
 #pragma once
 
 #ifndef OURJIT_VECTOR_BITS

@@ -66,6 +66,7 @@ def test_products_of_steps_are_merged() -> None:
     # Forward; gradients of all states but the first; of the weight.
     assert ourjit.stats()["library_calls"]["aten.mm.default"] == 6 + 5 + 1
 
+
 def test_views_of_operands(by: str) -> None:
     a, b = torch.randn(40, 90)[3:, 5:76], torch.randn(2, 71, 50)[1, :, ::2]
     check_function(lambda a, b: a @ b, a, b)
