@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from interpret import Interpreter
 from models import CASES
-from ourjit import _C, _torch
+from ourjit import _C, _torch, saved_random_state
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph, free_strides, symbol_text
 from ourjit.joint_graph import merge_equal_nodes, prepare
@@ -40,7 +40,7 @@ def capture(fn: Callable[..., Any], *args: Any, **keywords: Any) -> list[dict[st
             fw_compiler=compiler,
             bw_compiler=compiler,
             decompositions=decomposition_table(False),
-            partition_fn=_torch.min_cut_partition(prepare),
+            partition_fn=_torch.min_cut_partition(prepare, saved_random_state.settle),
             keep_inference_input_mutations=True,
         )
         return aot(module, inputs)
