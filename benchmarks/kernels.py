@@ -116,9 +116,6 @@ class Kernel:
     def __init__(self, backend: str) -> None:
         self.backend = backend
 
-    def __call__(self, do: str, **arguments: Any) -> Any:
-        return getattr(self, do)(**arguments)
-
     def prepare(self, name: str, elements: int) -> dict[str, list[float]]:
         """Compiles, and answers with figures of the results, which all ways must agree on."""
         import torch

@@ -25,7 +25,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import workers as w
 from steps import Step, step_of
@@ -68,9 +67,6 @@ class Training:
 
     def __init__(self, way: str) -> None:
         self.way = way
-
-    def __call__(self, do: str, **arguments: Any) -> Any:
-        return getattr(self, do)(**arguments)
 
     def first(self, model: str, device: str, settling: int) -> w.Figures:
         """Seconds to the first step and until all is compiled, and the losses."""

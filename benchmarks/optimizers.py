@@ -45,9 +45,6 @@ class Optimizer:
     def __init__(self, way: str) -> None:
         self.way = way
 
-    def __call__(self, do: str, **arguments: Any) -> Any:
-        return getattr(self, do)(**arguments)
-
     def first(self, name: str, tensors: int) -> w.Figures:
         import torch
         import torch._dynamo

@@ -76,9 +76,6 @@ class Tiny:
     def __init__(self, way: str) -> None:
         self.way = way
 
-    def __call__(self, do: str, **arguments: Any) -> Any:
-        return getattr(self, do)(**arguments)
-
     def prepare(self, name: str, part: str) -> None:
         import torch
 

@@ -14,7 +14,7 @@ import contextlib
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import workers as w
 
@@ -38,9 +38,6 @@ class Shapes:
         self.weights = [torch.ones(WIDTH), *(torch.randn(WIDTH, WIDTH) / WIDTH**0.5 for _ in range(2))]
         for weight in self.weights:
             weight.requires_grad_()
-
-    def __call__(self, do: str, **arguments: Any) -> Any:
-        return getattr(self, do)(**arguments)
 
     def block(self, x: Tensor) -> Tensor:
         import torch.nn.functional as F

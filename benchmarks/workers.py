@@ -137,8 +137,8 @@ def wanted() -> bool:
     return sys.argv[1:2] == ["--worker"]
 
 
-def serve(make: Callable[[str], Callable[..., Any]]) -> None:
-    """Answers requests until there are none; `make(backend)` gives what is called with the keywords of each."""
+def serve(make: Callable[[str], object]) -> None:
+    """Answers requests until there are none: `do` names the method of `make(backend)` that gets the other keywords."""
     backend, threads = sys.argv[2:4]
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # what libraries print is no answer
@@ -146,10 +146,11 @@ def serve(make: Callable[[str], Callable[..., Any]]) -> None:
         import torch
 
         torch.set_num_threads(int(threads))
-    answer = make(backend)
+    subject = make(backend)
     for line in sys.stdin:
         try:
-            result: Figures = {"result": answer(**json.loads(line))}
+            request = json.loads(line)
+            result: Figures = {"result": getattr(subject, request.pop("do"))(**request)}
         except Exception as error:
             result = {"error": f"{type(error).__name__}: {error}".strip().splitlines()[0][:200]}
         answers.write(json.dumps(result) + "\n")
