@@ -335,8 +335,6 @@ class Exporter:
         value = node.meta.get("val")
         self.values[node] = () if value is None else place(value)
         results = [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
-        if not tensors:
-            raise Unsupported(f"operator {node.target} without tensors")
         target = higher_order.operator_of(node.target)
         number, call = higher_order.add_call(node, tensors, self.others)
         self.calls.append(call)

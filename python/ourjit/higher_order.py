@@ -32,7 +32,9 @@ def operator_of(target: Any) -> torch._ops.OpOverload:
     name = target.name().replace("::", "_").replace(".", "_")
     if name not in _defined:
         _library.define(f"higher_order.{name}(int call, Tensor[] tensors, SymInt[] numbers) -> Tensor[]")
-        _library.impl(f"higher_order.{name}", _run, "CompositeExplicitAutograd")
+        # Without tensors there is no backend to choose a kernel by: BackendSelect is asked first.
+        for key in ("CompositeExplicitAutograd", "BackendSelect"):
+            _library.impl(f"higher_order.{name}", _run, key)
         _defined.add(name)
     return getattr(torch.ops.ourjit.higher_order, name)
 

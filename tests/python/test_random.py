@@ -151,10 +151,16 @@ def test_a_checkpointed_region_draws_the_same_numbers_again(name: str, reentrant
         torch.compiler.reset()
 
 
-def test_numbers_that_torch_draws_in_a_checkpointed_region_are_drawn_again() -> None:
+DRAWN_BY_TORCH: dict[str, Callable[[], Tensor]] = {
+    "multinomial": lambda: torch.multinomial(torch.ones(8, 100), 8),
+    "randperm": lambda: torch.randperm(8),
+}
+
+
+@pytest.mark.parametrize("name", DRAWN_BY_TORCH)
+def test_numbers_that_torch_draws_in_a_checkpointed_region_are_drawn_again(name: str) -> None:
     x = torch.randn(8, 8, requires_grad=True)
-    p = torch.rand(8, 100)
-    y = compiled(lambda x: checkpoint(lambda t: t.exp() * torch.multinomial(p, 8), x, use_reentrant=False))(x)
+    y = compiled(lambda x: checkpoint(lambda t: t.exp() * DRAWN_BY_TORCH[name](), x, use_reentrant=False))(x)
     y.sum().backward()
     torch.testing.assert_close(x.grad, y.detach())
 
