@@ -78,8 +78,10 @@ def _view(node: Any, written: Values, differentiable: Set[Any]) -> View | None:
     sizes = [n for t in (view, whole) for n in (*t.shape, *t.stride())]
     symbolic = not all(isinstance(n, int) for n in sizes) and not any(map(is_nested_int, sizes))
     of_input = base.op == "placeholder"
-    # A pass may find a row of a concatenation elsewhere. Views that autograd follows are made by AOTAutograd.
-    computed = not of_input and not {node, base} & differentiable
+    # A pass may find a row of a concatenation elsewhere. Views that autograd follows are made by AOTAutograd, but for
+    # those that come several at a time.
+    several = views[0].target is operator.getitem
+    computed = not of_input and (several or not {node, base} & differentiable)
     copied = computed or bool(targets & _COPIED) or (symbolic and aten.view.default in targets)
     if not (copied if base is value else symbolic):
         return None

@@ -257,6 +257,11 @@ SHORT: dict[str, tuple[Program, Make]] = {
         lambda x: ((y := torch.arange(8.0)), y[2:].add_(x), y[:2], y[4]),
         lambda: [torch.randn(6)],
     ),
+    "pieces beside the whole": (lambda x, y: ((z := torch.cat([x, y])), *z.split(2)), lambda: [leaf(2, 3), leaf(2, 3)]),
+    "row of what autograd does not follow": (
+        lambda x: (x.sin(), (y := torch.stack([x, x]).detach()), y[0]),
+        lambda: [leaf(4)],
+    ),
     "parts of equal values": (lambda x: ((x + 1)[:3], (x + 1)[1:]), lambda: [torch.randn(4, 4)]),
     "where both are one": (lambda x, y: torch.where(x > 0, x, y).mul_(2) + x, twice),
 }  # fmt: skip
