@@ -200,6 +200,15 @@ def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) 
     return strides
 
 
+def _where_it_was(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
+    """Those of the first operand, gaps between its elements too."""
+    x = args[0]
+    if not isinstance(x, Tensor) or not _has_sizes(x, result.shape):
+        return None
+    strides: Strides = x.stride()
+    return strides
+
+
 def _roll_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
     """Contiguous if no dims are named, else for one after the other a concatenation of two parts."""
     x, shifts, dims = (*args, ())[:3]
@@ -269,7 +278,7 @@ def rule_of(overload: Any, in_place: bool = False) -> Rule | None:
     if any(result.alias_info is not None for result in overload._schema.returns):
         return _RULES.get(name)  # a view, of which `transpose_` and its kind are made too
     if in_place:
-        return _as_first
+        return _where_it_was
     if name in _RULES:
         return _RULES[name]
     if torch.Tag.pointwise not in overload.tags or overload._schema.is_mutable or name in _NOT_ELEMENTWISE:

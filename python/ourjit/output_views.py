@@ -1,4 +1,5 @@
-"""Outputs that are views where plans copy: overlapping windows, and what only guards know to be a view.
+"""Outputs that are views where plans may copy: of what a pass can compute in another way, overlapping windows, and
+what only guards know to be a view.
 
 AOTAutograd gives the caller a view of an input, or of another output, with the sizes, strides and offset of what the
 graph returns. That has to be the view itself: a copy lies elsewhere.
@@ -8,7 +9,7 @@ from __future__ import annotations
 
 import operator
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from typing import Any, NamedTuple
 
 import torch
@@ -33,9 +34,10 @@ Values = Mapping[torch.fx.Node, torch.fx.Node]
 def output_views(inputs: Sequence[torch.fx.Node], results: Sequence[Any], roles: Outputs) -> dict[int, View]:
     """By position those that the plan may have to copy, and that share their memory."""
     saved, written = range(*roles.saved.indices(len(results))), _written_values(inputs, results, roles)
+    differentiable = {results[position] for position in roles.differentiable if position < len(results)}
     views = {}
     for position, node in enumerate(results):
-        if position not in saved and (view := _view(node, written.get(position, {}))) is not None:
+        if position not in saved and (view := _view(node, written.get(position, {}), differentiable)) is not None:
             views[position] = view
     seen = {node for position, node in enumerate(results) if position not in saved and isinstance(node, torch.fx.Node)}
     users = Counter(view.base for view in views.values())
@@ -57,7 +59,7 @@ def _written_values(inputs: Sequence[torch.fx.Node], results: Sequence[Any], rol
     return found
 
 
-def _view(node: Any, written: Values) -> View | None:
+def _view(node: Any, written: Values, differentiable: Set[Any]) -> View | None:
     """What an output is if it is a view that the plan may have to copy."""
     views: list[torch.fx.Node] = []
     value = node
@@ -75,10 +77,15 @@ def _view(node: Any, written: Values) -> View | None:
     targets = {view.target for view in views}
     sizes = [n for t in (view, whole) for n in (*t.shape, *t.stride())]
     symbolic = not all(isinstance(n, int) for n in sizes) and not any(map(is_nested_int, sizes))
-    copied = bool(targets & _COPIED) or (symbolic and aten.view.default in targets)
+    of_input = base.op == "placeholder"
+    # A pass may find a row of a concatenation elsewhere. Views that autograd follows are made by AOTAutograd, but for
+    # those that come several at a time.
+    several = views[0].target is operator.getitem
+    computed = not of_input and (several or not {node, base} & differentiable)
+    copied = computed or bool(targets & _COPIED) or (symbolic and aten.view.default in targets)
     if not (copied if base is value else symbolic):
         return None
-    if base.op == "placeholder" and any(map(_counts_from_the_storage, views)):
+    if of_input and any(map(_counts_from_the_storage, views)):
         return None
     if base is value and any(is_mutable(user.target) for user in base.users):
         return None

@@ -249,6 +249,20 @@ SHORT: dict[str, tuple[Program, Make]] = {
     "dropout in place that drops nothing": (lambda x: F.dropout(x, 0.5, False, True) * 2, lambda: [torch.randn(4)]),
     "windows of an output": (lambda x: ((y := x * 2), y.unfold(0, 3, 1)), lambda: [torch.randn(6)]),
     "as_strided of an output": (lambda x: ((y := x * 2), y.as_strided((2, 2), (1, 2), 1)), lambda: [torch.randn(8)]),
+    "half of a concatenation": (lambda x, y: ((z := torch.cat([x * 2, y * 2])), z[:4]), lambda: [*twice()]),
+    "pieces of a concatenation": (lambda x, y: ((z := torch.cat([x * 2, y * 2]))[:3], z[2:]), lambda: [*twice()]),
+    "row of constants": (lambda x: ((y := torch.zeros_like(x)), y[0], y.view(-1)), lambda: [torch.randn(4, 4)]),
+    "what was padded": (lambda x: ((y := F.pad(x, (1, 1))), y[:, 1:-1]), lambda: [torch.randn(4, 4)]),
+    "beside what was written": (
+        lambda x: ((y := torch.arange(8.0)), y[2:].add_(x), y[:2], y[4]),
+        lambda: [torch.randn(6)],
+    ),
+    "pieces beside the whole": (lambda x, y: ((z := torch.cat([x, y])), *z.split(2)), lambda: [leaf(2, 3), leaf(2, 3)]),
+    "row of what autograd does not follow": (
+        lambda x: (x.sin(), (y := torch.stack([x, x]).detach()), y[0]),
+        lambda: [leaf(4)],
+    ),
+    "parts of equal values": (lambda x: ((x + 1)[:3], (x + 1)[1:]), lambda: [torch.randn(4, 4)]),
     "where both are one": (lambda x, y: torch.where(x > 0, x, y).mul_(2) + x, twice),
 }  # fmt: skip
 

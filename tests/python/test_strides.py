@@ -178,6 +178,16 @@ def test_what_is_written_in_place_stays_where_it_is(device: str) -> None:
     check_function(write, numbers(3, 4), rows(3, 4), index)
 
 
+def test_what_is_written_between_gaps_keeps_them(device: str) -> None:
+    def write(x: Tensor) -> tuple[Tensor, ...]:
+        a = torch.empty_strided((4, 3), (5, 1), device=x.device).copy_(x)
+        b = torch.empty_strided((4, 3), (1, 6), device=x.device)
+        b[:] = x + 1
+        return a, b.mul_(2).exp_(), a[1] + 1, b + 1
+
+    check_function(write, numbers(4, 3))
+
+
 def test_views_that_are_made_in_place(device: str) -> None:
     def turn(x: Tensor, y: Tensor) -> tuple[Tensor, ...]:
         a, b, c, d = x.clone(), x + 1, x * 2, y.neg()

@@ -148,6 +148,8 @@ class Outputs(NamedTuple):
     """The inputs to which the first outputs will be written."""
     views: Sequence[tuple[int, int]] = ()
     """(output, input): who gets the output will be given a view of the input."""
+    differentiable: Sequence[int] = ()
+    """Outputs that autograd will follow."""
 
 
 def outputs_of_forward() -> Outputs:
@@ -159,9 +161,12 @@ def outputs_of_forward() -> Outputs:
     saves = getattr(metadata, "num_symints_saved_for_bw", None) is not None
     saved = getattr(metadata, "tensors_saved_for_backwards_slice", None) if saves else None
     written = getattr(metadata, "mutated_inp_runtime_indices", None) or ()
-    returned = enumerate(getattr(metadata, "output_info", ()), len(written))
+    returned = list(enumerate(getattr(metadata, "output_info", ()), len(written)))
     views = [(i, info.base_idx) for i, info in returned if info.output_type.name == "alias_of_input"]
-    return Outputs(saved if isinstance(saved, slice) else slice(0, 0), written, views)
+    bases = getattr(metadata, "num_intermediate_bases", 0)  # behind the others
+    followed = [i for i, info in returned if info.requires_grad]
+    followed += range(len(written) + len(returned), len(written) + len(returned) + bases)
+    return Outputs(saved if isinstance(saved, slice) else slice(0, 0), written, views, followed)
 
 
 def donate_nothing() -> None:
