@@ -153,6 +153,7 @@ FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "lerp": lambda x, a: torch.lerp(x, x.sin(), a),
     "addcmul": lambda x, a: torch.addcmul(x, x.sin(), x.cos(), value=a),
     "addcdiv": lambda x, a: torch.addcdiv(x, x.sin(), x.exp(), value=-a),
+    "clamp": lambda x, a: x.clamp(1 - a, 1 + a) + x.clamp(-1, a) + x.clamp_min(a) * x.clamp_max(a),
 }
 
 
