@@ -195,7 +195,8 @@ void embedding_backward(AtenCall& c) {
   c.done(put(full(c.b, 0, t, c.out().sizes), 0, {index}, g, true));
 }
 
-/// grad, input sizes, dim, size, step: windows are added back where they were read.
+/// grad, input sizes, dim, size, step: windows are added back where they were read. As in eager,
+/// grad may have one element where the input has more: istft spreads one window so.
 void unfold_backward(AtenCall& c) {
   Expr g = c.expr(0);
   const int rank = c.out().rank();
@@ -204,6 +205,10 @@ void unfold_backward(AtenCall& c) {
   const Expr first = iota(c.b, g.sizes()[static_cast<size_t>(dim)], DType::i64, 0, 2) *
                      number(c.b, c.sym(4), DType::i64);
   const Expr index = first + iota(c.b, c.sym(3), DType::i64, 1, 2);
+  std::vector<Sym> wide = c.out().sizes;
+  wide[static_cast<size_t>(dim)] = g.sizes()[static_cast<size_t>(dim)];
+  wide.push_back(c.sym(3));
+  g = expand(g, wide);
   std::vector<int64_t> order = all_dims(rank);
   order.insert(order.begin() + dim + 1, rank);
   g.v = c.b.permute(g.v, order);

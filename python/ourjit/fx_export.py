@@ -40,6 +40,7 @@ from ourjit._C import Unsupported
 from ourjit._torch import (
     TORCH_FOLDER,
     Outputs,
+    can_be_negative,
     guard_count,
     is_nested_int,
     is_with_effects,
@@ -206,10 +207,11 @@ class Exporter:
             self.inputs.append((node.name, self.tensor_type(value)))
         elif isinstance(value, torch.SymInt):
             text = str(signed_expression(value))
-            # A number that is not itself a symbol gets a name of its own, as a symbol of the tracer would have: s.. if
-            # guards know its sign, else u.. . What refers to the size of a ragged dim is refused by `encode_other`.
+            # A number that is not itself a symbol gets a name of its own, as `signed_expression` would name a symbol.
+            # What refers to the size of a ragged dim is refused by `encode_other`.
             if not text.isidentifier() or is_nested_int(value):
-                text = f"{'u' if is_nested_int(value) or not value.node.has_hint() else 's'}_input_{len(self.inputs)}"
+                from_data = is_nested_int(value) or not value.node.has_hint()
+                text = f"{'u' if from_data else 'u_s' if can_be_negative(value) else 's'}_input_{len(self.inputs)}"
             self.inputs.append((node.name, f"sym:{text}"))
         elif isinstance(value, int) and not isinstance(value, bool):
             self.inputs.append((node.name, f"sym:input_{len(self.inputs)}"))

@@ -87,6 +87,25 @@ def test_numbers_of_any_sign(from_data: bool) -> None:
     assert_no_fallbacks()
 
 
+def test_saved_numbers_of_any_sign() -> None:
+    """The backward graph of a roll by n is one by -n, which is saved for it."""
+
+    def fn(x: Tensor, n: int) -> list[Tensor]:
+        return [x.roll(n - 7, 1), x.roll((n, -x.shape[1]), (0, 1)), x.roll(n), x.roll(x.shape[0] // 2, 0)]
+
+    f = compiled(fn, dynamic=True)
+    for shape, n in (((4, 5), 3), ((6, 3), -8), ((3, 7), 14), ((3, 6), 0), ((5, 4), 21)):
+        for x in (torch.randn(shape, requires_grad=True), torch.randn(shape[::-1]).t().requires_grad_()):
+            y = x.detach().requires_grad_()
+            expected, got = fn(x, n), f(y, n)
+            weight = torch.randn(shape)
+            for out in (expected, got):
+                sum(((o * weight).sum() for o in out), torch.zeros(())).backward()
+            assert_same(expected, got, what="output")
+            assert_same(x.grad, y.grad, what=f"gradient for {n}")
+    assert_no_fallbacks()
+
+
 POSITIONS: dict[str, Callable[[Tensor, int], Tensor]] = {
     "slice": lambda x, n: x[n:] * 2,
     "slice from the end": lambda x, n: x[-n:] * 2,
@@ -134,6 +153,7 @@ FACTORS: dict[str, Callable[[Tensor, float], Tensor]] = {
     "lerp": lambda x, a: torch.lerp(x, x.sin(), a),
     "addcmul": lambda x, a: torch.addcmul(x, x.sin(), x.cos(), value=a),
     "addcdiv": lambda x, a: torch.addcdiv(x, x.sin(), x.exp(), value=-a),
+    "clamp": lambda x, a: x.clamp(1 - a, 1 + a) + x.clamp(-1, a) + x.clamp_min(a) * x.clamp_max(a),
 }
 
 

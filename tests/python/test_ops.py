@@ -442,6 +442,12 @@ def test_convolution_and_pooling() -> None:
     check_function(f, x, w, b, tol=2e-4)
 
 
+def test_windows_of_one_row_for_many() -> None:
+    """The inverse of a short-time Fourier transform adds up one row of windows for all rows of its result."""
+    windows = torch.randn(1, 5, 4, requires_grad=True)
+    check_function(lambda g: torch.ops.aten.unfold_backward(g, [3, 12], 1, 4, 2), windows)
+
+
 @pytest.mark.parametrize("shape", [(0,), (0, 5), (3, 0, 4)], ids=str)
 def test_empty_tensors(shape: tuple[int, ...]) -> None:
     check_function(lambda x: (x.sin() + 1, x.sum(), x * x.sum(dim=-1, keepdim=True)), torch.randn(shape))

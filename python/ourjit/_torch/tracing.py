@@ -86,6 +86,11 @@ def signed_expression(value: Any) -> Any:
     return expression.xreplace(renamed) if renamed else expression
 
 
+def can_be_negative(value: Any) -> bool:
+    """Whether the ranges of its symbols leave it open that a SymInt is below zero."""
+    return bool(value.node.shape_env.bound_sympy(value.node.expr).lower < 0)
+
+
 def python_rules(overload: Any) -> dict[str, Callable[..., Any]]:
     """What torch has registered in Python for `overload`, by dispatch key."""
     rules = {}
