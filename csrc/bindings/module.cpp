@@ -11,6 +11,7 @@
 #include "adapter/aten_interpreter.h"
 #include "adapter/executable.h"
 #include "adapter/products.h"
+#include "adapter/profiling.h"
 #include "adapter/tensors.h"
 #include "backend/nvrtc.h"
 #include "base/build_id.h"
@@ -285,6 +286,7 @@ PYBIND11_MODULE(_C, m) {
          int64_t byte_offset) { return tensor_within(base, dtype, sizes, strides, byte_offset); },
       py::arg("base"), py::arg("dtype"), py::arg("sizes"), py::arg("strides"),
       py::arg("byte_offset"));
+  m.def("is_profiled", is_profiled);
   m.def("products", products);
   m.def("held_elsewhere", held_elsewhere, py::arg("tensors"));
   m.def("interpret_graph", interpret_graph, py::arg("graph"), py::arg("inputs"));

@@ -136,6 +136,9 @@ def tensor_within(
 ) -> torch.Tensor:
     """A tensor in the memory of `base`, so many bytes from where `base` begins."""
 
+def is_profiled() -> bool:
+    """True if a profiler, or whatever else asked torch for records, listens on this thread."""
+
 def products() -> list[dict[str, Any]]:
     """Products of matrices as measured: form, chosen, microseconds by who computes."""
 

@@ -128,6 +128,7 @@ class CompiledStep:
         self.owners: list[Tensor] = []  # the keys and values of the optimizer's state
         self.owned: list[dict[str, Any]] = []
         self.settings: list[dict[Path, Any]] = []
+        self.groups: list[dict[str, Any]] = []  # copies of the parameter groups that `settings` are of
         self.values: dict[tuple[int, Path], Tensor] = {}  # numbers that are inputs, by group
         self.copies: dict[tuple[int, Path, torch.device], Tensor] = {}  # of them, on devices of parameters
 
@@ -235,6 +236,8 @@ class CompiledStep:
             return False
         holds = True
         for g, (group, before) in enumerate(zip(groups, self.settings, strict=True)):
+            if _is_untouched(group, self.groups[g]):
+                continue
             after = settings_of(group)
             if len(after) != len(before):
                 return False
@@ -255,6 +258,8 @@ class CompiledStep:
                 else:
                     known.fill_(now)
                     before[name] = now
+            if holds:
+                self.groups[g] = dict(group)
         return holds
 
     def plan(self, optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> None:
@@ -283,6 +288,7 @@ class CompiledStep:
             tables.setdefault(key, (template, []))[1].extend((kind, i) for i in rows[kind])
         self.tables = [self.table(*entry) for entry in tables.values()]
         self.settings = [settings_of(group) for group in optimizer.param_groups]
+        self.groups = [dict(group) for group in optimizer.param_groups]
 
     def table(self, template: _Template, rows: list[tuple[Kind, int]]) -> _Table:
         slots = rows[0][0].slots
@@ -387,6 +393,13 @@ def _with_gradients(optimizer: torch.optim.Optimizer) -> tuple[list[Tensor], lis
 def _are_same(now: Collection[Any], before: Collection[Any]) -> bool:
     """True if these are the same objects in the same order."""
     return len(now) == len(before) and all(map(operator.is_, now, before))
+
+
+def _is_untouched(group: dict[str, Any], before: dict[str, Any]) -> bool:
+    """True if a parameter group has the very settings that it had, none of which can have changed within."""
+    if not (_are_same(group.values(), before.values()) and list(group) == list(before)):
+        return False
+    return not any(type(value) is list and name != "params" for name, value in group.items())
 
 
 def _on_copies(table: _Table, inputs: list[Tensor]) -> dict[int, tuple[Tensor, float]]:

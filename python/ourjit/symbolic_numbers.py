@@ -77,11 +77,12 @@ def _print(e: Any) -> str:
     if kind == "Identity":
         return _print(args[0])
     if kind in ("TruncToInt", "FloorToInt", "CeilToInt") and (ratio := _ratio(args[0])) is not None:
-        above, below = ratio
+        above, below = map(_print, ratio)
         if kind == "CeilToInt":
-            return f"(0 - floordiv(0 - {_print(above)}, {_print(below)}))"
-        if kind == "FloorToInt" or above.is_nonnegative:
-            return f"floordiv({_print(above)}, {_print(below)})"
+            return f"(0 - floordiv(0 - {above}, {below}))"
+        if kind == "FloorToInt" or ratio[0].is_nonnegative:
+            return f"floordiv({above}, {below})"
+        return f"(floordiv(max({above}, 0), {below}) - floordiv(max(0 - {above}, 0), {below}))"
     raise Unsupported(f"symbolic size {e} uses {kind}")
 
 

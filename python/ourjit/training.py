@@ -56,7 +56,7 @@ class TrainStep:
             loss = self.forward_and_backward_apart(why, *batch, **keywords)
         if self.before_update is not None:
             self.before_update(self.parameters)
-        self.optimizer.step()
+        _torch.take_step(self.optimizer, is_watched=_C.is_profiled())
         for p in self.parameters:
             p.grad = None
         return loss

@@ -49,6 +49,7 @@ FOR_ALL_SIZES: dict[str, Callable[[Tensor], Tensor]] = {
     "attention": lambda x: F.scaled_dot_product_attention(x[None], x[None], x[None]),
     "full": lambda x: x + torch.full((x.shape[1],), x.shape[0] * 0.3),
     "some_rows": lambda x: x[: int(x.shape[0] / 2)].sum(0) + x[: math.ceil(x.shape[0] / 2)].sum(0),
+    "half_of_blocks": lambda x: x.new_ones(int(math.ceil(x.shape[0] / 16) * 16 * 0.5)) * x.sum(),
     "resized": lambda x: F.interpolate(x[None, None], scale_factor=1.5),
 }
 

@@ -13,6 +13,7 @@ import torch.nn.functional as F
 from check import STRICT, assert_no_fallbacks, assert_same
 from models import CASES
 from torch import Tensor, nn
+from torch.optim.optimizer import register_optimizer_step_post_hook
 
 Batch = tuple[Tensor, ...]
 Eager = Callable[..., Tensor]
@@ -121,6 +122,46 @@ def test_clipping_schedules_and_groups_added_later() -> None:
         model.extra = nn.Parameter(torch.ones(3))
         optimizer.add_param_group({"params": [model.extra], "lr": 0.1})
     pair.step(*batch())
+    assert_no_fallbacks()
+
+
+def test_hooks_and_records_of_the_update() -> None:
+    pair, calls = Pair(net()), []
+    pair.step(*batch())
+    optimizer = pair.optimizers[1]
+    handles = [
+        optimizer.register_step_pre_hook(lambda *_: calls.append("before")),
+        register_optimizer_step_post_hook(lambda o, *_: calls.append("after")),
+    ]
+    pair.step(*batch())
+    assert calls == ["after", "before", "after"]  # the hook of all optimizers is for the eager one too
+    for handle in handles:
+        handle.remove()
+    pair.step(*batch())
+    assert len(calls) == 3
+    with torch.profiler.profile() as profile:
+        pair.ours(*batch())
+    assert any("Optimizer.step#SGD" in event.key for event in profile.key_averages())
+    assert_no_fallbacks()
+
+
+def test_settings_that_change_within() -> None:
+    class Scaled(torch.optim.SGD):
+        def step(self, closure: Any = None) -> Any:
+            for group in self.param_groups:
+                for p in group["params"]:
+                    p.data.add_(p.grad, alpha=-group["lr"] * group["scales"][0])
+
+    pair = Pair(net())
+    for i, model in enumerate(pair.models):
+        pair.optimizers[i] = Scaled(model.parameters(), lr=0.05)
+        pair.optimizers[i].param_groups[0]["scales"] = [1.0]
+    pair.eager = eager_step(pair.models[0], F.cross_entropy, pair.optimizers[0])
+    pair.ours = ourjit.train_step(pair.models[1], F.cross_entropy, pair.optimizers[1], options=STRICT)
+    for scale in (1.0, 1.0, 3.0, 0.5):
+        for optimizer in pair.optimizers:
+            optimizer.param_groups[0]["scales"][0] = scale
+        pair.step(*batch())
     assert_no_fallbacks()
 
 

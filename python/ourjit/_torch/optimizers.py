@@ -32,4 +32,23 @@ def replace_step(optimizer: torch.optim.Optimizer, run: Callable[..., Any]) -> N
 
     hooked = torch.compiler.disable(torch.optim.Optimizer.profile_hook_step(step), reason="a compiled optimizer step")
     hooked._wrapped_by_lr_sched = True
+    hooked._unwatched = step
     optimizer.step = types.MethodType(hooked, optimizer)  # type: ignore[method-assign]
+
+
+def take_step(optimizer: torch.optim.Optimizer, is_watched: bool) -> None:
+    """`optimizer.step()`, without what wraps a step of `replace_step` if it has no hooks and nobody watches."""
+    replaced = vars(optimizer).get("step")
+    step = getattr(replaced, "_unwatched", None)
+    if step is None or is_watched or _has_hooks(optimizer):
+        optimizer.step()
+    else:
+        step(optimizer)
+
+
+def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
+    from torch.optim import optimizer as module
+
+    names = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
+    everywhere = any(getattr(module, name, True) for name in names)
+    return everywhere or any(getattr(optimizer, name, True) for name in STEP_HOOKS)
