@@ -18,15 +18,22 @@ ReduceOp reduce_op(ScalarOp op) {
   }
 }
 
+/// The dtype that elements are combined in. For products of floats it is f64: some of the factors
+/// may leave the range of f32 where all of them do not, and which ones meet first is no promise.
+DType combined_in(const AtenCall& c) {
+  const DType t = c.out().dtype;
+  return c.op == ScalarOp::mul && is_float(t) ? DType::f64 : t;
+}
+
 /// sum and prod of all elements: the result's dtype is that of the accumulation.
 void fold_all(AtenCall& c) {
-  const Expr x = c.expr(0, c.out().dtype);
+  const Expr x = c.expr(0, combined_in(c));
   c.done(reduce(reduce_op(c.op), x, all_dims(x.rank()), false));
 }
 
 /// self, dims, keepdim
 void fold(AtenCall& c) {
-  const Expr x = c.expr(0, c.out().dtype);
+  const Expr x = c.expr(0, combined_in(c));
   c.done(reduce(reduce_op(c.op), x, c.dims(1, x.rank()), c.flag(2)));
 }
 

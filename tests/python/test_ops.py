@@ -442,6 +442,14 @@ def test_convolution_and_pooling() -> None:
     check_function(f, x, w, b, tol=2e-4)
 
 
+def test_products_whose_parts_overflow() -> None:
+    x = torch.tensor([1e30, 1e30, 1e-30, 1e-30] * 2 + [-3.0])
+    for size in (9, 8):
+        got = compiled(lambda x: (x.prod(), x.expand(3, -1).prod(1)))(x[:size])
+        for y in got:
+            torch.testing.assert_close(y, x[:size].double().prod().float().expand(y.shape))
+
+
 def test_windows_of_one_row_for_many() -> None:
     """The inverse of a short-time Fourier transform adds up one row of windows for all rows of its result."""
     windows = torch.randn(1, 5, 4, requires_grad=True)
