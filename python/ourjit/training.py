@@ -42,8 +42,7 @@ class TrainStep:
         why = self.why_apart or self.why_apart_now()
         if why is None:
             try:
-                with _torch.tracing_gradients():
-                    loss, gradients = self.whole(*batch, **keywords)  # type: ignore[misc]
+                loss, gradients = _torch.tracing_gradients(self.whole, batch, keywords)  # type: ignore[arg-type]
             except _torch.capture_errors() as error:
                 if isinstance(error.__cause__, (_C.UserError, _C.Unsupported)):
                     raise

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.optim import optimizer as _module
 
 STEP_HOOKS = ("_optimizer_step_pre_hooks", "_optimizer_step_post_hooks")  # attributes of optimizers
+# The hooks of all optimizers; where they cannot be found, there may be some.
+_HOOKS_OF_ALL = [getattr(_module, f"_global_optimizer_{when}_hooks", True) for when in ("pre", "post")]
 
 
 def step_without_hooks(kind: type[torch.optim.Optimizer]) -> Callable[..., Any]:
@@ -47,8 +50,4 @@ def take_step(optimizer: torch.optim.Optimizer, is_watched: bool) -> None:
 
 
 def _has_hooks(optimizer: torch.optim.Optimizer) -> bool:
-    from torch.optim import optimizer as module
-
-    names = ("_global_optimizer_pre_hooks", "_global_optimizer_post_hooks")
-    everywhere = any(getattr(module, name, True) for name in names)
-    return everywhere or any(getattr(optimizer, name, True) for name in STEP_HOOKS)
+    return any(_HOOKS_OF_ALL) or any(getattr(optimizer, name, True) for name in STEP_HOOKS)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import itertools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import sympy  # type: ignore[import-untyped]
@@ -290,17 +292,31 @@ def depends_on_sizes(number: torch.SymInt) -> bool:
     return bool(number.node.expr.free_symbols - of_data.keys())
 
 
-@contextlib.contextmanager
-def tracing_gradients() -> Iterator[None]:
-    """While it lasts, Dynamo takes torch.autograd.grad into its graphs."""
+def tracing_gradients(function: Callable[..., Any], args: Sequence[Any], keywords: Mapping[str, Any]) -> Any:
+    """Calls a compiled function; if Dynamo traces it now, it takes torch.autograd.grad into its graphs.
+
+    To write a setting of Dynamo by its name takes microseconds, and a step of training does it each time: where there
+    is a variable behind the setting, that is written.
+    """
+    variable = _variable_of_gradient_tracing()
+    if variable is None:
+        from torch._dynamo import config
+
+        with config.patch(trace_autograd_ops=True):
+            return function(*args, **keywords)
+    token = variable.set(True)
+    try:
+        return function(*args, **keywords)
+    finally:
+        variable.reset(token)
+
+
+@functools.cache
+def _variable_of_gradient_tracing() -> ContextVar[Any] | None:
     from torch._dynamo import config
 
-    before = config.trace_autograd_ops
-    config.trace_autograd_ops = True
-    try:
-        yield
-    finally:
-        config.trace_autograd_ops = before
+    variable = getattr(getattr(config, "_config", {}).get("trace_autograd_ops"), "user_override", None)
+    return variable if isinstance(variable, ContextVar) else None
 
 
 def capture_errors() -> type[Exception]:
