@@ -7,7 +7,7 @@ namespace {
 
 void relu(AtenCall& c) {
   const Expr x = c.expr(0);
-  c.done(where(x <= 0, 0, x));
+  c.done(where(x < 0, 0, x));  // as in ATen, -0 stays
 }
 
 void relu6(AtenCall& c) { c.done(minimum(maximum(c.expr(0), 0), 6)); }

@@ -13,9 +13,10 @@ namespace ourjit {
 namespace {
 
 constexpr size_t kAlign = 64;
-constexpr size_t kMapFrom = 1 << 20;      // smaller blocks come from malloc
-constexpr size_t kAlwaysKeep = 32 << 20;  // waiting bytes that are never trimmed
-constexpr uint64_t kWindow = 1 << 14;     // allocations after which an old peak counts no more
+constexpr size_t kMapFrom = 1 << 20;       // smaller blocks come from malloc
+constexpr size_t kAlwaysKeep = 32 << 20;   // waiting bytes that are never trimmed
+constexpr uint64_t kWindow = 1 << 14;      // allocations after which an old peak counts no more
+constexpr size_t kMost = size_t{1} << 48;  // more is a mistake, and no class has it
 
 /// Up to 1 KiB multiples of 64; above, eight steps for each power of two.
 struct SizeClass {
@@ -55,6 +56,7 @@ void system_free(BlockCache::Block* b) {
 BlockCache::~BlockCache() { trim(); }
 
 BlockCache::Block* BlockCache::allocate(size_t bytes) {
+  if (bytes > kMost) throw std::bad_alloc();
   const SizeClass c = size_class(bytes);
   const std::lock_guard lock(mutex_);
   // A block up to two classes larger will do for memory that is worth reusing.

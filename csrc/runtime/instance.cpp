@@ -70,7 +70,9 @@ struct Instantiation {
   void arena(const std::vector<BufferLife>& lives) {
     std::vector<MemoryRequest> requests;
     for (size_t b = 0; b < plan.buffers.size(); ++b) {
-      out.buffer_bytes.push_back(out.eval(plan.buffers[b].bytes));
+      // From the first to the last element, which is negative where there are none and strides
+      // leave gaps.
+      out.buffer_bytes.push_back(std::max<int64_t>(0, out.eval(plan.buffers[b].bytes)));
       const bool temp = plan.buffers[b].kind == BufferKind::Temp;
       requests.push_back({temp ? out.buffer_bytes[b] : 0, lives[b]});
     }

@@ -186,6 +186,23 @@ def test_floats_that_are_read_from_tensors() -> None:
     assert_no_fallbacks()
 
 
+def test_results_between_whose_elements_are_gaps_may_have_none() -> None:
+    """What lies between the first and the last element is then less than nothing."""
+
+    def fn(x: Tensor) -> tuple[Tensor, Tensor]:
+        y = x.abs()
+        return y.diagonal(1, 1, 0)[-1:0:1].relu_(), y + 1
+
+    f = compiled(fn, dynamic=True)
+    for rows in (8, 1, 5):
+        x = torch.randn(rows, 1)
+        expected, got = fn(x), f(x)
+        assert_same(expected, got)
+        assert expected[0].stride() == got[0].stride()
+        assert got[0].untyped_storage().nbytes() >= 0
+    assert_no_fallbacks()
+
+
 VIEWS: dict[str, Callable[[Tensor], Tensor]] = {
     "a dim split": lambda x: x.view(-1, 2, x.shape[1], x.shape[2]),
     "two dims of a slice joined": lambda x: x[1:].flatten(1),

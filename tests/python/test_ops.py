@@ -88,7 +88,9 @@ def test_mixed_dtypes_and_scalars() -> None:
 def test_special_values() -> None:
     x = torch.tensor([float("nan"), float("inf"), -float("inf"), 0.0, -0.0, 1e-42, -1e38, 3e38])
     check_function(lambda x: (x.exp(), x.tanh(), x.sigmoid(), x.log(), x.sqrt(), x.abs(), x * 2, 1 / x), x)
-    check_function(lambda x: (x.isnan(), x.isinf(), x.isfinite(), torch.nan_to_num(x), x.sign(), x.relu()), x)
+    check_function(
+        lambda x: (x.isnan(), x.isinf(), x.isfinite(), torch.nan_to_num(x), x.sign(), x.relu(), x.relu().signbit()), x
+    )
     check_function(lambda x: (x.amax(), x.amin(), x.clamp(-1, 1), torch.maximum(x, x.flip(0)), x.sum()), x)
 
 

@@ -82,15 +82,16 @@ def check(program: Program, target: str = "", direct: bool = False) -> Failure |
         without = first_difference(program, uncompiled, layout=False)
         if without is not None and without.kind == failure.kind:
             return None
-    if failure is not None and failure.kind.endswith(" values") and any(map(is_half, program.make_inputs())):
+    if failure is not None and failure.kind.endswith(" values") and has_halves(program):
         torch.compiler.reset()
         exact = first_difference(program, compiled(program, target, direct, exact_rounding=True))
         failure = replace(failure, documented=exact is None)
     return failure
 
 
-def is_half(x: Tensor) -> bool:
-    return x.dtype in (torch.float16, torch.bfloat16)
+def has_halves(program: Program) -> bool:
+    """Whether 16-bit floats occur, among inputs or by a cast."""
+    return any("float16" in text for text in (program.source(), *(i.dtype for i in program.inputs)))
 
 
 def first_difference(program: Program, fn: Callable[..., Any], layout: bool = True) -> Failure | None:

@@ -77,6 +77,12 @@ TEST(BlockCache, BlocksOfEverySizeAreAlignedLargeEnoughAndComeBack) {
   }
 }
 
+TEST(BlockCache, ANegativeSizeIsNoBlock) {
+  BlockCache cache;
+  EXPECT_THROW(cache.allocate(static_cast<size_t>(-4)), std::bad_alloc);
+  EXPECT_EQ(cache.usage().in_use, 0u);
+}
+
 TEST(BlockCache, ARepeatedPatternTakesNothingFreshAfterTheFirstRound) {
   BlockCache cache;
   const auto round = [&] {
