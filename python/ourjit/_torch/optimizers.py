@@ -43,7 +43,8 @@ def take_step(optimizer: torch.optim.Optimizer, is_watched: bool) -> None:
     """`optimizer.step()`, without what wraps a step of `replace_step` if it has no hooks and nobody watches."""
     replaced = vars(optimizer).get("step")
     step = getattr(replaced, "_unwatched", None)
-    if step is None or is_watched or _has_hooks(optimizer):
+    # Dynamo, where it looks into the caller, may not look into this one.
+    if step is None or is_watched or torch.compiler.is_compiling() or _has_hooks(optimizer):
         optimizer.step()
     else:
         step(optimizer)
