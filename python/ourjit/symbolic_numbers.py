@@ -152,10 +152,12 @@ def is_symbolic_float(argument: Any) -> bool:
 
 # Overloads that take a number, and those that take a 0-d tensor in its place.
 _TENSOR_OVERLOADS = {"Scalar": "Tensor", "Tensor_Scalar": "Tensor_Tensor", "Tensor": "Tensor"}
-_TAKE_BOTH = {
-    *("aten.full.default", "aten.full_like.default", "aten.scalar_tensor.default"),
-    *("aten.clamp.default", "aten.clamp_min.default", "aten.clamp_max.default", "aten.hardtanh.default"),
-}
+_TAKE_BOTH = set(
+    """
+    aten.full.default aten.full_like.default aten.scalar_tensor.default
+    aten.clamp.default aten.clamp_min.default aten.clamp_max.default aten.hardtanh.default
+    """.split()
+)
 
 
 def with_tensors(target: torch._ops.OpOverload) -> torch._ops.OpOverload:
