@@ -203,10 +203,7 @@ def _as_first(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) 
 def _where_it_was(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:
     """Those of the first operand, gaps between its elements too."""
     x = args[0]
-    if not isinstance(x, Tensor) or not _has_sizes(x, result.shape):
-        return None
-    strides: Strides = x.stride()
-    return strides
+    return x.stride() if isinstance(x, Tensor) and _has_sizes(x, result.shape) else None
 
 
 def _roll_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any]) -> Strides | None:

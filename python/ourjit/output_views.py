@@ -1,6 +1,6 @@
-"""Outputs that are views where plans may copy: of what a pass can compute in another way, overlapping windows, and
-what only guards know to be a view.
+"""Outputs that are views where plans may copy.
 
+They are parts of what a pass can compute in another way, overlapping windows, and what only guards know to be a view.
 AOTAutograd gives the caller a view of an input, or of another output, with the sizes, strides and offset of what the
 graph returns. That has to be the view itself: a copy lies elsewhere.
 """
