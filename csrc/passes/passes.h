@@ -24,8 +24,9 @@ Graph canonicalize(const Graph& g, const PassContext& ctx);
 /// Expands composite ATen calls (softmax, norms, losses, activations and their backward) into
 /// primitives.
 Graph decompose(const Graph& g, const PassContext& ctx);
-/// Where scatters add atomically, they add in types for which there are atomics: f32 for narrow
-/// floats, which also rounds but once, and i32 for narrow integers.
+/// Scatters that add as many narrow floats as their result has, or more, add in f32, which rounds
+/// once. Where they add atomically, they do so in types for which there are atomics: f32 for any
+/// narrow floats, i32 for narrow integers.
 Graph widen_scatters(const Graph& g, const PassContext& ctx);
 /// Products with a vector (in batches) or over one element become pointwise operators and sums,
 /// which fuse.

@@ -210,8 +210,7 @@ def _roll_on_cpu(result: Tensor, args: Sequence[Any], keywords: Mapping[str, Any
     """Contiguous if no dims are named, else for one after the other a concatenation of two parts."""
     x, shifts, dims = (*args, ())[:3]
     sizes = [x.shape[dim] for dim in dims]
-    known = all(isinstance(n, int) for n in (*sizes, *shifts)) and all(sizes)
-    if result.device.type != "cpu" or not known:
+    if result.device.type != "cpu" or not _torch.are_known((*sizes, *shifts)) or not all(sizes):
         return None
     for shift, dim, size in zip(shifts, dims, sizes, strict=False):
         start = -shift % size

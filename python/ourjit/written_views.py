@@ -51,10 +51,12 @@ def _unfold(x: Tensor, dim: int, size: Any, step: Any) -> Views:
     dim %= x.dim()
     sizes = list(x.shape)
     count = (sizes[dim] - size) // step + 1
-    if count == 1 and step > sizes[dim]:
-        step = size
     if count * step > sizes[dim]:  # the last window ends the dim: torch refuses to write to views of such a view
-        return _strided_windows(x, dim, count, size, step) if _torch.is_dense(x) else []
+        if _torch.is_dense(x):
+            return _strided_windows(x, dim, count, size, step)
+        if count > 1:
+            return []
+        step = size
     sizes[dim : dim + 1] = [count, step]
     last = [*(d for d in range(len(sizes)) if d != dim + 1), dim + 1]
     return [

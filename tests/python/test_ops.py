@@ -374,6 +374,16 @@ def test_scatters_that_reduce(reduction: str, include_self: bool) -> None:
             check_function(f, (x.detach() * 5).to(dtype), index, (y.detach() * 5).to(dtype), tol=1e-2)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_many_narrow_floats_at_one_place_are_rounded_once(dtype: torch.dtype) -> None:
+    x, index = torch.ones(2, 3, dtype=dtype), torch.zeros(4097, dtype=torch.int64)
+    y = torch.full((4097, 3), 0.25, dtype=dtype)
+    y[:4] = torch.tensor([60000.0, 60000.0, -60000.0, -60000.0])[:, None]
+    expected = x.double().index_add(0, index, y.double()).to(dtype)
+    for add in (lambda x, i, y: x.index_add(0, i, y), lambda x, i, y: x.index_put((i,), y, accumulate=True)):
+        assert torch.equal(compiled(add)(x, index, y), expected)
+
+
 def test_updates_may_be_the_base_itself() -> None:
     x, i = torch.randn(3, 4), torch.tensor([0, 2, 1])
     check_function(lambda x, i: (x.index_put((i,), x), (x * 2).index_add(0, i, x * 2)), x, i)

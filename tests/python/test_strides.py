@@ -81,6 +81,8 @@ def test_three_operands(device: str) -> None:
 def test_strides_of_single_elements_decide_a_later_layout(device: str) -> None:
     x = torch.ones(3).as_strided((3, 1, 1, 1), (1, 3, 3, 3))
     check_function(lambda x: torch.pow(x.abs() + 0.5, x.unfold(0, 2, 1).clamp(-2, 2)), x)
+    x = torch.rand(8, 1, 1).as_strided((8, 1, 1), (1, 1, 1))
+    check_function(lambda x: torch.minimum(x, x.unfold(-1, 1, 2)), x)  # one window, which lies where two would
 
 
 def test_indices_in_another_order_than_what_they_read(device: str) -> None:
@@ -147,6 +149,11 @@ def test_images(x: Tensor, device: str) -> None:
     check_function(lambda x: [F.pad(x, (1, 2, 1, 0), mode=m) for m in ("constant", "reflect", "replicate")], x)
     check_function(lambda x: F.grid_sample(x, x[:, :, :, :2] * 0.1, align_corners=False), x)
     check_function(lambda x: (x.roll(1, 1), x.roll((1, 2), (0, 3)), x.roll(3), x.roll(4, 1)), x)
+
+
+def test_rolls_of_any_size() -> None:
+    for x in (channels_last(2, 4, 4, 6), channels_last(17, 2, 7, 1), rows(2, 4, 4, 6)):
+        check_function(lambda x: (x.roll(-1, -3), x.roll(1, -1), x.roll((1, 2), (0, 3)), x.roll(3)), x, dynamic=True)
 
 
 def test_random_numbers_in_the_order_of_a_tensor(device: str) -> None:
