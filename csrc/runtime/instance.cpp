@@ -82,6 +82,25 @@ struct Instantiation {
       out.temp_offsets.push_back(plan.buffers[b].kind == BufferKind::Temp ? layout.offsets[b] : -1);
   }
 
+  /// Whatever the sizes are, tensors lie within the memory that the plan takes for them.
+  void check_extents() const {
+    for (const InstanceTensor& t : out.tensors) {
+      const PlanBuffer& buffer = plan.buffers[static_cast<size_t>(t.buffer)];
+      const bool owned = buffer.kind == BufferKind::Temp || buffer.kind == BufferKind::Output;
+      if (!owned || std::ranges::count(t.sizes, 0) > 0) continue;
+      const int64_t element = dtype_bytes(t.dtype);
+      int64_t first = t.byte_offset, last = t.byte_offset + element;
+      for (size_t d = 0; d < t.sizes.size(); ++d) {
+        const int64_t way = (t.sizes[d] - 1) * t.strides[d] * element;
+        (way < 0 ? first : last) += way;
+      }
+      const int64_t bytes = out.buffer_bytes[static_cast<size_t>(t.buffer)];
+      OURJIT_CHECK(first >= 0 && last <= bytes)
+          << plan.name << ": a tensor takes bytes " << first << " to " << last << " of buffer "
+          << buffer.name << ", which has " << bytes;
+    }
+  }
+
   void arguments(const LaunchStep& launch, InstanceStep& step) {
     step.starts.first = static_cast<int>(out.starts.size());
     step.pointers.first = static_cast<int>(out.pointer_tensors.size());
@@ -158,6 +177,7 @@ std::unique_ptr<const PlanInstance> instantiate(const Plan& p, std::vector<int64
   Instantiation build{p, *instance};
   build.inputs_and_tensors();
   build.arena(lives);
+  build.check_extents();
   build.steps(lives);
   return instance;
 }

@@ -51,14 +51,17 @@ def _unfold(x: Tensor, dim: int, size: Any, step: Any) -> Views:
     dim %= x.dim()
     sizes = list(x.shape)
     count = (sizes[dim] - size) // step + 1
+    last = [*(d for d in range(len(sizes) + 1) if d != dim + 1), dim + 1]
+    if count == 1 and step > sizes[dim]:
+        return [
+            (aten.slice.Tensor, (dim, 0, size)),
+            (aten.unsqueeze.default, (dim,)),
+            (aten.slice.Tensor, (dim, 0, 1, step // size)),  # for the stride, which is eager's if `size` divides `step`
+            (aten.permute.default, (last,)),
+        ]
     if count * step > sizes[dim]:  # the last window ends the dim: torch refuses to write to views of such a view
-        if _torch.is_dense(x):
-            return _strided_windows(x, dim, count, size, step)
-        if count > 1:
-            return []
-        step = size
+        return _strided_windows(x, dim, count, size, step) if _torch.is_dense(x) else []
     sizes[dim : dim + 1] = [count, step]
-    last = [*(d for d in range(len(sizes)) if d != dim + 1), dim + 1]
     return [
         (aten.slice.Tensor, (dim, 0, count * step)),
         (aten.view.default, (sizes,)),

@@ -302,6 +302,18 @@ TEST(Instance, ATemporaryMayNotBeReturned) {
   EXPECT_THROW(instantiate(p, {4}), InternalError);
 }
 
+TEST(Instance, TensorsLieWithinTheirBuffersWhateverTheSizes) {
+  const Sym s0 = Sym::symbol("s0");
+  Plan p = chain(2);
+  p.tensors[1].strides = {Sym(2)};  // 8 * s0 - 4 bytes of 4 * s0
+  EXPECT_THROW(instantiate(p, {2}), InternalError);
+  for (const int64_t n : {0, 1}) EXPECT_NO_THROW(instantiate(p, {n}));
+  p.tensors[1].strides = {Sym(-1)};
+  EXPECT_THROW(instantiate(p, {2}), InternalError);
+  p.tensors[1].offset = s0 - Sym(1);
+  EXPECT_NO_THROW(instantiate(p, {2}));
+}
+
 TEST(Instance, CacheKeepsTheLatestSizes) {
   const Plan p = chain(2);
   InstanceCache<const PlanInstance> cache(2);
