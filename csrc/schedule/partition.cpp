@@ -14,18 +14,19 @@ constexpr size_t kMostPieces = 8;
 constexpr size_t kMostNodes = 400;  // in all pieces together
 constexpr int64_t kLeastPiece = 8;  // iterations
 
-/// A comparison of var + offset with a constant.
+/// A comparison of var + offset with a value that does not change in the loop.
 struct Comparison {
   ScalarOp op;
-  int64_t constant;  // offset subtracted
+  Sym value;  // offset subtracted
 
   /// The first value of the variable for which the result may differ from that of the one before.
-  int64_t boundary() const {
-    return op == ScalarOp::lt || op == ScalarOp::ge ? constant : constant + 1;
-  }
-  /// What it is for all values in [begin, end) if boundary() is not inside.
-  bool holds(int64_t begin) const {
-    return (op == ScalarOp::lt || op == ScalarOp::le) == (begin < boundary());
+  Sym boundary() const { return op == ScalarOp::lt || op == ScalarOp::ge ? value : value + Sym(1); }
+  /// What it is for all values in [begin, end), if it is the same.
+  std::optional<bool> holds(const Sym& begin, const Sym& end) const {
+    const bool below = op == ScalarOp::lt || op == ScalarOp::le;
+    if (nonnegative(boundary() - end)) return below;
+    if (nonnegative(begin - boundary())) return !below;
+    return std::nullopt;
   }
 };
 
@@ -35,33 +36,36 @@ bool is_ordering(ScalarOp op) {
 
 /// Integer constants and plain indices of a kernel, by value.
 struct Facts {
-  std::map<ValueId, int64_t> constants;
   std::map<ValueId, Sym> indices;
+  std::set<std::string, std::less<>> variables;  // of loops, and bound symbols
 
   void add(const std::vector<Node>& body) {
     for_each_node(body, [&](const Node& n) {
       if (const Const* c = std::get_if<Const>(&n.v); c && !is_float(c->dtype))
-        constants[c->result] = static_cast<int64_t>(c->bits);
+        indices[c->result] = Sym(static_cast<int64_t>(c->bits));
       if (const Index* i = std::get_if<Index>(&n.v)) indices[i->result] = i->expr;
+      if (const For* f = std::get_if<For>(&n.v)) variables.insert(f->var);
+      if (const Bind* b = std::get_if<Bind>(&n.v)) variables.insert(b->symbol);
     });
   }
 
   std::optional<Comparison> comparison(const Compute& c, const std::string& var) const {
     if (!is_ordering(c.op)) return std::nullopt;
-    const auto left = indices.find(c.args[0]);
-    const auto right = constants.find(c.args[1]);
-    if (left == indices.end() || right == constants.end()) return std::nullopt;
-    const Sym offset = left->second - Sym::symbol(var);
-    if (!offset.is_const()) return std::nullopt;
-    return Comparison{c.op, right->second - offset.value()};
+    const auto left = indices.find(c.args[0]), right = indices.find(c.args[1]);
+    if (left == indices.end() || right == indices.end()) return std::nullopt;
+    const Sym value = right->second - (left->second - Sym::symbol(var));
+    const auto varies = [&](const std::string& name) { return variables.contains(name); };
+    if (std::ranges::any_of(value.symbols(), varies)) return std::nullopt;
+    return Comparison{c.op, value};
   }
 };
 
 /// Replaces what is known by constants and by other values, in one walk.
 class Folder {
  public:
-  Folder(const Facts& facts, const std::vector<DType>& types, const std::string& var, int64_t begin)
-      : facts_(facts), types_(types), var_(var), begin_(begin) {}
+  /// For a piece of a loop.
+  Folder(const Facts& facts, const std::vector<DType>& types, const For& piece)
+      : facts_(facts), types_(types), var_(piece.var), begin_(piece.begin), end_(piece.end) {}
 
   void fold(std::vector<Node>& body) {
     std::vector<Node> out;
@@ -126,7 +130,7 @@ class Folder {
   bool compute(Compute& c, Node& n) {
     for (ValueId& a : c.args) use(a);
     if (const auto comparison = facts_.comparison(c, var_))
-      return decide(c, n, comparison->holds(begin_));
+      if (const auto holds = comparison->holds(begin_, end_)) return decide(c, n, *holds);
     const auto a = known(c.args[0]);
     const auto b = c.args.size() > 1 ? known(c.args[1]) : std::nullopt;
     switch (c.op) {
@@ -170,7 +174,7 @@ class Folder {
   const Facts& facts_;
   const std::vector<DType>& types_;
   std::string var_;
-  int64_t begin_;
+  Sym begin_, end_;
   std::map<ValueId, bool> known_;
   std::map<ValueId, ValueId> same_;
   std::set<std::string, std::less<>> zeros_;  // bound symbols that are masked off
@@ -219,16 +223,16 @@ class Partitioner {
     for (Node& n : body) {
       For* f = std::get_if<For>(&n.v);
       if (f) block(f->body);
-      std::vector<int64_t> cuts;
+      std::vector<Sym> cuts;
       if (f) cuts = boundaries(*f);
       if (cuts.empty()) {
         out.push_back(std::move(n));
         continue;
       }
       changed_ = true;
-      cuts.push_back(f->end.value());
-      int64_t begin = f->begin.value();
-      for (const int64_t end : cuts) {
+      cuts.push_back(f->end);
+      Sym begin = f->begin;
+      for (const Sym& end : cuts) {
         out.push_back({piece(*f, begin, end)});
         facts_.add(std::get<For>(out.back().v).body);
         begin = end;
@@ -238,32 +242,36 @@ class Partitioner {
   }
 
   /// Where to cut the loop; empty if it stays whole.
-  std::vector<int64_t> boundaries(const For& f) const {
-    if (f.kind != LoopKind::Serial || !f.reductions.empty() || !f.begin.is_const() ||
-        !f.end.is_const())
-      return {};
-    std::set<int64_t> all;
+  std::vector<Sym> boundaries(const For& f) const {
+    if (f.kind != LoopKind::Serial || !f.reductions.empty()) return {};
+    std::vector<Sym> all{f.begin};  // in order, and f.end
     size_t nodes = 0;
+    bool ordered = true;
     for_each_node(f.body, [&](const Node& n) {
       ++nodes;
       const Compute* c = std::get_if<Compute>(&n.v);
       const auto comparison = c ? facts_.comparison(*c, f.var) : std::nullopt;
-      if (!comparison) return;
-      const int64_t at = comparison->boundary();
-      if (at > f.begin.value() && at < f.end.value()) all.insert(at);
+      if (!comparison || comparison->holds(f.begin, f.end)) return;
+      const Sym at = comparison->boundary();
+      if (std::ranges::count(all, at) > 0) return;
+      const auto after =
+          std::ranges::find_if(all, [&](const Sym& other) { return nonnegative(other - at); });
+      ordered = ordered && nonnegative(f.end - at) && nonnegative(at - *std::prev(after));
+      all.insert(after, at);
     });
-    int64_t last = f.begin.value();
-    for (const int64_t at : all) {
-      if (at - last < kLeastPiece) return {};
-      last = at;
-    }
-    if (f.end.value() - last < kLeastPiece || all.size() >= kMostPieces ||
-        nodes * (all.size() + 1) > kMostNodes)
+    all.push_back(f.end);
+    const size_t pieces = all.size() - 1;
+    const auto is_short = [](const Sym& from, const Sym& to) {
+      const Sym length = to - from;
+      return length.is_const() && length.value() < kLeastPiece;
+    };
+    if (!ordered || std::ranges::adjacent_find(all, is_short) != all.end() ||
+        pieces > kMostPieces || nodes * pieces > kMostNodes)
       return {};
-    return {all.begin(), all.end()};
+    return {all.begin() + 1, all.end() - 1};
   }
 
-  For piece(const For& f, int64_t begin, int64_t end) {
+  For piece(const For& f, const Sym& begin, const Sym& end) {
     For p = f;
     p.begin = begin;
     p.end = end;
@@ -271,7 +279,7 @@ class Partitioner {
     p.body = cloned(k_, f.body);
     Facts facts = facts_;
     facts.add(p.body);
-    Folder(facts, k_.types, f.var, begin).fold(p.body);
+    Folder(facts, k_.types, p).fold(p.body);
     return p;
   }
 

@@ -56,7 +56,7 @@ def _unfold(x: Tensor, dim: int, size: Any, step: Any) -> Views:
         return [
             (aten.slice.Tensor, (dim, 0, size)),
             (aten.unsqueeze.default, (dim,)),
-            (aten.slice.Tensor, (dim, 0, 1, step // size)),  # for the stride, which is eager's if `size` divides `step`
+            (aten.slice.Tensor, (dim, 0, 1, step // max(size, 1))),  # eager's stride if `size` divides `step`
             (aten.permute.default, (last,)),
         ]
     if count * step > sizes[dim]:  # the last window ends the dim: torch refuses to write to views of such a view

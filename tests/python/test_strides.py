@@ -82,6 +82,7 @@ def test_strides_of_single_elements_decide_a_later_layout(device: str) -> None:
     x = torch.ones(3).as_strided((3, 1, 1, 1), (1, 3, 3, 3))
     check_function(lambda x: torch.pow(x.abs() + 0.5, x.unfold(0, 2, 1).clamp(-2, 2)), x)
     x = torch.rand(8, 1, 1).as_strided((8, 1, 1), (1, 1, 1))
+    check_function(lambda x: x.unfold(1, 0, 1) * 2, torch.ones(1, 0))
     check_function(lambda x: torch.minimum(x, x.unfold(-1, 1, 2)), x)  # one window, which lies where two would
 
 
