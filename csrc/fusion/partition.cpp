@@ -51,7 +51,7 @@ class Partitioner {
  private:
   struct Readers {
     std::set<int> units;
-    bool once = true;  // each element is read at most once
+    bool once = true;  // no more elements are read than there are
   };
 
   /// Of units that read a value, those to try: the others are far away in the program.
@@ -352,6 +352,7 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
 /// The units that read `v`, through folded nodes too; nothing if it must be in memory for others.
 std::optional<Partitioner::Readers> Partitioner::readers(ValueId v) const {
   Readers out;
+  Sym read;
   const std::function<bool(ValueId, bool)> scan = [&](ValueId x, bool injective) {
     for (const GraphOutput& o : g_.outputs)
       if (o.value == x) return false;
@@ -365,13 +366,15 @@ std::optional<Partitioner::Readers> Partitioner::readers(ValueId v) const {
       }
       const Unit& reader = units_[static_cast<size_t>(unit(w))];
       if (reader.barrier >= 0) return false;
-      out.once &= injective && out.units.empty() &&
-                  product(iteration_shape(g_, node(w))) == g_.type(x).numel();
+      const Sym elements = g_.type(x).numel();
+      out.once &= injective && product(iteration_shape(g_, node(w))) == elements;
+      read += elements;
       out.units.insert(unit(w));
     }
     return true;
   };
   if (!scan(v, true)) return std::nullopt;
+  out.once &= nonnegative(g_.type(v).numel() - read);
   return out;
 }
 
