@@ -11,7 +11,15 @@ from typing import Any
 
 import torch
 
-from ourjit import composites, eager_strides, foreach, indexing_decompositions, interpolation, random_decompositions
+from ourjit import (
+    composites,
+    eager_strides,
+    foreach,
+    indexing_decompositions,
+    interpolation,
+    operand_checks,
+    random_decompositions,
+)
 from ourjit._torch import decompositions_by_name, find_overload
 
 # Torch's own decompositions of rare operators.
@@ -92,7 +100,7 @@ def decomposition_table(fallback_random: bool) -> dict[Any, Callable[..., Any]]:
     for overload in table:
         if overload.name().startswith("aten::linspace"):
             table[overload] = _unless_integers(table[overload])
-    rules = dict(indexing_decompositions.TABLE)
+    rules = indexing_decompositions.TABLE | operand_checks.decompositions()
     rules |= {name: _with_symbolic_factor(function) for name, function in _SYMBOLIC_FACTORS.items()}
     rules |= {f"aten.{f.__name__}.Scalar": _as_tensor_operator(f) for f in (torch.mul, torch.div)}
     rules |= {f"aten.{name}.default": _gradient_of_nothing for name in _LOSSES_BACKWARD}
