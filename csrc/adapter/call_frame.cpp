@@ -108,6 +108,8 @@ at::Tensor CallFrame::output(int tensor) {
   const at::Tensor& base = buffer.kind == BufferKind::Input
                                ? inputs_[static_cast<size_t>(buffer.input)].tensor
                                : held_[b];
+  // A library call may have returned no tensor where its trace has one without elements.
+  if (!base.defined() && buffer.kind == BufferKind::CallResult && is_empty(t)) return base;
   OURJIT_CHECK(base.defined()) << buffer.name << " is not there any more";
   const bool itself = t.byte_offset == 0 && base.scalar_type() == to_torch(t.dtype) &&
                       base.sizes() == c10::IntArrayRef(t.sizes) &&

@@ -143,9 +143,12 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
   std::vector<at::Tensor> results = flatten_results(stack_);
   for (size_t i = 0; i < step_.results.size(); ++i) {
     if (step_.results[i] < 0) continue;
-    OURJIT_CHECK(i < results.size() && results[i].defined())
+    const InstanceTensor& traced = instance_.tensors[static_cast<size_t>(step_.results[i])];
+    OURJIT_CHECK(i < results.size() && (results[i].defined() || is_empty(traced)))
         << step_.target << " returned no tensor as result " << i;
-    keep(std::move(results[i]), step_.results[i], buffers, tensors, held);
+    // Traces have a tensor without elements where kernels may return none.
+    if (results[i].defined())
+      keep(std::move(results[i]), step_.results[i], buffers, tensors, held);
   }
 }
 

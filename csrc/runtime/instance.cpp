@@ -87,7 +87,7 @@ struct Instantiation {
     for (const InstanceTensor& t : out.tensors) {
       const PlanBuffer& buffer = plan.buffers[static_cast<size_t>(t.buffer)];
       const bool owned = buffer.kind == BufferKind::Temp || buffer.kind == BufferKind::Output;
-      if (!owned || std::ranges::count(t.sizes, 0) > 0) continue;
+      if (!owned || is_empty(t)) continue;
       const int64_t element = dtype_bytes(t.dtype);
       int64_t first = t.byte_offset, last = t.byte_offset + element;
       for (size_t d = 0; d < t.sizes.size(); ++d) {
@@ -167,6 +167,8 @@ int64_t PlanInstance::eval(const Sym& s) const {
     return std::nullopt;
   });
 }
+
+bool is_empty(const InstanceTensor& t) { return std::ranges::count(t.sizes, 0) > 0; }
 
 std::unique_ptr<const PlanInstance> instantiate(const Plan& p, std::vector<int64_t> symbol_values) {
   OURJIT_CHECK(symbol_values.size() == p.symbols.size()) << p.name;

@@ -20,6 +20,9 @@ struct InstanceTensor {
   int64_t byte_offset;
 };
 
+/// True for a tensor without elements.
+bool is_empty(const InstanceTensor& t);
+
 struct InstanceInput {
   bool is_number;
   DType dtype;

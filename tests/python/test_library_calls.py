@@ -63,6 +63,24 @@ def test_results_that_nobody_wants() -> None:
     check_function(lambda lu, p: torch.lu_unpack(lu, p, unpack_pivots=False)[1] * 2, lu, pivots)
 
 
+def test_results_that_are_none_where_traces_have_empty_ones() -> None:
+    x, w, b = torch.randn(1, 3, 6), torch.randn(18, 6), torch.randn(18)
+
+    def attend(x: Tensor, w: Tensor, b: Tensor) -> tuple[Tensor, Tensor | None]:
+        return torch._native_multi_head_attention(x, x, x, 6, 2, w, b, w[:6], b[:6], None, False)
+
+    expected, got = attend(x, w, b), torch.compile(attend, backend="ourjit", fullgraph=True)(x, w, b)
+    torch.testing.assert_close(got[0], expected[0])
+    assert got[1] is expected[1] is None
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_narrow_products_with_an_addend_are_rounded_once(dtype: torch.dtype) -> None:
+    x, w, b = (torch.randn(*sizes).to(dtype) for sizes in ((64, 48), (32, 48), (32,)))
+    got = compiled(F.linear)(x, w, b)
+    assert torch.equal(got, F.linear(x, w, b))
+
+
 def test_calls_are_told_from_fallbacks() -> None:
     f = torch.compile(lambda x: (x.sort().values + torch.igamma(x, x), x.to(torch.uint16).float()), backend="ourjit")
     f(torch.rand(4))

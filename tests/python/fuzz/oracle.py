@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -229,12 +229,23 @@ def explained(a: Tensor, b: Tensor, others: list[Tensor | None], tol: float) -> 
     return found | ((b - a).abs() <= 10 * spread)
 
 
+@contextlib.contextmanager
+def floats(dtype: torch.dtype) -> Iterator[None]:
+    """The dtype of what operators make of integers."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)
+
+
 def noisy_results(program: Program) -> list[Named]:
     """The results in fp64, and in runs that change operands and results of steps that round by about an ulp."""
     found = []
     for run in range(NOISY_RUNS + 1):
         wide = run == 0
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(RuntimeError), floats(torch.float64 if wide else torch.float32):
             args = program.make_inputs(wide)
             found.append(results(Interpreter(program, wide, run), args))
     return found
