@@ -1,12 +1,10 @@
-// Greedy grouping in graph order; the rule is at the top of group.h.
 #include <algorithm>
 #include <functional>
 #include <set>
 #include <span>
 
 #include "base/error.h"
-#include "fusion/group.h"
-#include "fusion/unit_order.h"
+#include "fusion/partitioner.h"
 
 namespace ourjit {
 namespace {
@@ -14,103 +12,22 @@ namespace {
 constexpr int kMaxRecomputed =
     12;  // nodes computed again to read a value elsewhere than where it is made
 
-constexpr int kFoldedReads = 3;  // of a value that several units compute
-
 constexpr size_t kMaxReadersTried = 32;  // groups that read the same memory as a node
 
-/// A group being built, or a barrier.
-struct Unit {
-  Group group;
-  NodeId barrier = -1;
-  std::set<ValueId> reads;  // values in memory or of other units that it reads
-};
-
-/// True for pointwise operators of one instruction or two.
-bool is_arithmetic(Op op) {
-  constexpr Op kOps[] = {Op::add, Op::sub, Op::mul, Op::neg, Op::cast};
-  return std::find(std::begin(kOps), std::end(kOps), op) != std::end(kOps);
+/// Of units that read a value, those to try: the others are far away in the program.
+std::span<const int> latest(const std::vector<int>& units) {
+  return std::span(units).last(std::min(units.size(), kMaxReadersTried));
 }
 
-class Partitioner {
- public:
-  Partitioner(const Graph& g, const FusionOptions& options)
-      : g_(g),
-        options_(options),
-        unit_of_(g.nodes.size(), -1),
-        folded_(g.nodes.size(), false),
-        users_(users(g)) {}
+}  // namespace
 
-  Fusion run() {
-    for (size_t n = 0; n < g_.nodes.size(); ++n) place(static_cast<NodeId>(n));
-    fold_cheap_members();
-    merge_siblings();
-    if (split_long_rows()) fold_cheap_members();
-    return finish();
-  }
-
- private:
-  struct Readers {
-    std::set<int> units;
-    bool once = true;  // no more elements are read than there are
-  };
-
-  /// Of units that read a value, those to try: the others are far away in the program.
-  static std::span<const int> latest(const std::vector<int>& units) {
-    return std::span(units).last(std::min(units.size(), kMaxReadersTried));
-  }
-
-  const Node& node(NodeId n) const { return g_.node(n); }
-  NodeId def(ValueId v) const { return g_.values[static_cast<size_t>(v)].def; }
-  int unit(NodeId n) const { return unit_of_[static_cast<size_t>(n)]; }
-  bool is_folded(NodeId n) const {
-    return folded_[static_cast<size_t>(n)] || node_kind(g_, n) == NodeKind::Folded;
-  }
-
-  /// Calls `f` for every value that `n` reads once folded nodes are seen through.
-  void leaves(NodeId n, const std::function<void(ValueId)>& f) const {
-    for (const ValueId v : node(n).operands) {
-      const NodeId d = def(v);
-      if (d >= 0 && is_folded(d))
-        leaves(d, f);
-      else
-        f(v);
-    }
-  }
-
-  std::set<ValueId> leaf_set(NodeId n) const {
-    std::set<ValueId> out;
-    leaves(n, [&](ValueId v) { out.insert(v); });
-    return out;
-  }
-
-  void place(NodeId n);
-  void merge_into(int u, const std::set<int, std::greater<>>& others);
-  bool try_merge(int u, int w);
-  int new_unit(NodeId n, const std::set<ValueId>& reads);
-  bool try_join(NodeId n, int u, const std::set<ValueId>& reads, std::string* why);
-  bool reads_fit(const Group& joined, int u, NodeId n, std::string* why) const;
-  bool value_fits(const Group& joined, int u, ValueId v, const IndexVector& index,
-                  const SymBounds& bounds, int* budget) const;
-  void depend(int u, const std::set<ValueId>& reads, NodeId n);
-  void merge_siblings();
-  bool split_long_rows();
-  void fold_cheap_members();
-  void fold(NodeId n);
-  std::optional<Readers> readers(ValueId v) const;
-  bool is_step(NodeId n, int u) const;
-  bool worth_folding(NodeId n) const;
-  Fusion finish();
-
-  const Graph& g_;
-  const FusionOptions& options_;
-  std::vector<Unit> units_;
-  UnitOrder order_;
-  std::vector<int> unit_of_;
-  std::vector<bool> folded_;
-  std::vector<std::vector<NodeId>> users_;
-  std::map<ValueId, std::vector<int>> readers_;  // units that read a value
-  std::vector<NotFused> not_fused_;
-};
+Fusion Partitioner::run() {
+  for (size_t n = 0; n < g_.nodes.size(); ++n) place(static_cast<NodeId>(n));
+  fold_cheap_members();
+  merge_siblings();
+  if (split_long_rows()) fold_cheap_members();
+  return finish();
+}
 
 /// Units whose results `reads` are, and for mutation the units that must have read the target
 /// before.
@@ -349,101 +266,6 @@ bool Partitioner::value_fits(const Group& joined, int u, ValueId v, const IndexV
   return operands_fit(index);
 }
 
-/// The units that read `v`, through folded nodes too; nothing if it must be in memory for others.
-std::optional<Partitioner::Readers> Partitioner::readers(ValueId v) const {
-  Readers out;
-  Sym read;
-  const std::function<bool(ValueId, bool)> scan = [&](ValueId x, bool injective) {
-    for (const GraphOutput& o : g_.outputs)
-      if (o.value == x) return false;
-    for (const NodeId w : users_[static_cast<size_t>(x)]) {
-      if (is_folded(w)) {
-        const OpCategory category = op_category(node(w).op);
-        const bool still = injective && node(w).op != Op::expand &&
-                           (category == OpCategory::View || category == OpCategory::Join);
-        if (!scan(node(w).results[0], still)) return false;
-        continue;
-      }
-      const Unit& reader = units_[static_cast<size_t>(unit(w))];
-      if (reader.barrier >= 0) return false;
-      const Sym elements = g_.type(x).numel();
-      out.once &= injective && product(iteration_shape(g_, node(w))) == elements;
-      read += elements;
-      out.units.insert(unit(w));
-    }
-    return true;
-  };
-  if (!scan(v, true)) return std::nullopt;
-  out.once &= nonnegative(g_.type(v).numel() - read);
-  return out;
-}
-
-/// True for a step on the way to other values of unit `u`, folded with them.
-bool Partitioner::is_step(NodeId n, int u) const {
-  if (n < 0 || is_folded(n) || unit(n) != u || !is_arithmetic(node(n).op)) return false;
-  const auto r = readers(node(n).results[0]);
-  return r && r->units == std::set<int>{u};
-}
-
-/// True if reading `n`'s value everywhere by computing it again costs no more bytes and little
-/// arithmetic.
-bool Partitioner::worth_folding(NodeId n) const {
-  const Node& node = g_.node(n);
-  if (!is_pointwise(node.op) || node.op == Op::rand_uniform || node.op == Op::rand_normal)
-    return false;
-  const int u = unit(n);
-  const ValueId v = node.results[0];
-  const auto r = readers(v);
-  if (!r || r->units.empty() || r->units == std::set<int>{u}) return false;
-  const bool cheap = is_arithmetic(node.op);
-  if (r->units.count(u) && !cheap) return false;
-  int reads = 0;
-  int64_t bytes = 0;
-  bool small = true, in_memory = true;
-  const std::function<void(const Node&)> weigh = [&](const Node& of) {
-    for (const ValueId x : of.operands) {
-      const NodeId d = def(x);
-      if (d >= 0 &&
-          ((is_folded(d) && is_pointwise(this->node(d).op)) || (cheap && is_step(d, u)))) {
-        weigh(this->node(d));
-        continue;
-      }
-      const auto outside = [&](ValueId y) { in_memory &= def(y) < 0 || unit(def(y)) != u; };
-      if (d >= 0 && is_folded(d))
-        leaves(d, outside);
-      else
-        outside(x);
-      ++reads;
-      const Sym mine = g_.type(v).numel(), its = g_.type(x).numel();
-      if (its == mine)
-        bytes += dtype_bytes(g_.type(x).dtype);
-      else if (!its.is_const(1))
-        small &= its.is_const() && mine.is_const() && its.value() * 8 <= mine.value();
-    }
-  };
-  weigh(node);
-  if (!in_memory) return false;
-  if (r->once && r->units.size() == 1) return reads <= 8;
-  return small && bytes <= dtype_bytes(g_.type(v).dtype) && reads <= kFoldedReads;
-}
-
-void Partitioner::fold(NodeId n) {
-  const int u = unit(n);
-  std::erase(units_[static_cast<size_t>(u)].group.members, n);
-  for (const ValueId x : node(n).operands)
-    if (const NodeId d = def(x); is_step(d, u)) fold(d);
-  folded_[static_cast<size_t>(n)] = true;
-}
-
-void Partitioner::fold_cheap_members() {
-  if (!options_.fuse) return;
-  // In graph order, so that a folded value's own leaves are decided before it.
-  for (size_t i = 0; i < g_.nodes.size(); ++i) {
-    const auto n = static_cast<NodeId>(i);
-    if (!is_folded(n) && node_kind(g_, n) == NodeKind::Member && worth_folding(n)) fold(n);
-  }
-}
-
 /// Makes one group of those that turn out to read the same memory now that members are folded.
 void Partitioner::merge_siblings() {
   for (size_t u = 0; u < units_.size(); ++u) {
@@ -553,8 +375,6 @@ Fusion Partitioner::finish() {
   out.not_fused = std::move(not_fused_);
   return out;
 }
-
-}  // namespace
 
 Fusion fuse(const Graph& g, const FusionOptions& options) { return Partitioner(g, options).run(); }
 

@@ -20,6 +20,7 @@ from torch.utils.weak import WeakTensorKeyDictionary
 from ourjit import _C, _gpu, _torch, backend
 from ourjit.decompositions import decomposition_table
 from ourjit.fx_export import export_graph
+from ourjit.optimizer_proof import check_apart, is_within, on_copies
 from ourjit.optimizer_trace import (
     Counts,
     Kind,
@@ -173,11 +174,11 @@ class CompiledStep:
         A step can ask for what no trace shows: the position of a parameter, or which of them it is.
         """
         with torch.no_grad():
-            results = [_on_copies(table, inputs) for table, inputs in calls]
+            results = [on_copies(table.executable, inputs, table.written) for table, inputs in calls]
         self.step(optimizer)
         after = self.gather(optimizer, *_with_gradients(optimizer))
         found = after is not None and all(
-            _is_within(inputs[i], value, bound)
+            is_within(inputs[i], value, bound)
             for (_, inputs), result in zip(after, results, strict=True)
             for i, (value, bound) in result.items()
         )
@@ -203,7 +204,7 @@ class CompiledStep:
             calls = self.gather(optimizer, parameters, gradients)
             if calls is None:
                 raise Refused("its tensors change while they are looked at")
-            _check_apart(calls)
+            check_apart((inputs, table.written) for table, inputs in calls)
         return calls
 
     def gather(
@@ -402,37 +403,6 @@ def _is_untouched(group: dict[str, Any], before: dict[str, Any]) -> bool:
     return not any(type(value) is list and name != "params" for name, value in group.items())
 
 
-def _on_copies(table: _Table, inputs: list[Tensor]) -> dict[int, tuple[Tensor, float]]:
-    """What a table writes, by input, and how far other ways to compute it may lead."""
-    copies = list(inputs)
-    for i in table.written:
-        copies[i] = torch.empty_strided(
-            inputs[i].shape, inputs[i].stride(), dtype=inputs[i].dtype, device=inputs[i].device
-        )
-        copies[i].copy_(inputs[i])
-    table.executable(copies.copy())
-    results = {}
-    for i in table.written:
-        old, new = inputs[i].detach().double(), copies[i].double()
-        rounding = torch.finfo(copies[i].dtype).eps if copies[i].dtype.is_floating_point else 0.0
-        bound = 0.0
-        if new.numel() > 0:
-            bound = (1e-3 * _largest(new - old) + 16 * rounding * _largest(new)).item()
-        results[i] = (copies[i], bound)
-    return results
-
-
-def _largest(x: Tensor) -> Tensor:
-    """The largest magnitude of what is finite."""
-    return torch.where(x.isfinite(), x.abs(), 0).max()
-
-
-def _is_within(value: Tensor, other: Tensor, bound: float) -> bool:
-    a, b = value.detach().double(), other.double()
-    same = (a == b) | (a.isnan() & b.isnan())
-    return bool((same | ((a - b).abs() <= bound)).all())
-
-
 def _why_eager(optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | None) -> str | None:
     """Why a step must run as it is; None if it need not."""
     if closure is not None and not type(optimizer).__module__.startswith("torch.optim."):
@@ -442,24 +412,6 @@ def _why_eager(optimizer: torch.optim.Optimizer, closure: Callable[[], Any] | No
     if any(group.get("differentiable") for group in optimizer.param_groups):
         return "it is differentiable"
     return None
-
-
-def _check_apart(calls: Sequence[Call]) -> None:
-    """Raises Refused if a tensor that is written to shares memory with another: rows would not be independent."""
-    ranges = []
-    for table, inputs in calls:
-        written = set(table.written)
-        for i, x in enumerate(inputs):
-            if x.numel() > 0:
-                last = sum((size - 1) * stride for size, stride in zip(x.shape, x.stride(), strict=True))
-                ranges.append((x.data_ptr(), x.data_ptr() + (last + 1) * x.element_size(), i in written))
-    ranges.sort()
-    reached, written_to = 0, 0
-    for first, last, is_written in ranges:
-        if first < (reached if is_written else written_to):
-            raise Refused("tensors that it writes to share memory")
-        reached = max(reached, last)
-        written_to = max(written_to, last if is_written else 0)
 
 
 def _make_capturable(optimizer: torch.optim.Optimizer, parameters: list[Tensor]) -> None:
