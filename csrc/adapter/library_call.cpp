@@ -147,8 +147,7 @@ void LibraryCall::run(void** buffers, BorrowedTensors& tensors, HeldResults& hel
     OURJIT_CHECK(i < results.size() && (results[i].defined() || is_empty(traced)))
         << step_.target << " returned no tensor as result " << i;
     // Traces have a tensor without elements where kernels may return none.
-    if (results[i].defined())
-      keep(std::move(results[i]), step_.results[i], buffers, tensors, held);
+    if (results[i].defined()) keep(std::move(results[i]), step_.results[i], buffers, tensors, held);
   }
 }
 
