@@ -468,4 +468,4 @@ def accelerate_optimizer(
         raise _C.UserError(f"optimizer must be a torch.optim.Optimizer, not a {type(optimizer).__name__}")
     if _torch.is_step_replaced(optimizer):
         raise _C.UserError("the step of this optimizer was replaced; accelerate it before that")
-    _torch.replace_step(optimizer, CompiledStep(optimizer, options, recording))
+    _torch.replace_step(optimizer, CompiledStep(optimizer, options, recording), _C.is_profiled)

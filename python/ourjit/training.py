@@ -55,7 +55,7 @@ class TrainStep:
             loss = self.forward_and_backward_apart(why, *batch, **keywords)
         if self.before_update is not None:
             self.before_update(self.parameters)
-        _torch.take_step(self.optimizer, is_watched=_C.is_profiled())
+        self.optimizer.step()
         for p in self.parameters:
             p.grad = None
         return loss
