@@ -479,3 +479,27 @@ def test_bad_arguments() -> None:
     optimizer.step = lambda: None  # type: ignore[method-assign, assignment]
     with pytest.raises(ourjit.UserError, match="was replaced"):
         ourjit.accelerate(model, optimizer)
+
+
+def test_a_step_within_a_compiled_function_is_not_looked_into() -> None:
+    pair, frames = Pair(named("AdamW")), []
+
+    def note(graph: torch.fx.GraphModule, _: Any) -> Callable[..., Any]:
+        frames.append(graph)
+        return graph.forward
+
+    def update(x: Tensor, optimizer: torch.optim.Optimizer) -> Tensor:
+        y = x.sin()
+        optimizer.step()
+        return y + 1
+
+    compiled = torch.compile(update, backend=note)
+    for seed in range(4):
+        set_gradients(pair.expected, seed)
+        set_gradients(pair.got, seed)
+        pair.eager.step()
+        compiled(torch.ones(3), pair.jit)
+    assert len(frames) == 2  # what lies before and behind the step
+    for expected, got in zip(pair.expected, pair.got, strict=True):
+        torch.testing.assert_close(got, expected)
+    assert_no_fallbacks()
