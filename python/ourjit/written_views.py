@@ -46,10 +46,11 @@ def _unfold(x: Tensor, dim: int, size: Any, step: Any) -> Views:
     """Windows that do not overlap, with elements between them or in a tensor that is not contiguous."""
     if x.dim() == 0 or not all(isinstance(n, int) for n in (*x.shape, size, step)) or step < size:
         return []
-    if step == size and all(isinstance(n, int) for n in x.stride()) and x.is_contiguous():
-        return []
     dim %= x.dim()
     sizes = list(x.shape)
+    covered = step == size and sizes[dim] % step == 0
+    if covered and all(isinstance(n, int) for n in x.stride()) and x.is_contiguous():
+        return []
     count = (sizes[dim] - size) // step + 1
     last = [*(d for d in range(len(sizes) + 1) if d != dim + 1), dim + 1]
     if count == 1 and step > sizes[dim]:

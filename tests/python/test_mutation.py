@@ -96,6 +96,7 @@ def test_inputs_after_the_call(fn: Callable[..., Any]) -> None:
 
 WINDOWS: dict[str, tuple[Callable[[], Tensor], int, int, int]] = {
     "in a row": (lambda: torch.arange(9.0), 0, 2, 3),
+    "side by side, with elements behind them": (lambda: torch.arange(9.0), 0, 2, 2),
     "to the end of a row": (lambda: torch.arange(8.0), 0, 2, 3),
     "in columns": (lambda: torch.arange(40.0).view(4, 10).t(), 0, 2, 4),
     "of a tensor with gaps": (lambda: torch.arange(72.0).view(4, 18)[:, ::2], 1, 2, 3),
