@@ -60,12 +60,8 @@ class Place:
 
     def overlaps(self) -> bool:
         """True if elements share memory otherwise than by expansion: nothing can be copied to such a tensor."""
-        reach = 0
-        for stride, size in sorted((s, n) for s, n in zip(self.strides, self.sizes, strict=True) if s != 0 and n > 1):
-            if stride <= reach:
-                return True
-            reach += stride * (size - 1)
-        return False
+        own = [(n, s) for n, s in zip(self.sizes, self.strides, strict=True) if s != 0]
+        return _torch.may_overlap([n for n, _ in own], [s for _, s in own])
 
     def within(self, base: torch.Tensor, distance: int) -> torch.Tensor:
         """A tensor like it in the memory of `base`, so many bytes from where `base` begins."""

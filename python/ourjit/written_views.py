@@ -44,20 +44,23 @@ def _is(a: Any, b: Any) -> bool:
 
 def _unfold(x: Tensor, dim: int, size: Any, step: Any) -> Views:
     """Windows that do not overlap, with elements between them or in a tensor that is not contiguous."""
-    if x.dim() == 0 or not all(isinstance(n, int) for n in (*x.shape, size, step)) or step < size:
+    if x.dim() == 0 or not all(isinstance(n, int) for n in (*x.shape, size, step)):
         return []
     dim %= x.dim()
     sizes = list(x.shape)
+    count = (sizes[dim] - size) // step + 1
+    if step < size and count > 1:
+        return []
     covered = step == size and sizes[dim] % step == 0
     if covered and all(isinstance(n, int) for n in x.stride()) and x.is_contiguous():
         return []
-    count = (sizes[dim] - size) // step + 1
     last = [*(d for d in range(len(sizes) + 1) if d != dim + 1), dim + 1]
-    if count == 1 and step > sizes[dim]:
+    if count == 1 and not size <= step <= sizes[dim]:
+        stretch = max(step // max(size, 1), 1)  # for the stride of the one window, eager's if `size` divides `step`
         return [
             (aten.slice.Tensor, (dim, 0, size)),
             (aten.unsqueeze.default, (dim,)),
-            (aten.slice.Tensor, (dim, 0, 1, step // max(size, 1))),  # eager's stride if `size` divides `step`
+            (aten.slice.Tensor, (dim, 0, 1, stretch)),
             (aten.permute.default, (last,)),
         ]
     if count * step > sizes[dim]:  # the last window ends the dim: torch refuses to write to views of such a view

@@ -82,9 +82,10 @@ def leaf(x: Any, dtype: torch.dtype | None = None) -> Any:
 
 def run_function(fn: Callable[..., Any], args: tuple[Any, ...]) -> tuple[Any, list[Tensor | None]]:
     """Outputs, and gradients of the inputs that need one for fixed pseudo-random output gradients."""
+    # Not those that become results: AOTAutograd's outputs do not come from inputs that were written.
+    inputs = [t for t in tree_leaves(args) if isinstance(t, Tensor) and t.requires_grad]
     outputs = fn(*args)
     differentiable = [t for t in tree_leaves(outputs) if isinstance(t, Tensor) and t.requires_grad]
-    inputs = [t for t in tree_leaves(args) if isinstance(t, Tensor) and t.requires_grad]
     if not differentiable or not inputs:
         return outputs, []
     tangents = []

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from check import STRICT, compiled, strides
+from check import STRICT, check_function, compiled, strides
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -334,3 +334,11 @@ def test_copies_of_inputs_that_are_modified_later_are_copies() -> None:
         assert x.tolist() == [2, 2, 2] and x.requires_grad
         assert all(o.tolist() == [1, 1, 1] for o in outputs)
         assert len({o.data_ptr() for o in (x, *outputs)}) == 4
+
+
+def test_gradients_of_windows_that_overlap() -> None:
+    """Torch would copy the gradient of an output to the strides of the output, where elements share memory."""
+    x = torch.randn(2, 3, 6, requires_grad=True)
+    check_function(lambda x: ((x * 2).as_strided((2, 3, 4, 3), (18, 6, 1, 1)), x.exp()), x)
+    for dynamic in (False, True):
+        check_function(lambda x: x.abs().unfold(2, 2, 1), x, dynamic=dynamic)

@@ -100,6 +100,8 @@ WINDOWS: dict[str, tuple[Callable[[], Tensor], int, int, int]] = {
     "to the end of a row": (lambda: torch.arange(8.0), 0, 2, 3),
     "in columns": (lambda: torch.arange(40.0).view(4, 10).t(), 0, 2, 4),
     "of a tensor with gaps": (lambda: torch.arange(72.0).view(4, 18)[:, ::2], 1, 2, 3),
+    "one, longer than the step": (lambda: torch.arange(15.0).view(3, 5).t(), 1, 3, 2),
+    "one, with elements behind it": (lambda: torch.arange(15.0).view(3, 5).t(), 1, 2, 5),
     "one, of a tensor with gaps": (lambda: torch.arange(16.0).view(4, 4)[:, ::2], 1, 1, 2),
     "side by side, in columns": (lambda: torch.arange(36.0).view(4, 9).t(), 1, 2, 2),
 }
