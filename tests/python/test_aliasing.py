@@ -342,3 +342,16 @@ def test_gradients_of_windows_that_overlap() -> None:
     check_function(lambda x: ((x * 2).as_strided((2, 3, 4, 3), (18, 6, 1, 1)), x.exp()), x)
     for dynamic in (False, True):
         check_function(lambda x: x.abs().unfold(2, 2, 1), x, dynamic=dynamic)
+
+
+@pytest.mark.parametrize("first", [0, 1])
+def test_outputs_beside_inputs_that_are_written_in_and_behind_the_graph(first: int) -> None:
+    """Torch would put the input that the graph writes in the place of another output."""
+
+    def program(a: Tensor, b: Tensor, c: Tensor, d: Tensor) -> tuple[Tensor, ...]:
+        a, d = (a, d) if first == 0 else (d, a)
+        return a.sub_(b), c * 2, d.add_(1), c * 3
+
+    for returned in (slice(None), slice(None, None, -1), slice(0, 3)):
+        x, y = torch.randn(3, requires_grad=True), torch.randn(2, requires_grad=True)
+        check_function(lambda *args, returned=returned: program(*args)[returned], torch.ones(3), x, y, torch.ones(3))

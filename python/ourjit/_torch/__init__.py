@@ -9,6 +9,7 @@ from __future__ import annotations
 import torch
 
 from ourjit._torch.aot import *  # noqa: F403
+from ourjit._torch.aot_mends import *  # noqa: F403
 from ourjit._torch.calls import *  # noqa: F403
 from ourjit._torch.graph_cache import *  # noqa: F403
 from ourjit._torch.observing import *  # noqa: F403

@@ -6,10 +6,12 @@ import contextlib
 import functools
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
+
+from ourjit._torch import aot_mends
 
 
 def aot_autograd(**keywords: Any) -> Callable[..., Any]:
@@ -29,7 +31,7 @@ def aot_autograd(**keywords: Any) -> Callable[..., Any]:
         count = counters["aot_autograd"]
         count["total"] += 1
         try:
-            with _aot_logs(), _whole_tangents():
+            with _aot_logs(), aot_mends.mended():
                 compiled = aot_module_simplified(module, inputs, **keywords)
         except TensorifyScalarRestartAnalysis:
             raise
@@ -50,43 +52,6 @@ def _aot_logs() -> contextlib.AbstractContextManager[Any]:
 
     logs: contextlib.AbstractContextManager[Any] = enable_aot_logging()
     return logs
-
-
-@contextlib.contextmanager
-def _whole_tangents() -> Iterator[None]:
-    """While it lasts, AOTAutograd expects no gradients of outputs in memory where elements lie on one another.
-
-    It copies gradients to the strides of outputs. Where these are of overlapping windows, such as `unfold` gives, most
-    of the gradient would be lost; torch looks for elements that are expanded only.
-    """
-    from torch._functorch._aot_autograd import schemas
-
-    formats = getattr(schemas, "MemoryFormatMeta", None)
-    if formats is None or not hasattr(formats, "from_tensor"):
-        yield
-        return
-    of_tensor = formats.from_tensor
-
-    def from_tensor(x: torch.Tensor, *others: Any, **keywords: Any) -> Any:
-        if x.layout != torch.strided or x._has_symbolic_sizes_strides or not may_overlap(x.shape, x.stride()):
-            return of_tensor(x, *others, **keywords)
-        return formats(memory_format=torch.contiguous_format)
-
-    formats.from_tensor = staticmethod(from_tensor)
-    try:
-        yield
-    finally:
-        formats.from_tensor = staticmethod(of_tensor)
-
-
-def may_overlap(sizes: Sequence[int], strides: Sequence[int]) -> bool:
-    """False if no two elements share memory: each dim steps over all that lies within its elements."""
-    reach = 0
-    for stride, size in sorted((s, n) for s, n in zip(strides, sizes, strict=True) if n > 1):
-        if stride <= reach:
-            return True
-        reach += stride * (size - 1)
-    return False
 
 
 def spare_imports() -> None:
