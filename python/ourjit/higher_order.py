@@ -47,6 +47,8 @@ def add_call(
     arguments, keywords = node.args, node.kwargs
     places = {operand: i for i, operand in enumerate(tensors)}
     sizes = [n for n in node.all_input_nodes if n not in places and n not in others]
+    # What follows was traced with these; of f64 operands flex_attention's kernels give f64 where its trace has f32.
+    dtypes = [t.dtype for t in tree_leaves(node.meta.get("val")) if isinstance(t, Tensor)]
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def call(given: Sequence[Tensor], numbers: Sequence[int]) -> list[Tensor]:
@@ -56,12 +58,11 @@ def add_call(
             return given[places[operand]] if operand in places else values[operand]
 
         results = target(*torch.fx.map_arg(arguments, value), **torch.fx.map_arg(keywords, value))
+        results = [t for t in tree_leaves(results) if isinstance(t, Tensor)]
+        if isinstance(target, torch._ops.HigherOrderOperator):
+            results = [t.to(dtype) for t, dtype in zip(results, dtypes, strict=False)]
         own = {t.untyped_storage().data_ptr() for t in given}
-        return [
-            t.clone() if t.untyped_storage().data_ptr() in own else t
-            for t in tree_leaves(results)
-            if isinstance(t, Tensor)
-        ]
+        return [t.clone() if t.untyped_storage().data_ptr() in own else t for t in results]
 
     number = next(_numbers)
     _calls[number] = call
