@@ -338,7 +338,9 @@ class Exporter:
         self.values[node] = () if value is None else place(value)
         results = [leaf for leaf in tree_leaves(value) if isinstance(leaf, torch.Tensor)]
         target = higher_order.operator_of(node.target)
-        number, call = higher_order.add_call(node, tensors, self.others)
+        placed, offsets = higher_order.storage_offsets(node, tensors)
+        number, call = higher_order.add_call(node, tensors, self.others, placed)
+        numbers.extend(map(self.encode, offsets))
         self.calls.append(call)
         args = (number, [self.encode(t) for t in tensors], numbers)
         names = tuple(f"{node.name}.{i}" for i in range(len(results)))

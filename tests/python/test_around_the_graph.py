@@ -221,6 +221,8 @@ def test_flex_attention() -> None:
         return flex_attention(q, k, v, score_mod=lambda score, b, h, i, j: score + (i - j)) * 2
 
     check(attend, *(torch.randn(1, 2, 16, 16) for _ in range(3)), tol=1e-4)
+    # The sums that it returns beside are f64 in eager, f32 in its trace.
+    check(attend, *(torch.randn(1, 2, 16, 16, dtype=torch.float64) for _ in range(3)))
 
 
 def test_custom_functions_and_operators() -> None:
@@ -253,6 +255,27 @@ def test_custom_functions_and_operators() -> None:
         return Scale.apply(twice(x).sin(), 2.0) + y
 
     check(f, torch.randn(4, requires_grad=True))
+
+
+@pytest.mark.parametrize("dynamic", [False, True])
+def test_custom_operators_that_write_to_views_of_inputs(dynamic: bool) -> None:
+    """What they write to is a place in the storage of the input, which itself begins anywhere in its own."""
+
+    @torch.library.custom_op("ourjit_around::triple", mutates_args={"x"})
+    def triple(x: Tensor) -> None:
+        x.mul_(3)
+
+    def f(x: Tensor) -> Tensor:
+        triple(x[0])
+        return x + 1
+
+    for begin, inner in [(1, 0), (2, 1), (0, 1)]:
+        whole = [torch.arange(24.0).view(6, 4) for _ in range(2)]
+        rows, more_rows = (w[begin:, inner:] for w in whole)
+        fn = torch.compile(f, backend="ourjit", dynamic=dynamic)
+        assert_same(f(rows), fn(more_rows))
+        assert_same(f(rows[1]), fn(more_rows[1]))
+        assert_same(whole[0], whole[1])
 
 
 # --- tensors of other kinds --------------------------------------------------------------------------
