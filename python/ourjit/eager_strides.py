@@ -250,9 +250,9 @@ _OTHERS: dict[Rule, str] = {
     """,
     _contiguous_on_cpu: "log_sigmoid_forward.default",
     _as_first: """
-        cauchy.default exponential.default geometric.default hardtanh.default huber_loss.default
-        log_normal.default nan_to_num.default normal_functional.default rand_like.default randint_like.default
-        randint_like.low_dtype randn_like.default uniform.default
+        cauchy.default deg2rad.default exponential.default geometric.default hardtanh.default huber_loss.default
+        log_normal.default nan_to_num.default normal_functional.default rad2deg.default rand_like.default
+        randint_like.default randint_like.low_dtype randn_like.default uniform.default
     """,
     _format_on_cpu(0): """
         _batch_norm_no_update.default _batch_norm_with_update.default _batch_norm_with_update_functional.default

@@ -234,6 +234,8 @@ BESIDE_NUMBERS: dict[str, Callable[[Tensor], Tensor]] = {
     "lt": lambda x: x < 1,
     "pow": lambda x: x**2,
     "clamp": lambda x: x.clamp(0, 1),
+    "deg2rad": torch.deg2rad,
+    "rad2deg": torch.rad2deg,
     "hardtanh": F.hardtanh,
     "nan_to_num": lambda x: x.nan_to_num(0.5),
     "sin": torch.sin,
