@@ -14,10 +14,9 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.symbolic_shapes import free_symbols
 from torch.utils._pytree import tree_leaves
 
-from ourjit._torch import as_user_code
+from ourjit._torch import as_user_code, symbols_of
 
 _library = torch.library.Library("ourjit", "FRAGMENT")
 _defined: set[str] = set()
@@ -46,10 +45,11 @@ def storage_offsets(node: torch.fx.Node, tensors: Sequence[torch.fx.Node]) -> tu
     Views that a node makes of its operands lie in their storages. An offset of symbols that the node is not given is
     one that it cannot count on.
     """
-    known = free_symbols([n.meta["val"] for n in node.all_input_nodes if isinstance(n.meta.get("val"), torch.SymInt)])
+    given = (n.meta.get("val") for n in node.all_input_nodes)
+    known = {symbol for value in given if isinstance(value, torch.SymInt) for symbol in symbols_of(value)}
     values = ((i, tensor.meta.get("val")) for i, tensor in enumerate(tensors))
     offsets = {i: value.storage_offset() for i, value in values if isinstance(value, Tensor)}
-    offsets = {i: offset for i, offset in offsets.items() if free_symbols(offset) <= known}
+    offsets = {i: offset for i, offset in offsets.items() if symbols_of(offset) <= known}
     return list(offsets), list(offsets.values())
 
 

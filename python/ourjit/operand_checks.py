@@ -10,8 +10,9 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.fx.experimental.symbolic_shapes import free_unbacked_symbols
 from torch.utils._pytree import tree_leaves
+
+from ourjit import _torch
 
 aten = torch.ops.aten
 
@@ -51,9 +52,9 @@ _RULES = {
 }
 
 
-def _decided_by_data(argument: Any) -> bool:
-    numbers = argument.shape if isinstance(argument, Tensor) else (argument,)
-    return any(isinstance(n, torch.SymInt) and free_unbacked_symbols(n) for n in numbers)
+def _numbers(arguments: Any) -> list[Any]:
+    leaves = tree_leaves(arguments)
+    return [n for leaf in leaves for n in (leaf.shape if isinstance(leaf, Tensor) else (leaf,))]
 
 
 def _fits(sizes: Sequence[Any], wanted: Sequence[Any], expands: bool) -> bool:
@@ -66,7 +67,7 @@ def _fits(sizes: Sequence[Any], wanted: Sequence[Any], expands: bool) -> bool:
 def _checked(rule: _Rule) -> Callable[..., Any]:
     def decompose(*args: Any, **keywords: Any) -> Any:
         # What lies where data say is checked by ATen's kernels, which then run.
-        if not any(map(_decided_by_data, tree_leaves((args, keywords)))):
+        if _torch.are_known(_numbers((args, keywords))):
             sizes, wanted = args[rule.operand].shape, rule.wanted(*args, **keywords)
             if not _fits(sizes, wanted, rule.expands):
                 raise RuntimeError(f"operand {rule.operand} has sizes {[*sizes]} where {[*wanted]} are needed")

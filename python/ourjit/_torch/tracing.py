@@ -69,6 +69,11 @@ def symbolic_expression(value: Any) -> Any:
     return value if node is None else node.expr
 
 
+def symbols_of(value: Any) -> frozenset[Any]:
+    """The symbols in the expression of a SymInt; a number has none."""
+    return frozenset(getattr(symbolic_expression(value), "free_symbols", ()))
+
+
 def signed_expression(value: Any) -> Any:
     """`symbolic_expression`, where the names of integers tell whether they can be negative.
 
